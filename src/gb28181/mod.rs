@@ -1,0 +1,5 @@
+//! What SIP messages mean in GB/T 28181: devices register, are asked for their channels, and are invited to send.
+
+pub mod types;
+
+pub use types::*;

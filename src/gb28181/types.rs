@@ -1,0 +1,185 @@
+//! What goes in and out of the [platform](crate::gb28181) core as plain values.
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::id::{ChannelId, DeviceId, Ssrc};
+
+/// Who connects and how media comes. The roles are ours: `TcpPassive` means that we listen and the device connects.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum MediaTransport {
+    #[default]
+    Udp,
+    TcpPassive,
+    TcpActive,
+}
+
+/// Names one INVITE of ours. Chosen by the caller, never used twice in one run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InviteId(pub u64);
+
+/// What the platform is asked to do.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// MESSAGE Query Catalog; ends with [`Event::Catalog`].
+    QueryCatalog { device: DeviceId },
+    /// MESSAGE Query DeviceInfo; ends with [`Event::DeviceInfo`] if the device answers.
+    QueryDeviceInfo { device: DeviceId },
+    /// MESSAGE Query DeviceStatus; ends with [`Event::DeviceStatus`] if the device answers.
+    QueryDeviceStatus { device: DeviceId },
+    /// INVITE s=Play; ends with [`Event::InviteAnswered`] or [`Event::InviteFailed`], then [`Event::InviteEnded`].
+    Invite(Invite),
+    /// BYE, or CANCEL while it is not answered. Always followed by [`Event::InviteEnded`].
+    EndInvite { id: InviteId },
+    /// What is stored about a device, before it speaks: given at the start, so that it is known and can be revived.
+    Restore(StoredDevice),
+    /// Changes how a device logs in. `None` takes the default password.
+    SetAuth { device: DeviceId, auth: DeviceAuth },
+    /// BYE to everybody. [`Event::Drained`] follows when all are answered or given up.
+    Shutdown,
+}
+
+/// How a device proves who it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum DeviceAuth {
+    /// The default password of the config.
+    #[default]
+    Default,
+    Password(String),
+    /// This device is let in without.
+    NotNeeded,
+}
+
+/// A live view to be opened.
+#[derive(Clone, Debug)]
+pub struct Invite {
+    pub id: InviteId,
+    pub device: DeviceId,
+    pub channel: ChannelId,
+    pub ssrc: Ssrc,
+    pub transport: MediaTransport,
+    /// Port of the shard that waits for the media (for `TcpActive` a port we do not listen on: 9, as RFC 4145 says).
+    pub media_port: u16,
+    /// Address in the SDP; `None` takes the address by which this device reaches us.
+    pub media_ip: Option<IpAddr>,
+}
+
+/// What the platform reports.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// Registered, or revived by a keepalive after our restart. `first` = was not online before.
+    Online { device: DeviceId, peer: SocketAddr, over_tcp: bool, first: bool },
+    Offline { device: DeviceId, why: OfflineReason },
+    DeviceInfo { device: DeviceId, info: DeviceInfo },
+    DeviceStatus { device: DeviceId, online: bool, recording: bool },
+    /// Items so far of `total`; for people who wait.
+    CatalogProgress { device: DeviceId, received: u32, total: u32 },
+    /// The whole directory of a device. `partial` = some of `SumNum` items never came.
+    Catalog { device: DeviceId, channels: Vec<CatalogItem>, partial: bool },
+    InviteProgress { id: InviteId, status: u16 },
+    InviteAnswered { id: InviteId, answer: MediaAnswer },
+    InviteFailed { id: InviteId, failure: InviteFailure },
+    /// The dialog is over, whoever ended it.
+    InviteEnded { id: InviteId, by: EndedBy },
+    /// To be written to the store.
+    Persist(Persist),
+    Drained,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OfflineReason {
+    Unregistered,
+    RegistrationExpired,
+    KeepaliveMissed,
+}
+
+/// DeviceInfo response (GB/T 28181-2016, A.2.6).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeviceInfo {
+    pub name: String,
+    pub manufacturer: String,
+    pub model: String,
+    pub firmware: String,
+    pub channels: Option<u32>,
+}
+
+/// One item of a Catalog response (GB/T 28181-2016, A.2.1).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct CatalogItem {
+    /// As sent: a channel, a civil code, a virtual organisation or a business group.
+    pub id: String,
+    pub name: String,
+    pub manufacturer: String,
+    pub model: String,
+    pub owner: String,
+    pub civil_code: String,
+    pub address: String,
+    pub parent_id: String,
+    pub parental: bool,
+    pub secrecy: bool,
+    pub online: bool,
+    pub longitude: Option<f64>,
+    pub latitude: Option<f64>,
+    /// 0 unknown, 1 dome with PTZ, 2 half dome, 3 fixed gun, 4 gun with PTZ.
+    pub ptz_type: u8,
+}
+
+/// What the device answered to our offer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MediaAnswer {
+    /// From `y=`, if it is there and readable. It may differ from the one we asked for.
+    pub ssrc: Option<Ssrc>,
+    /// From `c=` and `m=`: where the device sends from (UDP) or listens (TCP active).
+    pub remote: Option<SocketAddr>,
+    pub transport: MediaTransport,
+    /// Payload types of the video line with what rtpmap says of them, e.g. 96 PS.
+    pub payload_type: Option<u8>,
+}
+
+/// Why no media dialog came about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InviteFailure {
+    DeviceUnknown,
+    DeviceOffline,
+    /// No final answer before Timer B.
+    NoAnswer,
+    Rejected { status: u16, reason: String },
+    /// 200 OK whose SDP cannot be used.
+    BadAnswer { what: &'static str },
+    /// [`Command::EndInvite`] came first.
+    Cancelled,
+    /// At a bound of ours.
+    TooMany,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndedBy {
+    Us,
+    Device,
+    /// The device went offline or did not answer BYE.
+    Lost,
+}
+
+/// Facts that survive a restart.
+#[derive(Clone, Debug)]
+pub enum Persist {
+    Device(StoredDevice),
+    /// Last sign of life, seconds since the Unix epoch.
+    Seen { device: DeviceId, unix_s: i64 },
+    Offline { device: DeviceId },
+}
+
+/// A device as the store keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredDevice {
+    pub device: DeviceId,
+    pub auth: DeviceAuth,
+    /// Where it registered from last.
+    pub peer: Option<SocketAddr>,
+    pub over_tcp: bool,
+    pub online: bool,
+    /// When its registration ends, seconds since the Unix epoch.
+    pub expires_unix_s: i64,
+    pub last_seen_unix_s: i64,
+    /// `X-GB-Ver` if it sent one: "1.0" 2011, "2.0" 2016, "3.0" 2022.
+    pub gb_version: Option<String>,
+}

@@ -1,0 +1,57 @@
+//! What the session core and the media threads say to each other.
+
+use std::net::SocketAddr;
+
+use crate::gb28181::MediaTransport;
+use crate::id::{SessionId, Ssrc, StreamId};
+use crate::media::frame::Track;
+
+use super::types::{IngestStats, MediaServiceView};
+
+/// Session core → media thread `stream.shard`.
+#[derive(Clone, Debug)]
+pub enum MediaCommand {
+    /// Waits for (or fetches) RTP. `ssrc` `None` takes the first unclaimed SSRC that comes.
+    OpenIngest { stream: StreamId, ssrc: Option<Ssrc>, transport: MediaTransport },
+    /// The device's answer changed what to expect: another SSRC, an address to connect to (TCP active).
+    UpdateIngest { stream: StreamId, ssrc: Option<Ssrc>, remote: Option<SocketAddr> },
+    /// Ends the stream and closes its viewers.
+    CloseIngest { stream: StreamId },
+    /// Closes the viewer of a session, if it has come.
+    CloseViewer { stream: StreamId, session: SessionId },
+    ResetStatistics,
+}
+
+/// Media thread → session core.
+#[derive(Clone, Debug)]
+pub enum MediaEvent {
+    /// How far a stream has come. Each is sent once, in order; `Live` again whenever the tracks change.
+    Progress { stream: StreamId, progress: Progress },
+    /// Once a second for every stream.
+    Stats { stream: StreamId, stats: IngestStats },
+    /// Once a second for every viewer.
+    Viewer { session: SessionId, sent_bytes: u64, skipped: u32 },
+    /// The viewer's connection is over, whoever ended it.
+    ViewerClosed { session: SessionId },
+    /// Once a second.
+    Service(MediaServiceView),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// TCP connection up (in either direction).
+    Connected,
+    ConnectFailed,
+    /// First RTP packet of the right SSRC.
+    FirstRtp,
+    /// RTP of another SSRC came while none of the right one had.
+    ForeignSsrc { seen: Ssrc },
+    /// First program stream header or elementary unit was parsed.
+    FirstPs,
+    /// A stream type that is not supported was declared for the picture.
+    UnsupportedCodec { stream_type: u8 },
+    /// Tracks are known and a key frame is in the ring.
+    Live { tracks: Vec<Track> },
+    /// Nothing came for [`crate::limits::INGEST_SILENCE_S_MAX`], or TCP was closed by the device.
+    Stalled,
+}

@@ -1,0 +1,302 @@
+//! Commands, replies and events of the control facade, and the named stages at which a view can fail.
+
+use std::net::SocketAddr;
+
+use crate::gb28181::{DeviceAuth, DeviceInfo, MediaTransport};
+use crate::id::{ChannelId, DeviceId, SessionId, Ssrc, StreamId, StreamKey, StreamName};
+use crate::media::frame::Track;
+
+/// Something asked of the node. Every command gets exactly one `Result<Reply, Error>`.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Opens (or joins) the stream of a target and a session on it. Answers [`Reply::Opened`] once the stream has its
+    /// tracks and a key frame; the caller then brings its viewer to the stream's shard within
+    /// [`crate::limits::SESSION_CLAIM_S_MAX`].
+    Open { target: Target, kind: ViewKind, owner: Owner },
+    /// Ends a session. Idempotent: a session that is gone answers [`Reply::Done`].
+    Close { session: SessionId },
+    /// Ends every session of a user's token (logout, kick-out).
+    CloseOwner { token_id: u64 },
+    Sessions,
+    Session { session: SessionId },
+    Devices,
+    Device { device: DeviceId },
+    /// Asks the device for its directory again.
+    RefreshCatalog { device: DeviceId },
+    SetDeviceAuth { device: DeviceId, auth: DeviceAuth },
+    /// A source without SIP.
+    OpenIngest { name: StreamName, ssrc: Option<Ssrc>, transport: MediaTransport, remote: Option<SocketAddr> },
+    CloseIngest { name: StreamName },
+    MediaServices,
+    ResetStatistics,
+    Shutdown,
+}
+
+/// What a viewer wants to see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// `index` counts a device's channels from 0, in the order of [`DeviceView::channels`].
+    Channel { device: DeviceId, index: u32 },
+    Named(StreamName),
+}
+
+/// By which protocol a viewer watches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ViewKind {
+    WebRtc,
+    HttpFlv,
+    WsFlv,
+    HttpFmp4,
+    WsFmp4,
+}
+
+impl ViewKind {
+    pub fn name(self) -> &'static str {
+        match self {
+            ViewKind::WebRtc => "webrtc",
+            ViewKind::HttpFlv => "http-flv",
+            ViewKind::WsFlv => "ws-flv",
+            ViewKind::HttpFmp4 => "http-fmp4",
+            ViewKind::WsFmp4 => "ws-fmp4",
+        }
+    }
+}
+
+/// On whose behalf.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Owner {
+    pub user: String,
+    /// Identifies the login; 0 = no login (media opened by config).
+    pub token_id: u64,
+    pub peer: Option<SocketAddr>,
+}
+
+/// The answer to a command.
+#[derive(Clone, Debug)]
+pub enum Reply {
+    Done,
+    Opened(Opened),
+    Sessions(Vec<SessionView>),
+    Session(Box<SessionView>),
+    Devices(Vec<DeviceView>),
+    Device(Box<DeviceView>),
+    Ingest { port: u16, ssrc: Option<Ssrc> },
+    MediaServices(Vec<MediaServiceView>),
+}
+
+/// A stream that is there and a session on it.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    pub session: SessionId,
+    pub stream: StreamId,
+    pub tracks: Vec<Track>,
+}
+
+/// A device with its channels, as lists show it.
+#[derive(Clone, Debug, Default)]
+pub struct DeviceView {
+    pub device: Option<DeviceId>,
+    pub online: bool,
+    pub info: DeviceInfo,
+    pub peer: Option<SocketAddr>,
+    pub over_tcp: bool,
+    /// Seconds since the Unix epoch.
+    pub last_seen_unix_s: i64,
+    /// Cameras and alarm inputs in the order first seen: the place in this list is the `index` of the API.
+    pub channels: Vec<ChannelView>,
+    /// The last Catalog did not come whole.
+    pub partial: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct ChannelView {
+    pub channel: ChannelId,
+    pub name: String,
+    pub online: bool,
+    pub ptz: bool,
+    pub longitude: Option<f64>,
+    pub latitude: Option<f64>,
+    pub parent_id: String,
+}
+
+/// One session as lists and details show it.
+#[derive(Clone, Debug)]
+pub struct SessionView {
+    pub session: SessionId,
+    pub key: StreamKey,
+    /// Place of the channel in its device; 0 for named streams.
+    pub index: u32,
+    pub kind: ViewKind,
+    pub owner: Owner,
+    pub stage: Stage,
+    pub created_unix_s: i64,
+    /// Milliseconds from the command to the first key frame of the stream, once it is known.
+    pub first_frame_ms: Option<u32>,
+    pub tracks: Vec<Track>,
+    pub ingest: IngestStats,
+    /// Bytes sent to this viewer.
+    pub sent_bytes: u64,
+    /// Times this viewer was moved forward to a key frame because it was too slow.
+    pub skipped: u32,
+}
+
+/// How far an opening has come (and where a failed one stopped).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stage {
+    Inviting,
+    Answered,
+    Receiving,
+    Parsed,
+    Live,
+    Closed,
+}
+
+impl Stage {
+    pub fn name(self) -> &'static str {
+        match self {
+            Stage::Inviting => "inviting",
+            Stage::Answered => "answered",
+            Stage::Receiving => "receiving",
+            Stage::Parsed => "parsed",
+            Stage::Live => "live",
+            Stage::Closed => "closed",
+        }
+    }
+}
+
+/// Counters of a stream's ingest since it was opened or reset.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IngestStats {
+    pub packets: u64,
+    pub bytes: u64,
+    pub lost: u64,
+    pub reordered: u64,
+    pub duplicate: u64,
+    /// Packets of an SSRC that is not this stream's.
+    pub foreign: u64,
+    pub ps_errors: u64,
+    pub frames: u64,
+    pub key_frames: u64,
+    /// Over the last second or so.
+    pub bits_per_s: u64,
+    /// Frames per 1,000 seconds over the last second or so.
+    pub fps_milli: u32,
+    /// A program stream map was seen.
+    pub psm_seen: bool,
+}
+
+/// Why a command failed. The message of [`std::fmt::Display`] says what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Error {
+    NotFound { what: &'static str },
+    Exists { what: &'static str },
+    BadParameter { what: &'static str },
+    DeviceOffline,
+    /// A view that did not come about, with the stage that failed.
+    View(ViewFailure),
+    /// At a bound of ours, named.
+    Busy { limit: &'static str },
+    ShuttingDown,
+}
+
+/// The named failures of a live view.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ViewFailure {
+    /// The device did not answer our INVITE.
+    NoAnswer,
+    Rejected { status: u16, reason: String },
+    BadAnswer { what: &'static str },
+    /// TCP active: the device did not take our connection.
+    NoConnection,
+    NoRtp,
+    /// RTP came, but of another SSRC than agreed.
+    ForeignSsrc { seen: Ssrc },
+    /// RTP came, but no program stream could be found in it.
+    NoProgramStream,
+    /// A program stream came, but nothing in it says what it carries.
+    NoPsm,
+    NoKeyFrame,
+    UnsupportedCodec { stream_type: u8 },
+    /// The device ended the dialog while we waited.
+    EndedByDevice,
+    DeviceLost,
+}
+
+impl ViewFailure {
+    /// Short stable name, for counters and API.
+    pub fn stage(&self) -> &'static str {
+        match self {
+            ViewFailure::NoAnswer => "no answer",
+            ViewFailure::Rejected { .. } => "rejected",
+            ViewFailure::BadAnswer { .. } => "bad answer",
+            ViewFailure::NoConnection => "no connection",
+            ViewFailure::NoRtp => "no RTP",
+            ViewFailure::ForeignSsrc { .. } => "foreign SSRC",
+            ViewFailure::NoProgramStream => "no PS",
+            ViewFailure::NoPsm => "no PSM",
+            ViewFailure::NoKeyFrame => "no key frame",
+            ViewFailure::UnsupportedCodec { .. } => "unsupported codec",
+            ViewFailure::EndedByDevice => "ended by device",
+            ViewFailure::DeviceLost => "device lost",
+        }
+    }
+}
+
+impl std::fmt::Display for ViewFailure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            ViewFailure::NoAnswer => f.write_str("no answer: the device did not answer INVITE; is it reachable, and is its SIP port open?"),
+            ViewFailure::Rejected { status, reason } => write!(f, "rejected {status} {reason}: the device refused INVITE; check the channel id and its number of streams"),
+            ViewFailure::BadAnswer { what } => write!(f, "bad answer: the SDP of the device's 200 OK cannot be used ({what})"),
+            ViewFailure::NoConnection => f.write_str("no connection: the device did not take our TCP connection; try UDP or TCP passive"),
+            ViewFailure::NoRtp => f.write_str("no RTP: the device agreed to send but nothing came; check the media address in our SDP and the firewall, or try TCP"),
+            ViewFailure::ForeignSsrc { seen } => write!(f, "foreign SSRC: packets came with SSRC {seen}, which was not agreed"),
+            ViewFailure::NoProgramStream => f.write_str("no PS: packets came but hold no program stream"),
+            ViewFailure::NoPsm => f.write_str("no PSM: the program stream does not say what it carries"),
+            ViewFailure::NoKeyFrame => f.write_str("no key frame: pictures come but none that a decoder can start at; shorten the device's key frame interval"),
+            ViewFailure::UnsupportedCodec { stream_type } => write!(f, "unsupported codec: stream type 0x{stream_type:02x}; set the device to H.264 or H.265"),
+            ViewFailure::EndedByDevice => f.write_str("ended by device: it sent BYE before a picture came"),
+            ViewFailure::DeviceLost => f.write_str("device lost: it went offline while the view was opened"),
+        }
+    }
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Error::NotFound { what } => write!(f, "{what} not found"),
+            Error::Exists { what } => write!(f, "{what} exists already"),
+            Error::BadParameter { what } => write!(f, "bad parameter: {what}"),
+            Error::DeviceOffline => f.write_str("the device is offline"),
+            Error::View(failure) => failure.fmt(f),
+            Error::Busy { limit } => write!(f, "busy: at the limit {limit}"),
+            Error::ShuttingDown => f.write_str("the node is shutting down"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// One media thread with its load.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MediaServiceView {
+    pub shard: u8,
+    pub streams: u32,
+    pub viewers: u32,
+    pub received_bytes: u64,
+    pub sent_bytes: u64,
+    /// Bytes per second over the last second or so.
+    pub received_bytes_per_s: u64,
+    pub sent_bytes_per_s: u64,
+    pub rtp_port: u16,
+}
+
+/// What happens, for those who subscribe.
+#[derive(Clone, Debug)]
+pub enum Event {
+    DeviceOnline { device: DeviceView },
+    DeviceOffline { device: DeviceView },
+    /// Channels or info changed.
+    DeviceChanged { device: DeviceId },
+    SessionClosed { session: SessionId },
+}
