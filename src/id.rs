@@ -27,13 +27,18 @@ impl std::error::Error for NotAGbId {}
 
 impl GbId {
     pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.digits[..usize::from(self.len)]).expect("only ASCII digits are stored")
+        std::str::from_utf8(&self.digits[..usize::from(self.len)])
+            .expect("only ASCII digits are stored")
     }
 
     /// Digits 11 to 13: the kind of thing (132 camera, 131 IPC by old coding, 118 NVR, 200 centre, 215 virtual
     /// organisation, 216 business group). `None` for codes that are not 20 digits long.
     pub fn type_code(&self) -> Option<u16> {
-        (self.len == 20).then(|| self.digits[10..13].iter().fold(0, |n, d| n * 10 + u16::from(d - b'0')))
+        (self.len == 20).then(|| {
+            self.digits[10..13]
+                .iter()
+                .fold(0, |n, d| n * 10 + u16::from(d - b'0'))
+        })
     }
 }
 
@@ -46,7 +51,10 @@ impl FromStr for GbId {
         }
         let mut digits = [0; 20];
         digits[..b.len()].copy_from_slice(b);
-        Ok(GbId { len: b.len() as u8, digits })
+        Ok(GbId {
+            len: b.len() as u8,
+            digits,
+        })
     }
 }
 
@@ -121,8 +129,13 @@ impl FromStr for StreamName {
     fn from_str(s: &str) -> Result<Self, NotAStreamName> {
         let ok = !s.is_empty()
             && s.len() <= limits::STREAM_NAME_BYTES_MAX
-            && s.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
-        if ok { Ok(StreamName(s.into())) } else { Err(NotAStreamName) }
+            && s.bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+        if ok {
+            Ok(StreamName(s.into()))
+        } else {
+            Err(NotAStreamName)
+        }
     }
 }
 
@@ -136,7 +149,10 @@ impl fmt::Display for StreamName {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum StreamKey {
     /// The live picture of a channel.
-    Live { device: DeviceId, channel: ChannelId },
+    Live {
+        device: DeviceId,
+        channel: ChannelId,
+    },
     /// A source opened without SIP (`POST /gantry/v1/ingest`).
     Named(StreamName),
 }
@@ -195,8 +211,18 @@ mod tests {
 
     #[test]
     fn a_code_is_one_to_twenty_digits() {
-        assert_eq!("34020000001320000001".parse::<GbId>().map(|id| id.type_code()), Ok(Some(132)));
-        assert_eq!("340200000013200000".parse::<GbId>().map(|id| id.type_code()), Ok(None));
+        assert_eq!(
+            "34020000001320000001"
+                .parse::<GbId>()
+                .map(|id| id.type_code()),
+            Ok(Some(132))
+        );
+        assert_eq!(
+            "340200000013200000"
+                .parse::<GbId>()
+                .map(|id| id.type_code()),
+            Ok(None)
+        );
         assert!("".parse::<GbId>().is_err());
         assert!("340200000013200000012".parse::<GbId>().is_err());
         assert!("3402000000132000000x".parse::<GbId>().is_err());
@@ -213,7 +239,15 @@ mod tests {
     fn a_stream_name_has_no_slash_and_an_end() {
         assert!("cam-1.a_b".parse::<StreamName>().is_ok());
         assert!("a/b".parse::<StreamName>().is_err());
-        assert!("x".repeat(limits::STREAM_NAME_BYTES_MAX).parse::<StreamName>().is_ok());
-        assert!("x".repeat(limits::STREAM_NAME_BYTES_MAX + 1).parse::<StreamName>().is_err());
+        assert!(
+            "x".repeat(limits::STREAM_NAME_BYTES_MAX)
+                .parse::<StreamName>()
+                .is_ok()
+        );
+        assert!(
+            "x".repeat(limits::STREAM_NAME_BYTES_MAX + 1)
+                .parse::<StreamName>()
+                .is_err()
+        );
     }
 }

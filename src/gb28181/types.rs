@@ -67,19 +67,54 @@ pub struct Invite {
 #[derive(Clone, Debug)]
 pub enum Event {
     /// Registered, or revived by a keepalive after our restart. `first` = was not online before.
-    Online { device: DeviceId, peer: SocketAddr, over_tcp: bool, first: bool },
-    Offline { device: DeviceId, why: OfflineReason },
-    DeviceInfo { device: DeviceId, info: DeviceInfo },
-    DeviceStatus { device: DeviceId, online: bool, recording: bool },
+    Online {
+        device: DeviceId,
+        peer: SocketAddr,
+        over_tcp: bool,
+        first: bool,
+    },
+    Offline {
+        device: DeviceId,
+        why: OfflineReason,
+    },
+    DeviceInfo {
+        device: DeviceId,
+        info: DeviceInfo,
+    },
+    DeviceStatus {
+        device: DeviceId,
+        online: bool,
+        recording: bool,
+    },
     /// Items so far of `total`; for people who wait.
-    CatalogProgress { device: DeviceId, received: u32, total: u32 },
+    CatalogProgress {
+        device: DeviceId,
+        received: u32,
+        total: u32,
+    },
     /// The whole directory of a device. `partial` = some of `SumNum` items never came.
-    Catalog { device: DeviceId, channels: Vec<CatalogItem>, partial: bool },
-    InviteProgress { id: InviteId, status: u16 },
-    InviteAnswered { id: InviteId, answer: MediaAnswer },
-    InviteFailed { id: InviteId, failure: InviteFailure },
+    Catalog {
+        device: DeviceId,
+        channels: Vec<CatalogItem>,
+        partial: bool,
+    },
+    InviteProgress {
+        id: InviteId,
+        status: u16,
+    },
+    InviteAnswered {
+        id: InviteId,
+        answer: MediaAnswer,
+    },
+    InviteFailed {
+        id: InviteId,
+        failure: InviteFailure,
+    },
     /// The dialog is over, whoever ended it.
-    InviteEnded { id: InviteId, by: EndedBy },
+    InviteEnded {
+        id: InviteId,
+        by: EndedBy,
+    },
     /// To be written to the store.
     Persist(Persist),
     Drained,
@@ -142,9 +177,14 @@ pub enum InviteFailure {
     DeviceOffline,
     /// No final answer before Timer B.
     NoAnswer,
-    Rejected { status: u16, reason: String },
+    Rejected {
+        status: u16,
+        reason: String,
+    },
     /// 200 OK whose SDP cannot be used.
-    BadAnswer { what: &'static str },
+    BadAnswer {
+        what: &'static str,
+    },
     /// [`Command::EndInvite`] came first.
     Cancelled,
     /// At a bound of ours.
@@ -164,8 +204,13 @@ pub enum EndedBy {
 pub enum Persist {
     Device(StoredDevice),
     /// Last sign of life, seconds since the Unix epoch.
-    Seen { device: DeviceId, unix_s: i64 },
-    Offline { device: DeviceId },
+    Seen {
+        device: DeviceId,
+        unix_s: i64,
+    },
+    Offline {
+        device: DeviceId,
+    },
 }
 
 /// A device as the store keeps it.

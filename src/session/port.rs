@@ -12,13 +12,26 @@ use super::types::{IngestStats, MediaServiceView};
 #[derive(Clone, Debug)]
 pub enum MediaCommand {
     /// Waits for (or fetches) RTP. `ssrc` `None` takes the first unclaimed SSRC that comes.
-    OpenIngest { stream: StreamId, ssrc: Option<Ssrc>, transport: MediaTransport },
+    OpenIngest {
+        stream: StreamId,
+        ssrc: Option<Ssrc>,
+        transport: MediaTransport,
+    },
     /// The device's answer changed what to expect: another SSRC, an address to connect to (TCP active).
-    UpdateIngest { stream: StreamId, ssrc: Option<Ssrc>, remote: Option<SocketAddr> },
+    UpdateIngest {
+        stream: StreamId,
+        ssrc: Option<Ssrc>,
+        remote: Option<SocketAddr>,
+    },
     /// Ends the stream and closes its viewers.
-    CloseIngest { stream: StreamId },
+    CloseIngest {
+        stream: StreamId,
+    },
     /// Closes the viewer of a session, if it has come.
-    CloseViewer { stream: StreamId, session: SessionId },
+    CloseViewer {
+        stream: StreamId,
+        session: SessionId,
+    },
     ResetStatistics,
 }
 
@@ -26,11 +39,21 @@ pub enum MediaCommand {
 #[derive(Clone, Debug)]
 pub enum MediaEvent {
     /// How far a stream has come. Each is sent once, in order; `Live` again whenever the tracks change.
-    Progress { stream: StreamId, progress: Progress },
+    Progress {
+        stream: StreamId,
+        progress: Progress,
+    },
     /// Once a second for every stream.
-    Stats { stream: StreamId, stats: IngestStats },
+    Stats {
+        stream: StreamId,
+        stats: IngestStats,
+    },
     /// Once a second for every viewer.
-    Viewer { session: SessionId, sent_bytes: u64, skipped: u32 },
+    Viewer {
+        session: SessionId,
+        sent_bytes: u64,
+        skipped: u32,
+    },
     /// The viewer's connection is over, whoever ended it.
     ViewerClosed { session: SessionId },
     /// Once a second.
@@ -45,13 +68,19 @@ pub enum Progress {
     /// First RTP packet of the right SSRC.
     FirstRtp,
     /// RTP of another SSRC came while none of the right one had.
-    ForeignSsrc { seen: Ssrc },
+    ForeignSsrc {
+        seen: Ssrc,
+    },
     /// First program stream header or elementary unit was parsed.
     FirstPs,
     /// A stream type that is not supported was declared for the picture.
-    UnsupportedCodec { stream_type: u8 },
+    UnsupportedCodec {
+        stream_type: u8,
+    },
     /// Tracks are known and a key frame is in the ring.
-    Live { tracks: Vec<Track> },
+    Live {
+        tracks: Vec<Track>,
+    },
     /// Nothing came for [`crate::limits::INGEST_SILENCE_S_MAX`], or TCP was closed by the device.
     Stalled,
 }

@@ -17,7 +17,10 @@ impl Handle {
     /// Asks and waits for the answer. [`Error::ShuttingDown`] when the control thread is gone.
     pub async fn call(&self, command: Command) -> Result<Reply, Error> {
         let (answer, wait) = oneshot::channel();
-        self.calls.send((command, answer)).await.map_err(|_| Error::ShuttingDown)?;
+        self.calls
+            .send((command, answer))
+            .await
+            .map_err(|_| Error::ShuttingDown)?;
         wait.await.map_err(|_| Error::ShuttingDown)?
     }
 

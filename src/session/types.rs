@@ -12,21 +12,45 @@ pub enum Command {
     /// Opens (or joins) the stream of a target and a session on it. Answers [`Reply::Opened`] once the stream has its
     /// tracks and a key frame; the caller then brings its viewer to the stream's shard within
     /// [`crate::limits::SESSION_CLAIM_S_MAX`].
-    Open { target: Target, kind: ViewKind, owner: Owner },
+    Open {
+        target: Target,
+        kind: ViewKind,
+        owner: Owner,
+    },
     /// Ends a session. Idempotent: a session that is gone answers [`Reply::Done`].
-    Close { session: SessionId },
+    Close {
+        session: SessionId,
+    },
     /// Ends every session of a user's token (logout, kick-out).
-    CloseOwner { token_id: u64 },
+    CloseOwner {
+        token_id: u64,
+    },
     Sessions,
-    Session { session: SessionId },
+    Session {
+        session: SessionId,
+    },
     Devices,
-    Device { device: DeviceId },
+    Device {
+        device: DeviceId,
+    },
     /// Asks the device for its directory again.
-    RefreshCatalog { device: DeviceId },
-    SetDeviceAuth { device: DeviceId, auth: DeviceAuth },
+    RefreshCatalog {
+        device: DeviceId,
+    },
+    SetDeviceAuth {
+        device: DeviceId,
+        auth: DeviceAuth,
+    },
     /// A source without SIP.
-    OpenIngest { name: StreamName, ssrc: Option<Ssrc>, transport: MediaTransport, remote: Option<SocketAddr> },
-    CloseIngest { name: StreamName },
+    OpenIngest {
+        name: StreamName,
+        ssrc: Option<Ssrc>,
+        transport: MediaTransport,
+        remote: Option<SocketAddr>,
+    },
+    CloseIngest {
+        name: StreamName,
+    },
     MediaServices,
     ResetStatistics,
     Shutdown,
@@ -36,7 +60,10 @@ pub enum Command {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
     /// `index` counts a device's channels from 0, in the order of [`DeviceView::channels`].
-    Channel { device: DeviceId, index: u32 },
+    Channel {
+        device: DeviceId,
+        index: u32,
+    },
     Named(StreamName),
 }
 
@@ -188,14 +215,22 @@ pub struct IngestStats {
 /// Why a command failed. The message of [`std::fmt::Display`] says what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
-    NotFound { what: &'static str },
-    Exists { what: &'static str },
-    BadParameter { what: &'static str },
+    NotFound {
+        what: &'static str,
+    },
+    Exists {
+        what: &'static str,
+    },
+    BadParameter {
+        what: &'static str,
+    },
     DeviceOffline,
     /// A view that did not come about, with the stage that failed.
     View(ViewFailure),
     /// At a bound of ours, named.
-    Busy { limit: &'static str },
+    Busy {
+        limit: &'static str,
+    },
     ShuttingDown,
 }
 
@@ -204,19 +239,28 @@ pub enum Error {
 pub enum ViewFailure {
     /// The device did not answer our INVITE.
     NoAnswer,
-    Rejected { status: u16, reason: String },
-    BadAnswer { what: &'static str },
+    Rejected {
+        status: u16,
+        reason: String,
+    },
+    BadAnswer {
+        what: &'static str,
+    },
     /// TCP active: the device did not take our connection.
     NoConnection,
     NoRtp,
     /// RTP came, but of another SSRC than agreed.
-    ForeignSsrc { seen: Ssrc },
+    ForeignSsrc {
+        seen: Ssrc,
+    },
     /// RTP came, but no program stream could be found in it.
     NoProgramStream,
     /// A program stream came, but nothing in it says what it carries.
     NoPsm,
     NoKeyFrame,
-    UnsupportedCodec { stream_type: u8 },
+    UnsupportedCodec {
+        stream_type: u8,
+    },
     /// The device ended the dialog while we waited.
     EndedByDevice,
     DeviceLost,
@@ -294,9 +338,17 @@ pub struct MediaServiceView {
 /// What happens, for those who subscribe.
 #[derive(Clone, Debug)]
 pub enum Event {
-    DeviceOnline { device: DeviceView },
-    DeviceOffline { device: DeviceView },
+    DeviceOnline {
+        device: DeviceView,
+    },
+    DeviceOffline {
+        device: DeviceView,
+    },
     /// Channels or info changed.
-    DeviceChanged { device: DeviceId },
-    SessionClosed { session: SessionId },
+    DeviceChanged {
+        device: DeviceId,
+    },
+    SessionClosed {
+        session: SessionId,
+    },
 }
