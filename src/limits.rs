@@ -32,10 +32,131 @@ pub const FAN_UNITS_MAX: usize = 2_000;
 
 // ---- session ----
 
+/// Calls of the API waiting for the control thread. At it: callers wait.
+pub const CALLS_WAITING_MAX: usize = 1_024;
+
+/// Events kept for a listener that is behind. At it: it loses the oldest and is told how many.
+pub const EVENTS_WAITING_MAX: usize = 4_096;
+
+/// Events of the media threads taken in one turn of the control thread. At it: SIP has its turn first.
+pub const MEDIA_EVENTS_PER_TURN: usize = 1_024;
+
+/// Batches of datagrams taken in one turn of the control thread. At it: calls and connections have their turn.
+pub const SIP_BATCHES_PER_TURN: usize = 8;
+
+/// Longest SIP datagram: the longest that UDP has. A Catalog of forty cameras is some 15 kB.
+pub const SIP_DATAGRAM_BYTES_MAX: usize = 65_535;
+
+/// Peers whose route is remembered. At it: all are forgotten and asked for again.
+pub const ROUTES_KNOWN_MAX: usize = 65_536;
+
+/// SIP connections in all and of one address (a recorder needs one, a NAT may hide many). At it: refused, counted.
+pub const SIP_CONNS_MAX: usize = 20_000;
+pub const SIP_CONNS_PER_SOURCE_MAX: usize = 1_024;
+/// Messages read from connections that wait for the control thread. At it: readers wait, and TCP slows the peers.
+pub const SIP_CONN_MESSAGES_WAITING_MAX: usize = 4_096;
+/// Messages waiting for one connection that does not read. At it: the connection is given up.
+pub const SIP_CONN_OUT_MAX: usize = 256;
+/// Seconds a SIP connection may be silent: three keepalive intervals of the slowest devices. At it: closed.
+pub const SIP_CONN_IDLE_S_MAX: u64 = 600;
+/// Bytes read from a SIP connection at once: memory of an idle one.
+pub const SIP_CONN_READ_BYTES: usize = 4 << 10;
+
 /// Seconds a caller has to bring its viewer after [`crate::session::Reply::Opened`]. At it: the session is closed.
 pub const SESSION_CLAIM_S_MAX: u64 = 10;
 
 // ---- net ----
+
+/// Media threads. Each has a port and a queue of its own. At it: no more are started.
+pub const SHARDS_MAX: usize = 64;
+
+/// Socket buffer asked for per media thread: a third of a second of 400 streams of 2 Mbit/s. The kernel may give less.
+pub const RTP_RECEIVE_BUFFER_BYTES: usize = 32 << 20;
+
+/// Socket buffers asked for SIP: some 8,000 registrations that come at once, after a power cut.
+pub const SIP_SOCKET_BUFFER_BYTES: usize = 8 << 20;
+
+/// Seconds that stopping may take before what is left is left.
+pub const SHUTDOWN_S_MAX: u64 = 5;
+
+/// HTTP connections that the router serves or that are being taken. Viewers handed to media threads do not count. At it:
+/// closed at once.
+pub const HTTP_CONNS_MAX: usize = 8_192;
+/// Bytes and headers of a request head, and seconds it may take. At it: closed.
+pub const HTTP_HEAD_BYTES_MAX: usize = 16 << 10;
+pub const HTTP_HEADERS_MAX: usize = 64;
+pub const HTTP_HEAD_S_MAX: u64 = 10;
+/// Seconds a kept-alive connection may wait between requests. At it: closed.
+pub const HTTP_IDLE_S_MAX: u64 = 75;
+/// Pause after a connection could not be taken (no descriptors left).
+pub const ACCEPT_RETRY_MS: u64 = 50;
+
+/// Ports tried when any free port will do but UDP and TCP must be the same.
+pub const BIND_TRIES: usize = 16;
+
+/// Socket buffers of the WebRTC port of one shard: small messages in, a frame for many viewers out.
+pub const WEBRTC_RECEIVE_BUFFER_BYTES: usize = 4 << 20;
+pub const WEBRTC_SEND_BUFFER_BYTES: usize = 8 << 20;
+
+/// Viewers of a rendition on its stream's own thread before others take some. Below it one thread has time to spare, and
+/// mirroring would cost more than it brings.
+pub const VIEWERS_BEFORE_SPREAD: usize = 32;
+
+/// How much larger a rendition's ring of units is than the hub's: the newest group of pictures, what is kept before it for
+/// viewers a little behind, and the converted sound.
+pub const FAN_RINGS: usize = 2;
+
+/// RTP payloads kept for sending and resending: about five seconds of 4 Mbit/s. At it: the oldest goes; a viewer that asks
+/// for it is given the next key frame instead.
+pub const RTP_RING_PACKETS_MAX: usize = 2_048;
+pub const RTP_RING_BYTES_MAX: usize = 8 << 20;
+
+/// How long a picture waits for its sound before a stream counts as live: a sound that is there shows within a few packets.
+pub const SOUND_WAIT_MS: u64 = 120;
+
+/// Readiness events taken in one turn of a media thread. At it: the rest comes with the next turn.
+pub const SHARD_EVENTS_PER_TURN: usize = 1_024;
+
+/// Orders waiting for a media thread. At it: the order is refused and counted, its session closed.
+pub const SHARD_ORDERS_MAX: usize = 8_192;
+
+/// State events waiting for a session core that is behind. At it: the event is dropped and counted.
+pub const MEDIA_EVENTS_WAITING_MAX: usize = 65_536;
+
+/// Events on their way to the session core. At it: statistics are dropped, state waits in the thread.
+pub const MEDIA_EVENTS_MAX: usize = 16_384;
+
+/// From this many streams on, a media thread pauses between turns so that packets gather to batches.
+pub const COALESCE_STREAMS_MIN: usize = 4;
+pub const COALESCE_US: u64 = 1_000;
+/// From this many streams on, for longer: latency grows by 2 ms at most.
+pub const COALESCE_STREAMS_MANY: usize = 64;
+pub const COALESCE_MANY_US: u64 = 2_000;
+
+/// Media connections (RTP over TCP) of one thread. At it: refused, counted.
+pub const MEDIA_CONNS_MAX: usize = 4_096;
+/// Media connections of one address: a recorder sends each channel over its own. At it: refused, counted.
+pub const MEDIA_CONNS_PER_SOURCE_MAX: usize = 512;
+/// Seconds in which a media connection sends nothing or is not yet set up. At it: closed.
+pub const MEDIA_CONN_IDLE_S_MAX: u64 = 20;
+/// Bytes read from a media connection in one call. At it: another call.
+pub const MEDIA_CONN_READ_BYTES: usize = 64 << 10;
+
+/// Units on their way to a viewer whose bytes someone else writes. At it: the viewer is behind and keeps its place.
+pub const CHANNEL_UNITS_MAX: usize = 32;
+
+/// Least bytes a hub's ring is given however many streams share the budget: a group of pictures of 1 s at 2 Mbit/s.
+pub const RING_BYTES_MIN: usize = 256 << 10;
+
+/// Seconds in which a viewer with something to take takes nothing. At it: closed.
+pub const VIEWER_STUCK_S_MAX: u64 = 15;
+
+/// Times a viewer may fall out of the ring within [`VIEWER_STRIKE_WINDOW_S`]. At it: closed; its path cannot take the stream.
+pub const VIEWER_STRIKES_MAX: u32 = 20;
+pub const VIEWER_STRIKE_WINDOW_S: u64 = 60;
+
+/// Reads of 1 KiB from one viewer in one wake-up: it has nothing to say that matters. At it: the rest waits.
+pub const VIEWER_READS_PER_WAKE: usize = 4;
 
 /// Datagrams taken by one system call. Larger batches win little and cost stack.
 pub const UDP_BATCH_PACKETS: usize = 64;

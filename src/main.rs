@@ -1,1 +1,80 @@
-fn main() {}
+//! Arguments → config → app → exit code.
+//!
+//! Exit codes: 0 done, 1 failed while running, 2 cannot start (config, ports, certificate, data folder).
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use gantry::app::{self, ServeOptions};
+use gantry::config::Config;
+use gantry::sim;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// A media node for video surveillance: GB/T 28181 devices in, browsers and players out.
+#[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Run the node.
+    Serve {
+        /// Configuration file; without it the defaults and GANTRY_... variables hold.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Folder of everything that the node writes.
+        #[arg(long, value_name = "DIR")]
+        data: Option<PathBuf>,
+        /// Also run four simulated cameras that register with this node.
+        #[arg(long)]
+        demo: bool,
+    },
+    /// Run simulated devices against a node.
+    Simulate(sim::Args),
+    /// Read a configuration as `serve` would, and say what is wrong with it.
+    CheckConfig {
+        #[arg(value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Task::Serve { config, data, demo } => {
+            let overrides: Vec<(String, String)> = data
+                .map(|dir| ("node.data_dir".to_string(), dir.display().to_string()))
+                .into_iter()
+                .collect();
+            let config = match Config::load(config.as_deref(), std::env::vars(), &overrides) {
+                Ok(config) => config,
+                Err(e) => return cannot_start(&e),
+            };
+            app::start_logs(&config.log);
+            app::serve(config, ServeOptions { demo })
+        }
+        Task::Simulate(arguments) => {
+            app::start_logs(&gantry::config::Log::default());
+            sim::run(arguments)
+        }
+        Task::CheckConfig { config } => {
+            match Config::load(config.as_deref(), std::env::vars(), &[]) {
+                Ok(_) => {
+                    println!("the configuration is good");
+                    ExitCode::SUCCESS
+                }
+                Err(e) => cannot_start(&e),
+            }
+        }
+    }
+}
+
+fn cannot_start(e: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("gantry: {e}");
+    ExitCode::from(2)
+}

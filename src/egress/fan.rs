@@ -104,6 +104,20 @@ impl UnitRing {
         self.units.iter().skip(skip)
     }
 
+    /// Slices of the units from `seq` on, appended to `out` up to `pieces_max` in all.
+    pub fn slices_from<'a>(&'a self, seq: u64, framing: Framing, pieces_max: usize, out: &mut Vec<IoSlice<'a>>) {
+        for unit in self.from(seq) {
+            if out.len() + 3 > pieces_max {
+                break;
+            }
+            for piece in [framing.head(unit), &unit.body, &unit.tail] {
+                if !piece.is_empty() {
+                    out.push(IoSlice::new(piece));
+                }
+            }
+        }
+    }
+
     pub fn bytes(&self) -> usize {
         self.bytes
     }
@@ -178,16 +192,8 @@ impl Cursor {
                 }
             }
         }
-        let Some(next) = self.next else { return };
-        for unit in ring.from(next) {
-            if out.len() + 3 > pieces_max {
-                break;
-            }
-            for piece in [framing.head(unit), &unit.body, &unit.tail] {
-                if !piece.is_empty() {
-                    out.push(IoSlice::new(piece));
-                }
-            }
+        if let Some(next) = self.next {
+            ring.slices_from(next, framing, pieces_max, out);
         }
     }
 

@@ -83,6 +83,7 @@ fn set_int(
 /// A slab that takes one batch of datagrams after another.
 pub struct RecvBatch {
     slab: Box<[u8]>,
+    datagram_bytes_max: usize,
     names: Box<[libc::sockaddr_storage]>,
     controls: Box<[[u64; CONTROL_BYTES / 8]]>,
     lengths: Box<[usize]>,
@@ -92,19 +93,15 @@ pub struct RecvBatch {
     dropped: u32,
 }
 
-impl Default for RecvBatch {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl RecvBatch {
-    pub fn new() -> Self {
+    /// `datagram_bytes_max`: longer datagrams are cut, which their parser then sees.
+    pub fn new(datagram_bytes_max: usize) -> Self {
         let n = limits::UDP_BATCH_PACKETS;
         // SAFETY: sockaddr_storage is plain data for which all zeros is a valid value.
         let zero_name: libc::sockaddr_storage = unsafe { mem::zeroed() };
         RecvBatch {
-            slab: vec![0; n * limits::UDP_DATAGRAM_BYTES_MAX].into_boxed_slice(),
+            slab: vec![0; n * datagram_bytes_max].into_boxed_slice(),
+            datagram_bytes_max,
             names: vec![zero_name; n].into_boxed_slice(),
             controls: vec![[0; CONTROL_BYTES / 8]; n].into_boxed_slice(),
             lengths: vec![0; n].into_boxed_slice(),
@@ -114,8 +111,7 @@ impl RecvBatch {
         }
     }
 
-    /// Takes what waits on the socket, at most one batch. 0 = nothing waits. A datagram longer than
-    /// [`limits::UDP_DATAGRAM_BYTES_MAX`] is cut, which its parser then sees.
+    /// Takes what waits on the socket, at most one batch. 0 = nothing waits.
     pub fn recv(&mut self, socket: &impl AsRawFd) -> io::Result<usize> {
         let n = limits::UDP_BATCH_PACKETS;
         // SAFETY: mmsghdr and iovec are plain data for which all zeros is a valid value.
@@ -124,7 +120,7 @@ impl RecvBatch {
         let mut pieces: [libc::iovec; limits::UDP_BATCH_PACKETS] = unsafe { mem::zeroed() };
         for (i, buffer) in self
             .slab
-            .chunks_exact_mut(limits::UDP_DATAGRAM_BYTES_MAX)
+            .chunks_exact_mut(self.datagram_bytes_max)
             .enumerate()
             .take(n)
         {
@@ -160,7 +156,7 @@ impl RecvBatch {
         }
         self.count = got as usize;
         for (i, header) in headers.iter().enumerate().take(self.count) {
-            self.lengths[i] = (header.msg_len as usize).min(limits::UDP_DATAGRAM_BYTES_MAX);
+            self.lengths[i] = (header.msg_len as usize).min(self.datagram_bytes_max);
             self.name_lengths[i] = header.msg_hdr.msg_namelen;
         }
         if let Some(last) = self.count.checked_sub(1)
@@ -176,7 +172,7 @@ impl RecvBatch {
         if i >= self.count {
             return None;
         }
-        let at = i * limits::UDP_DATAGRAM_BYTES_MAX;
+        let at = i * self.datagram_bytes_max;
         Some((
             from_sockaddr(&self.names[i])?,
             &self.slab[at..at + self.lengths[i]],
@@ -188,7 +184,7 @@ impl RecvBatch {
         if i >= self.count {
             return None;
         }
-        let at = i * limits::UDP_DATAGRAM_BYTES_MAX;
+        let at = i * self.datagram_bytes_max;
         Some((
             from_sockaddr(&self.names[i])?,
             &mut self.slab[at..at + self.lengths[i]],
@@ -399,7 +395,7 @@ mod tests {
         sender
             .send_segments(to, &data, 1_000)
             .expect("loopback takes it");
-        let mut batch = RecvBatch::new();
+        let mut batch = RecvBatch::new(limits::UDP_DATAGRAM_BYTES_MAX);
         let mut got = Vec::new();
         while got.len() < 3 {
             let n = batch.recv(&receiver).expect("readable");
@@ -415,7 +411,7 @@ mod tests {
     #[test]
     fn an_empty_socket_gives_nothing_and_a_long_datagram_is_cut() {
         let (sender, receiver, to) = pair();
-        let mut batch = RecvBatch::new();
+        let mut batch = RecvBatch::new(limits::UDP_DATAGRAM_BYTES_MAX);
         assert_eq!(batch.recv(&receiver).expect("no error"), 0);
         sender
             .send(to, &vec![7; limits::UDP_DATAGRAM_BYTES_MAX + 100])

@@ -1,10 +1,34 @@
-//! Runs the session core and the GB/T 28181 platform on the control thread, with their sockets.
+//! The control thread: the session core and the GB/T 28181 platform with their SIP sockets.
+//!
+//! One thread, no locks: datagrams, connections, calls of the API and events of the media threads come in, each core is
+//! driven until it has nothing more to say, and then the thread waits for the next of them or for the nearest deadline.
+//!
+//! SIP over TCP: a task a connection reads and frames; what it reads goes through one bounded queue, so a slow control
+//! thread slows the readers instead of filling memory.
 
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket as StdUdpSocket};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
+use super::core::{Core, Output, Persist, RequestId};
+use super::port::MediaEvent;
 use super::types::{Command, Error, Event, Reply};
+use crate::gb28181::{self, Platform};
+use crate::limits;
+use crate::net::MediaHandle;
+use crate::net::udp::RecvBatch;
+use crate::sip::endpoint::{ConnId, Path, Transmit, Transport};
+use crate::sip::framing::{Frame, Framer};
+use crate::time::earliest;
 
-type Call = (Command, oneshot::Sender<Result<Reply, Error>>);
+/// A command with the place for its answer.
+pub type Call = (Command, oneshot::Sender<Result<Reply, Error>>);
 
 /// Talks to the control thread. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -14,13 +38,14 @@ pub struct Handle {
 }
 
 impl Handle {
+    pub fn new(calls: mpsc::Sender<Call>, events: broadcast::Sender<Event>) -> Self {
+        Handle { calls, events }
+    }
+
     /// Asks and waits for the answer. [`Error::ShuttingDown`] when the control thread is gone.
     pub async fn call(&self, command: Command) -> Result<Reply, Error> {
         let (answer, wait) = oneshot::channel();
-        self.calls
-            .send((command, answer))
-            .await
-            .map_err(|_| Error::ShuttingDown)?;
+        self.calls.send((command, answer)).await.map_err(|_| Error::ShuttingDown)?;
         wait.await.map_err(|_| Error::ShuttingDown)?
     }
 
@@ -28,4 +53,384 @@ impl Handle {
     pub fn events(&self) -> broadcast::Receiver<Event> {
         self.events.subscribe()
     }
+}
+
+/// What the control thread is made with.
+pub struct Setup {
+    pub sip_udp: StdUdpSocket,
+    pub sip_tcp: std::net::TcpListener,
+    /// Address that devices are told; `None` = by the route to each.
+    pub announced: Option<IpAddr>,
+    pub platform: Platform,
+    pub core: Core,
+    pub media: MediaHandle,
+    pub media_events: mpsc::Receiver<MediaEvent>,
+    /// Takes what must survive a restart; never waits.
+    pub persist: Box<dyn FnMut(Persist) + Send>,
+    /// Is shown both cores once a second.
+    pub observe: Box<dyn FnMut(&Platform, &Core, SipCounters) + Send>,
+}
+
+/// What the SIP sockets count.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SipCounters {
+    pub received: u64,
+    pub sent: u64,
+    /// Datagrams that the kernel could not take at once; SIP sends them again.
+    pub send_failed: u64,
+    /// Datagrams that the kernel dropped because the socket's buffer was full.
+    pub kernel_dropped: u64,
+    pub connections: u64,
+    pub connections_refused: u64,
+}
+
+/// Starts the control thread. It ends after [`Command::Shutdown`] is answered.
+pub fn start(setup: Setup) -> io::Result<(Handle, std::thread::JoinHandle<()>)> {
+    let (calls, calls_taken) = mpsc::channel(limits::CALLS_WAITING_MAX);
+    let (events, _) = broadcast::channel(limits::EVENTS_WAITING_MAX);
+    let handle = Handle::new(calls, events.clone());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let control = {
+        let _inside = runtime.enter();
+        setup.sip_udp.set_nonblocking(true)?;
+        setup.sip_tcp.set_nonblocking(true)?;
+        let (said, heard) = mpsc::channel(limits::SIP_CONN_MESSAGES_WAITING_MAX);
+        Control {
+            local: setup.sip_udp.local_addr()?,
+            udp: UdpSocket::from_std(setup.sip_udp)?,
+            tcp: TcpListener::from_std(setup.sip_tcp)?,
+            batch: RecvBatch::new(limits::SIP_DATAGRAM_BYTES_MAX),
+            routes: Routes { announced: setup.announced, known: HashMap::new() },
+            platform: setup.platform,
+            core: setup.core,
+            media: setup.media,
+            media_events: setup.media_events,
+            persist: setup.persist,
+            observe: setup.observe,
+            calls: calls_taken,
+            events,
+            waiting: HashMap::new(),
+            next_request: 0,
+            shutdown: None,
+            done: false,
+            conns: HashMap::new(),
+            next_conn: 0,
+            said,
+            heard,
+            counters: SipCounters::default(),
+        }
+    };
+    let thread = std::thread::Builder::new().name("control".into()).spawn(move || runtime.block_on(control.run()))?;
+    Ok((handle, thread))
+}
+
+/// By which of our addresses a peer reaches us.
+struct Routes {
+    announced: Option<IpAddr>,
+    known: HashMap<IpAddr, IpAddr>,
+}
+
+impl Routes {
+    fn local_for(&mut self, peer: IpAddr, bound: SocketAddr) -> SocketAddr {
+        if let Some(ip) = self.announced {
+            return SocketAddr::new(ip, bound.port());
+        }
+        if !bound.ip().is_unspecified() {
+            return bound;
+        }
+        if self.known.len() >= limits::ROUTES_KNOWN_MAX {
+            self.known.clear();
+        }
+        let ip = *self.known.entry(peer).or_insert_with(|| route_to(peer).unwrap_or(bound.ip()));
+        SocketAddr::new(ip, bound.port())
+    }
+}
+
+/// Asks the kernel which of our addresses it would send from. Nothing is sent.
+fn route_to(peer: IpAddr) -> Option<IpAddr> {
+    let any: IpAddr = if peer.is_ipv4() { [0, 0, 0, 0].into() } else { [0u16; 8].into() };
+    let socket = StdUdpSocket::bind((any, 0)).ok()?;
+    socket.connect((peer, 9)).ok()?;
+    socket.local_addr().ok().map(|addr| addr.ip())
+}
+
+/// What a connection's task tells the control thread.
+enum Said {
+    Message(Path, Bytes),
+    Ping(Path),
+    Closed(ConnId),
+}
+
+struct Connection {
+    peer: IpAddr,
+    out: mpsc::Sender<Bytes>,
+}
+
+struct Control {
+    udp: UdpSocket,
+    tcp: TcpListener,
+    local: SocketAddr,
+    batch: RecvBatch,
+    routes: Routes,
+    platform: Platform,
+    core: Core,
+    media: MediaHandle,
+    media_events: mpsc::Receiver<MediaEvent>,
+    persist: Box<dyn FnMut(Persist) + Send>,
+    observe: Box<dyn FnMut(&Platform, &Core, SipCounters) + Send>,
+    calls: mpsc::Receiver<Call>,
+    events: broadcast::Sender<Event>,
+    waiting: HashMap<RequestId, oneshot::Sender<Result<Reply, Error>>>,
+    next_request: u64,
+    shutdown: Option<RequestId>,
+    done: bool,
+    conns: HashMap<ConnId, Connection>,
+    next_conn: u64,
+    said: mpsc::Sender<Said>,
+    heard: mpsc::Receiver<Said>,
+    counters: SipCounters,
+}
+
+impl Control {
+    async fn run(mut self) {
+        let mut second = tokio::time::interval(Duration::from_secs(1));
+        second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        self.drain(Instant::now());
+        while !self.done {
+            let deadline = earliest(self.platform.next_deadline(), self.core.next_deadline());
+            let timer = async {
+                match deadline {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                ready = self.udp.readable() => {
+                    if let Err(e) = ready {
+                        tracing::error!(error = %e, "the SIP socket cannot be read any more");
+                        return;
+                    }
+                    self.take_datagrams();
+                }
+                Some(call) = self.calls.recv() => self.take_call(call),
+                Some(event) = self.media_events.recv() => self.take_media_events(event),
+                Some(said) = self.heard.recv() => self.take_said(said),
+                accepted = self.tcp.accept() => match accepted {
+                    Ok((socket, peer)) => self.accept(socket, peer),
+                    Err(e) => tracing::debug!(error = %e, "cannot take a SIP connection"),
+                },
+                _ = second.tick() => {
+                    self.counters.connections = self.conns.len() as u64;
+                    self.counters.kernel_dropped = u64::from(self.batch.kernel_dropped());
+                    (self.observe)(&self.platform, &self.core, self.counters);
+                }
+                () = timer => {}
+            }
+            let now = Instant::now();
+            self.platform.handle_timeout(now);
+            self.core.handle_timeout(now);
+            self.drain(now);
+        }
+    }
+
+    fn take_datagrams(&mut self) {
+        for _ in 0..limits::SIP_BATCHES_PER_TURN {
+            let (batch, udp) = (&mut self.batch, &self.udp);
+            let n = udp.try_io(Interest::READABLE, || match batch.recv(udp) {
+                Ok(0) => Err(io::ErrorKind::WouldBlock.into()),
+                other => other,
+            });
+            let Ok(n) = n else { return };
+            let now = Instant::now();
+            for i in 0..n {
+                let Some((peer, datagram)) = self.batch.get(i) else { continue };
+                self.counters.received += 1;
+                let local = self.routes.local_for(peer.ip(), self.local);
+                let path = Path { peer, local, transport: Transport::Udp };
+                self.platform.handle_message(now, path, Bytes::copy_from_slice(datagram));
+            }
+            self.drain(now);
+        }
+    }
+
+    fn take_call(&mut self, (command, answer): Call) {
+        let request = RequestId(self.next_request);
+        self.next_request += 1;
+        self.waiting.insert(request, answer);
+        match command {
+            Command::Shutdown => self.shutdown = Some(request),
+            Command::Open { .. }
+            | Command::Close { .. }
+            | Command::CloseOwner { .. }
+            | Command::Sessions
+            | Command::Session { .. }
+            | Command::Devices
+            | Command::Device { .. }
+            | Command::RefreshCatalog { .. }
+            | Command::SetDeviceAuth { .. }
+            | Command::OpenIngest { .. }
+            | Command::CloseIngest { .. }
+            | Command::MediaServices
+            | Command::ResetStatistics => {}
+        }
+        self.core.handle_command(Instant::now(), request, command);
+    }
+
+    fn take_media_events(&mut self, first: MediaEvent) {
+        let now = Instant::now();
+        self.core.handle_media(now, first);
+        for _ in 0..limits::MEDIA_EVENTS_PER_TURN {
+            let Ok(event) = self.media_events.try_recv() else { return };
+            self.core.handle_media(now, event);
+        }
+    }
+
+    fn take_said(&mut self, said: Said) {
+        let now = Instant::now();
+        match said {
+            Said::Message(path, raw) => {
+                self.counters.received += 1;
+                self.platform.handle_message(now, path, raw);
+            }
+            Said::Ping(path) => {
+                self.send_tcp(path, Bytes::from_static(b"\r\n"));
+                self.platform.handle_ping(now, path);
+            }
+            Said::Closed(conn) => {
+                self.conns.remove(&conn);
+                self.platform.handle_closed(now, conn);
+            }
+        }
+    }
+
+    /// Drives both cores until neither has anything to say.
+    fn drain(&mut self, now: Instant) {
+        loop {
+            let mut idle = true;
+            while let Some(output) = self.platform.poll_output() {
+                idle = false;
+                match output {
+                    gb28181::Output::Transmit(transmit) => self.transmit(transmit),
+                    gb28181::Output::Event(event) => self.core.handle_platform(now, event),
+                }
+            }
+            while let Some(output) = self.core.poll_output() {
+                idle = false;
+                match output {
+                    Output::Reply(request, reply) => {
+                        self.done |= self.shutdown == Some(request);
+                        if let Some(answer) = self.waiting.remove(&request) {
+                            // A caller that went away wants no answer.
+                            let _ = answer.send(reply);
+                        }
+                    }
+                    Output::Platform(command) => self.platform.handle_command(now, command),
+                    Output::Media { shard, command } => {
+                        if !self.media.command(shard, command) {
+                            tracing::error!(shard, "a media thread does not take commands");
+                        }
+                    }
+                    Output::Event(event) => {
+                        // Nobody may be listening.
+                        let _ = self.events.send(event);
+                    }
+                    Output::Persist(persist) => (self.persist)(persist),
+                }
+            }
+            if idle {
+                return;
+            }
+        }
+    }
+
+    fn transmit(&mut self, Transmit { path, payload }: Transmit) {
+        self.counters.sent += 1;
+        match path.transport {
+            Transport::Udp => {
+                if let Err(e) = self.udp.try_send_to(&payload, path.peer) {
+                    self.counters.send_failed += 1;
+                    tracing::debug!(peer = %path.peer, error = %e, "a SIP datagram could not be sent");
+                }
+            }
+            Transport::Tcp(_) => self.send_tcp(path, payload),
+        }
+    }
+
+    fn send_tcp(&mut self, path: Path, payload: Bytes) {
+        let Transport::Tcp(id) = path.transport else { return };
+        let Some(connection) = self.conns.get(&id) else {
+            self.counters.send_failed += 1;
+            return;
+        };
+        // A peer that does not read: its connection is given up, its transactions time out.
+        if connection.out.try_send(payload).is_err() {
+            self.counters.send_failed += 1;
+            self.conns.remove(&id);
+        }
+    }
+
+    fn accept(&mut self, socket: TcpStream, peer: SocketAddr) {
+        let same_source = self.conns.values().filter(|c| c.peer == peer.ip()).count();
+        if self.conns.len() >= limits::SIP_CONNS_MAX || same_source >= limits::SIP_CONNS_PER_SOURCE_MAX {
+            self.counters.connections_refused += 1;
+            return;
+        }
+        let id = ConnId(self.next_conn);
+        self.next_conn += 1;
+        let local = socket.local_addr().unwrap_or(self.local);
+        let local = self.routes.announced.map_or(local, |ip| SocketAddr::new(ip, local.port()));
+        let path = Path { peer, local, transport: Transport::Tcp(id) };
+        let (out, queue) = mpsc::channel(limits::SIP_CONN_OUT_MAX);
+        self.conns.insert(id, Connection { peer: peer.ip(), out });
+        tokio::spawn(serve_connection(socket, path, id, self.said.clone(), queue));
+    }
+}
+
+/// Reads, frames and writes one connection until it ends, is silent for too long, or the control thread gives it up.
+async fn serve_connection(
+    mut socket: TcpStream,
+    path: Path,
+    id: ConnId,
+    said: mpsc::Sender<Said>,
+    mut queue: mpsc::Receiver<Bytes>,
+) {
+    let (mut reader, mut writer) = socket.split();
+    let idle = Duration::from_secs(limits::SIP_CONN_IDLE_S_MAX);
+    let read = async {
+        let mut framer = Framer::new();
+        let mut buffer = vec![0; limits::SIP_CONN_READ_BYTES];
+        loop {
+            let n = match tokio::time::timeout(idle, reader.read(&mut buffer)).await {
+                Ok(Ok(n)) if n > 0 => n,
+                _ => return,
+            };
+            framer.push(&buffer[..n]);
+            while let Some(frame) = framer.next() {
+                let message = match frame {
+                    Ok(Frame::Message(raw)) => Said::Message(path, raw),
+                    Ok(Frame::Ping) => Said::Ping(path),
+                    Err(e) => {
+                        tracing::debug!(peer = %path.peer, error = ?e, "a SIP connection is closed: its framing is lost");
+                        return;
+                    }
+                };
+                if said.send(message).await.is_err() {
+                    return;
+                }
+            }
+        }
+    };
+    let write = async {
+        while let Some(payload) = queue.recv().await {
+            if writer.write_all(&payload).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = read => {}
+        () = write => {}
+    }
+    // The control thread may be gone already.
+    let _ = said.send(Said::Closed(id)).await;
 }

@@ -1,0 +1,527 @@
+//! One stream on its media thread: ingest, the ring of its last frames, and its renditions.
+//!
+//! Work is done once per stream: a rendition is made when its first viewer comes, a sound is converted once for all
+//! renditions that need it, and both end with the last viewer.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use crate::egress::fan::UnitRing;
+use crate::egress::rtp::{Packetizer, RtpPayload};
+use crate::egress::{AudioPolicy, Form, Mux, Sound, Unit};
+use crate::gb28181::MediaTransport;
+use crate::id::{Ssrc, StreamId};
+use crate::limits;
+use crate::media::frame::{Codec, Frame, Track, TrackId};
+use crate::media::hub::Hub;
+use crate::media::ingest::{self, Ingest};
+use crate::media::transcode::AudioTranscoder;
+use crate::session::IngestStats;
+use crate::session::port::Progress;
+
+/// Which rendition of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct FanKey {
+    pub stream: StreamId,
+    pub form: Form,
+    pub audio: AudioPolicy,
+}
+
+/// A rendition as its media thread holds it. On another thread than the stream's it is a mirror: fed units, not frames.
+pub(super) struct Fan {
+    pub key: FanKey,
+    pub init: Unit,
+    pub ring: UnitRing,
+    /// Keys of viewers in the shard.
+    pub viewers: Vec<usize>,
+    pub flush_at: Option<Instant>,
+    /// The muxer, where the stream is at home.
+    mux: Option<Mux>,
+    /// Viewers on each other shard.
+    pub mirrors: Vec<u32>,
+    /// Units up to here were given to the mirrors.
+    pub mirrored: u64,
+    /// `init` changed since it was given to the mirrors.
+    pub init_changed: bool,
+}
+
+impl Fan {
+    pub fn mirror(key: FanKey, init: Unit, ring_bytes_max: usize) -> Self {
+        Fan {
+            key,
+            init,
+            ring: UnitRing::new(ring_bytes_max),
+            viewers: Vec::new(),
+            flush_at: None,
+            mux: None,
+            mirrors: Vec::new(),
+            mirrored: 0,
+            init_changed: false,
+        }
+    }
+
+    pub fn is_mirrored(&self) -> bool {
+        self.mirrors.iter().any(|n| *n > 0)
+    }
+
+    pub fn append(&mut self, units: &mut Vec<Unit>, now: Instant, hold: Duration) {
+        if units.is_empty() {
+            return;
+        }
+        for unit in units.drain(..) {
+            self.ring.push(unit);
+        }
+        if self.flush_at.is_none() {
+            self.flush_at = Some(now + hold);
+        }
+    }
+
+    /// Which sound of the stream goes into it.
+    fn sound(&self, audio: Option<&Track>) -> Sound {
+        audio.map_or(Sound::Drop, |track| self.key.form.sound(self.key.audio, track.codec))
+    }
+}
+
+/// A sound converted once for all renditions that want it.
+struct Converted {
+    codec: Codec,
+    transcoder: AudioTranscoder,
+    /// Frames since the start of the hub's ring, for renditions that are made later.
+    recent: VecDeque<Frame>,
+}
+
+/// RTP payloads of a stream, made once for all WebRTC viewers of this thread.
+pub(super) struct RtpFan {
+    packetizer: Option<Packetizer>,
+    pub ring: PayloadRing,
+    /// Keys of peers in the shard.
+    pub peers: Vec<usize>,
+    pub flush_at: Option<Instant>,
+    pub mirrors: Vec<u32>,
+    pub mirrored: u64,
+}
+
+impl RtpFan {
+    pub fn mirror() -> Self {
+        RtpFan { packetizer: None, ring: PayloadRing::default(), peers: Vec::new(), flush_at: None, mirrors: Vec::new(), mirrored: 0 }
+    }
+
+    pub fn is_mirrored(&self) -> bool {
+        self.mirrors.iter().any(|n| *n > 0)
+    }
+
+    pub fn append(&mut self, payloads: &mut Vec<RtpPayload>, now: Instant, hold: Duration) {
+        if payloads.is_empty() {
+            return;
+        }
+        for payload in payloads.drain(..) {
+            self.ring.push(payload);
+        }
+        if self.flush_at.is_none() {
+            self.flush_at = Some(now + hold);
+        }
+    }
+}
+
+/// The last RTP payloads, numbered without gaps: what is to be sent, and what is resent when a viewer misses it.
+#[derive(Debug, Default)]
+pub(super) struct PayloadRing {
+    payloads: VecDeque<RtpPayload>,
+    first: u64,
+    newest_key: Option<u64>,
+    bytes: usize,
+}
+
+impl PayloadRing {
+    pub fn push(&mut self, payload: RtpPayload) {
+        if payload.key {
+            self.newest_key = Some(self.end());
+        }
+        self.bytes += payload.len();
+        self.payloads.push_back(payload);
+        while self.payloads.len() > limits::RTP_RING_PACKETS_MAX || self.bytes > limits::RTP_RING_BYTES_MAX {
+            let Some(old) = self.payloads.pop_front() else { break };
+            self.bytes -= old.len();
+            if self.newest_key == Some(self.first) {
+                self.newest_key = None;
+            }
+            self.first += 1;
+        }
+    }
+
+    pub fn first(&self) -> u64 {
+        self.first
+    }
+
+    pub fn end(&self) -> u64 {
+        self.first + self.payloads.len() as u64
+    }
+
+    pub fn newest_key(&self) -> Option<u64> {
+        self.newest_key
+    }
+
+    pub fn get(&self, index: u64) -> Option<&RtpPayload> {
+        self.payloads.get(usize::try_from(index.checked_sub(self.first)?).ok()?)
+    }
+
+    pub fn from(&self, index: u64) -> impl Iterator<Item = &RtpPayload> {
+        let skip = usize::try_from(index.saturating_sub(self.first)).unwrap_or(usize::MAX);
+        self.payloads.iter().skip(skip)
+    }
+}
+
+/// How long pieces may wait for others to be written with them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Holds {
+    pub flv: Duration,
+    pub fmp4: Duration,
+    pub rtp: Duration,
+}
+
+impl Holds {
+    pub fn of(&self, form: Form) -> Duration {
+        match form {
+            Form::Flv => self.flv,
+            Form::Fmp4 => self.fmp4,
+        }
+    }
+}
+
+pub(super) struct Stream {
+    pub id: StreamId,
+    pub ssrc: Option<Ssrc>,
+    pub transport: MediaTransport,
+    /// Where the device said it sends from, or listens.
+    pub remote: Option<SocketAddr>,
+    pub ingest: Ingest,
+    pub hub: Hub,
+    /// Keys of its renditions in the shard.
+    pub fans: Vec<usize>,
+    pub rtp: Option<RtpFan>,
+    converted: Vec<Converted>,
+    pub opened: Instant,
+    /// Reported as live with these tracks.
+    live: Option<Vec<Track>>,
+    pub stalled: bool,
+    last_stats: ingest::Stats,
+    last_stats_at: Instant,
+    outputs: Vec<ingest::Output>,
+    units: Vec<Unit>,
+    frames: Vec<Frame>,
+    payloads: Vec<RtpPayload>,
+    has_rtp_deadline: bool,
+}
+
+impl Stream {
+    pub fn new(id: StreamId, ssrc: Option<Ssrc>, transport: MediaTransport, ring_bytes: usize, now: Instant) -> Self {
+        let reliable = match transport {
+            MediaTransport::Udp => false,
+            MediaTransport::TcpPassive | MediaTransport::TcpActive => true,
+        };
+        let mut ingest = Ingest::new(ingest::Config { ssrc, reliable });
+        let last_stats = ingest.stats(now);
+        Stream {
+            id,
+            ssrc,
+            transport,
+            remote: None,
+            ingest,
+            hub: Hub::new(ring_bytes),
+            fans: Vec::new(),
+            rtp: None,
+            converted: Vec::new(),
+            opened: now,
+            live: None,
+            stalled: false,
+            last_stats,
+            last_stats_at: now,
+            outputs: Vec::new(),
+            units: Vec::new(),
+            frames: Vec::new(),
+            payloads: Vec::new(),
+            has_rtp_deadline: false,
+        }
+    }
+
+    /// Takes one RTP or RTCP packet. What it completes waits until [`Stream::deliver`].
+    pub fn push_packet(&mut self, now: Instant, packet: &[u8]) {
+        let outputs = &mut self.outputs;
+        self.ingest.push(now, packet, &mut |output| outputs.push(output));
+        self.has_rtp_deadline = self.ingest.next_deadline().is_some();
+    }
+
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let outputs = &mut self.outputs;
+        self.ingest.handle_timeout(now, &mut |output| outputs.push(output));
+        self.has_rtp_deadline = self.ingest.next_deadline().is_some();
+    }
+
+    /// The source is over: what is complete comes out.
+    pub fn finish(&mut self) {
+        let outputs = &mut self.outputs;
+        self.ingest.finish(&mut |output| outputs.push(output));
+    }
+
+    pub fn next_deadline(&self) -> Option<Instant> {
+        if self.has_rtp_deadline { self.ingest.next_deadline() } else { None }
+    }
+
+    pub fn has_output(&self) -> bool {
+        !self.outputs.is_empty()
+    }
+
+    /// Gives what ingest completed to the hub and the renditions. `progress` is told what the session core wants to know.
+    pub fn deliver(&mut self, now: Instant, fans: &mut slab::Slab<Fan>, holds: &Holds, progress: &mut impl FnMut(Progress)) {
+        let mut outputs = std::mem::take(&mut self.outputs);
+        for output in outputs.drain(..) {
+            match output {
+                ingest::Output::Track(track) => self.set_track(track, fans, now, holds),
+                ingest::Output::Frame(frame) => self.put_frame(frame, fans, now, holds),
+                ingest::Output::Fact(fact) => match fact {
+                    ingest::Fact::FirstRtp { .. } => progress(Progress::FirstRtp),
+                    ingest::Fact::ForeignSsrc { seen } => progress(Progress::ForeignSsrc { seen }),
+                    ingest::Fact::FirstPs => progress(Progress::FirstPs),
+                    ingest::Fact::UnsupportedVideo { stream_type } => progress(Progress::UnsupportedCodec { stream_type }),
+                    ingest::Fact::NoProgramStream | ingest::Fact::UnsupportedAudio { .. } => {}
+                },
+            }
+        }
+        self.outputs = outputs;
+        self.report_live(now, progress);
+    }
+
+    /// Live once a viewer could start: a key frame is there, and the sound had a moment to show up.
+    fn report_live(&mut self, now: Instant, progress: &mut impl FnMut(Progress)) {
+        if !self.hub.can_start() {
+            return;
+        }
+        let sound_may_come = self.hub.audio().is_none()
+            && self.live.is_none()
+            && now.saturating_duration_since(self.opened_picture_at(now)) < Duration::from_millis(limits::SOUND_WAIT_MS);
+        if sound_may_come {
+            return;
+        }
+        let same = self.live.as_ref().is_some_and(|live| live.iter().eq(self.hub.tracks()));
+        if !same {
+            let tracks: Vec<Track> = self.hub.tracks().cloned().collect();
+            self.live = Some(tracks.clone());
+            progress(Progress::Live { tracks });
+        }
+    }
+
+    /// When the picture of the ring's first frame came.
+    fn opened_picture_at(&self, now: Instant) -> Instant {
+        self.hub.frames().next().map_or(now, |f| f.received)
+    }
+
+    fn set_track(&mut self, track: Track, fans: &mut slab::Slab<Fan>, now: Instant, holds: &Holds) {
+        if track.id == TrackId::Audio {
+            self.converted.clear();
+        }
+        self.hub.set_track(track);
+        for i in 0..self.fans.len() {
+            let Some(sound) = fans.get(self.fans[i]).map(|fan| fan.sound(self.hub.audio())) else { continue };
+            let tracks = self.tracks_for(sound);
+            let Some(fan) = fans.get_mut(self.fans[i]) else { continue };
+            let Some(mux) = &mut fan.mux else { continue };
+            if mux.set_tracks(&tracks, &mut self.units) {
+                fan.init = mux.init();
+                fan.init_changed = true;
+            }
+            fan.append(&mut self.units, now, holds.of(fan.key.form));
+        }
+        if self.rtp.is_some() {
+            let sound = rtp_sound(self.hub.audio());
+            let tracks = self.tracks_for(sound);
+            if let Some(packetizer) = self.rtp.as_mut().and_then(|rtp| rtp.packetizer.as_mut()) {
+                packetizer.set_tracks(&tracks);
+            }
+        }
+    }
+
+    fn put_frame(&mut self, frame: Frame, fans: &mut slab::Slab<Fan>, now: Instant, holds: &Holds) {
+        self.hub.push(frame.clone());
+        let oldest = self.hub.frames().next().map_or(frame.dts, |f| f.dts);
+        if frame.track == TrackId::Audio {
+            for converted in &mut self.converted {
+                converted.transcoder.push(&frame, &mut self.frames);
+                while converted.recent.front().is_some_and(|old| old.dts < oldest)
+                    || converted.recent.len() >= limits::HUB_FRAMES_MAX
+                {
+                    converted.recent.pop_front();
+                }
+                let codec = converted.codec;
+                for made in self.frames.drain(..) {
+                    Self::give(&made, Sound::As(codec), &self.fans, fans, &mut self.units, now, holds, self.hub.audio());
+                    if let Some(rtp) = &mut self.rtp
+                        && rtp_sound(self.hub.audio()) == Sound::As(codec)
+                    {
+                        rtp.packetize(&made, &mut self.payloads, now, holds.rtp);
+                    }
+                    converted.recent.push_back(made);
+                }
+            }
+        }
+        Self::give(&frame, Sound::AsIs, &self.fans, fans, &mut self.units, now, holds, self.hub.audio());
+        if let Some(rtp) = &mut self.rtp
+            && (frame.track == TrackId::Video || rtp_sound(self.hub.audio()) == Sound::AsIs)
+        {
+            rtp.packetize(&frame, &mut self.payloads, now, holds.rtp);
+        }
+    }
+
+    /// Gives a frame to the renditions that want it: pictures to all, a sound to those that want this form of it.
+    #[expect(clippy::too_many_arguments, reason = "the fields of the stream are borrowed apart")]
+    fn give(
+        frame: &Frame,
+        form_of_sound: Sound,
+        keys: &[usize],
+        fans: &mut slab::Slab<Fan>,
+        units: &mut Vec<Unit>,
+        now: Instant,
+        holds: &Holds,
+        audio: Option<&Track>,
+    ) {
+        for key in keys {
+            let Some(fan) = fans.get_mut(*key) else { continue };
+            if frame.track == TrackId::Audio && fan.sound(audio) != form_of_sound {
+                continue;
+            }
+            let Some(mux) = &mut fan.mux else { continue };
+            mux.push(frame, units);
+            fan.append(units, now, holds.of(fan.key.form));
+        }
+    }
+
+    /// Makes a rendition and fills it from the ring.
+    pub fn make_fan(&mut self, key: FanKey, ring_bytes: usize, shards: usize, now: Instant) -> Fan {
+        let sound = self.hub.audio().map_or(Sound::Drop, |track| key.form.sound(key.audio, track.codec));
+        self.start_conversion(sound);
+        let tracks = self.tracks_for(sound);
+        let mut mux = Mux::new(key.form, &tracks);
+        let init = mux.init();
+        let mut fan = Fan::mirror(key, init, ring_bytes);
+        fan.mirrors = vec![0; shards];
+        for frame in self.ring_frames(sound) {
+            mux.push(&frame, &mut self.units);
+        }
+        fan.mux = Some(mux);
+        fan.append(&mut self.units, now, Duration::ZERO);
+        fan
+    }
+
+    /// Makes the RTP payloads' rendition and fills it from the ring.
+    pub fn make_rtp(&mut self, payload_bytes_max: usize, shards: usize, now: Instant) {
+        let sound = rtp_sound(self.hub.audio());
+        self.start_conversion(sound);
+        let mut packetizer = Packetizer::new(payload_bytes_max);
+        packetizer.set_tracks(&self.tracks_for(sound));
+        let mut rtp = RtpFan { packetizer: Some(packetizer), mirrors: vec![0; shards], ..RtpFan::mirror() };
+        for frame in self.ring_frames(sound) {
+            rtp.packetize(&frame, &mut self.payloads, now, Duration::ZERO);
+        }
+        self.rtp = Some(rtp);
+    }
+
+    /// Tracks that WebRTC viewers are given.
+    pub fn rtp_tracks(&mut self) -> Vec<Track> {
+        let sound = rtp_sound(self.hub.audio());
+        self.start_conversion(sound);
+        self.tracks_for(sound)
+    }
+
+    /// Ends conversions that no rendition wants any more.
+    pub fn drop_unused_conversions(&mut self, fans: &slab::Slab<Fan>) {
+        let audio = self.hub.audio().cloned();
+        let wanted_by_rtp = self.rtp.is_some().then(|| rtp_sound(audio.as_ref()));
+        self.converted.retain(|converted| {
+            let this = Sound::As(converted.codec);
+            wanted_by_rtp == Some(this)
+                || self.fans.iter().filter_map(|key| fans.get(*key)).any(|fan| fan.sound(audio.as_ref()) == this)
+        });
+    }
+
+    /// Counters with the rates of the time since the last call.
+    pub fn stats(&mut self, now: Instant) -> IngestStats {
+        let s = self.ingest.stats(now);
+        let seconds = now.saturating_duration_since(self.last_stats_at).as_secs_f64().max(0.001);
+        let rate = |new: u64, old: u64| new.saturating_sub(old) as f64 / seconds;
+        let bits_per_s = (rate(s.bytes, self.last_stats.bytes) * 8.0) as u64;
+        let fps_milli = (rate(s.video_frames, self.last_stats.video_frames) * 1000.0) as u32;
+        self.last_stats_at = now;
+        self.last_stats = s;
+        IngestStats {
+            packets: s.packets,
+            bytes: s.bytes,
+            lost: s.lost,
+            reordered: s.reordered,
+            duplicate: s.duplicate,
+            foreign: s.foreign,
+            ps_errors: s.ps_errors,
+            frames: s.frames,
+            key_frames: s.key_frames,
+            bits_per_s,
+            fps_milli,
+            psm_seen: s.psm_seen,
+        }
+    }
+
+    fn start_conversion(&mut self, sound: Sound) {
+        let Sound::As(codec) = sound else { return };
+        if self.converted.iter().any(|c| c.codec == codec) {
+            return;
+        }
+        let Some(track) = self.hub.audio() else { return };
+        let Ok(mut transcoder) = AudioTranscoder::new(track, codec) else { return };
+        let mut made = Vec::new();
+        for frame in self.hub.frames().filter(|f| f.track == TrackId::Audio) {
+            transcoder.push(frame, &mut made);
+        }
+        self.converted.push(Converted { codec, transcoder, recent: made.into() });
+    }
+
+    fn tracks_for(&self, sound: Sound) -> Vec<Track> {
+        let audio = match sound {
+            Sound::Drop => None,
+            Sound::AsIs => self.hub.audio().cloned(),
+            Sound::As(codec) => self.converted.iter().find(|c| c.codec == codec).map(|c| c.transcoder.track()),
+        };
+        self.hub.video().cloned().into_iter().chain(audio).collect()
+    }
+
+    /// The ring's frames with the sound in the form wanted, in order of time.
+    fn ring_frames(&self, sound: Sound) -> Vec<Frame> {
+        let converted = self.converted.iter().find(|c| sound == Sound::As(c.codec)).map(|c| &c.recent);
+        let mut frames: Vec<Frame> = self
+            .hub
+            .frames()
+            .filter(|f| f.track == TrackId::Video || sound == Sound::AsIs)
+            .chain(converted.into_iter().flatten())
+            .cloned()
+            .collect();
+        // The picture that a viewer starts with comes first, whatever the times of the sound around it.
+        frames.sort_by_key(|f| (f.dts, f.track == TrackId::Audio));
+        let start = frames.iter().position(|f| f.track == TrackId::Video).unwrap_or(0);
+        frames.split_off(start)
+    }
+}
+
+impl RtpFan {
+    fn packetize(&mut self, frame: &Frame, payloads: &mut Vec<RtpPayload>, now: Instant, hold: Duration) {
+        if let Some(packetizer) = &mut self.packetizer {
+            packetizer.push(frame, payloads);
+            self.append(payloads, now, hold);
+        }
+    }
+}
+
+/// Which sound WebRTC viewers get: G.711 as it is, AAC as Opus.
+fn rtp_sound(audio: Option<&Track>) -> Sound {
+    match audio.map(|track| track.codec) {
+        Some(Codec::G711A | Codec::G711U | Codec::Opus) => Sound::AsIs,
+        Some(Codec::Aac) => Sound::As(Codec::Opus),
+        Some(Codec::H264 | Codec::H265) | None => Sound::Drop,
+    }
+}
