@@ -1,0 +1,1 @@
+//! Behaviour of the core in virtual time.
