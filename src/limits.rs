@@ -40,14 +40,6 @@ pub const DEVICES_MAX: usize = 50_000;
 /// marked partial, and it is counted.
 pub const CHANNELS_PER_DEVICE_MAX: usize = 10_000;
 
-/// Devices that are asked for their catalog at once, so that thousands that register after a power cut do not send all
-/// their directories in one second. At it: the others wait their turn.
-pub const CATALOG_QUERIES_MAX: usize = 64;
-
-/// Seconds without progress after which a catalog query no longer holds its turn: longer than the platform's own limit.
-/// At it: the next device is asked.
-pub const CATALOG_QUERY_S_MAX: u64 = 45;
-
 /// Seconds an SSRC rests after its stream: a sender that missed our BYE must be silent, or be known as foreign, before its
 /// number means another picture. At it: the SSRC can be given out again.
 pub const SSRC_QUARANTINE_S: u64 = 60;

@@ -12,7 +12,7 @@
 //!
 //! Not done here: who may do what (the API knows its users), bytes of any kind, and the store itself.
 //!
-//! Bounds: streams, sessions and devices by [`CoreConfig`]; records, channels and queries by [`crate::limits`].
+//! Bounds: streams, sessions and devices by [`CoreConfig`]; records and channels by [`crate::limits`].
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -20,17 +20,16 @@ use std::time::{Duration, Instant};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use crate::gb28181::{self, DeviceInfo, InviteId};
+use crate::gb28181::{self, CatalogItem, DeviceInfo, InviteId};
 use crate::id::{DeviceId, SessionId, Ssrc, StreamId, StreamKey};
 use crate::limits;
 use crate::time::WallClock;
 
 use super::config::CoreConfig;
 use super::counters::{Closed, Counters, Ended, Gauges};
-use super::devices::Queries;
 use super::port::{MediaCommand, MediaEvent};
 use super::record::{History, Session, State};
-use super::registry::{Registry, RestoredDevice, StoredChannel};
+use super::registry::{Registry, RestoredDevice};
 use super::ssrc::Pool;
 use super::stream::Stream;
 use super::timers::{Timer, Timers};
@@ -59,10 +58,10 @@ pub enum Persist {
         device: DeviceId,
         info: DeviceInfo,
     },
-    /// The whole list of a device; replaces the one before.
+    /// The whole list of a device by index; replaces the one before.
     Channels {
         device: DeviceId,
-        channels: Vec<StoredChannel>,
+        channels: Vec<CatalogItem>,
         partial: bool,
     },
 }
@@ -85,7 +84,6 @@ pub struct Core {
     /// Which SSRC each shard was told to take, and for which stream.
     pub(super) expected: HashMap<(u8, Ssrc), StreamId>,
     pub(super) registry: Registry,
-    pub(super) queries: Queries,
     pub(super) streams: BTreeMap<StreamKey, Stream>,
     pub(super) by_stream: HashMap<StreamId, StreamKey>,
     pub(super) by_invite: HashMap<InviteId, StreamKey>,
@@ -120,7 +118,6 @@ impl Core {
             ssrcs: Pool::new(config.ssrc_realm, rng.next_u32()),
             expected: HashMap::new(),
             registry: Registry::default(),
-            queries: Queries::default(),
             streams: BTreeMap::new(),
             by_stream: HashMap::new(),
             by_invite: HashMap::new(),
@@ -197,7 +194,7 @@ impl Core {
                 Some(found) => Ok(Reply::Device(Box::new(found.view(device)))),
                 None => Err(Error::NotFound { what: "device" }),
             },
-            Command::RefreshCatalog { device } => self.refresh_catalog(now, device),
+            Command::RefreshCatalog { device } => self.refresh_catalog(device),
             Command::SetDeviceAuth { device, auth } => {
                 self.push(Output::Platform(gb28181::Command::SetAuth { device, auth }));
                 Ok(Reply::Done)
@@ -256,7 +253,6 @@ impl Core {
             match timer {
                 Timer::Stream(id) => self.stream_deadline(now, id),
                 Timer::Session(id) => self.session_deadline(now, id),
-                Timer::Query(device) => self.query_over(now, device),
                 Timer::Shutdown => self.drained(),
             }
         }

@@ -27,5 +27,5 @@ pub mod types;
 pub use config::CoreConfig;
 pub use core::{Core, Output, Persist, RequestId};
 pub use counters::{Closed, Counters, Ended, Gauges};
-pub use registry::{RestoredDevice, StoredChannel};
+pub use registry::RestoredDevice;
 pub use types::*;

@@ -15,20 +15,13 @@ use crate::limits;
 
 use super::types::{ChannelView, DeviceView};
 
-/// A channel with its place, as the store keeps it.
-#[derive(Clone, Debug)]
-pub struct StoredChannel {
-    pub index: u32,
-    pub view: ChannelView,
-}
-
 /// All that the store knows of a device.
 #[derive(Clone, Debug)]
 pub struct RestoredDevice {
     pub stored: StoredDevice,
     pub info: DeviceInfo,
-    /// In any order; the indexes count from 0 without a gap.
-    pub channels: Vec<StoredChannel>,
+    /// By index: the place in the list.
+    pub channels: Vec<CatalogItem>,
     pub partial: bool,
 }
 
@@ -40,11 +33,18 @@ pub(super) struct Device {
     pub peer: Option<SocketAddr>,
     pub over_tcp: bool,
     pub last_seen_unix_s: i64,
-    channels: Vec<ChannelView>,
+    channels: Vec<Channel>,
     places: HashMap<ChannelId, usize>,
     pub partial: bool,
     /// The transport by which a picture came after another had brought none.
     pub transport: Option<MediaTransport>,
+}
+
+/// A channel as the device described it last. Its place in the list never changes.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Channel {
+    pub id: ChannelId,
+    pub item: CatalogItem,
 }
 
 /// What a catalog did to a device.
@@ -57,13 +57,13 @@ pub(super) struct Merged {
 }
 
 impl Device {
-    pub fn channels(&self) -> &[ChannelView] {
+    pub fn channels(&self) -> &[Channel] {
         &self.channels
     }
 
     pub fn channel(&self, index: u32) -> Option<ChannelId> {
         let place = usize::try_from(index).ok()?;
-        self.channels.get(place).map(|c| c.channel)
+        self.channels.get(place).map(|c| c.id)
     }
 
     pub fn view(&self, id: DeviceId) -> DeviceView {
@@ -74,17 +74,14 @@ impl Device {
             peer: self.peer,
             over_tcp: self.over_tcp,
             last_seen_unix_s: self.last_seen_unix_s,
-            channels: self.channels.clone(),
+            channels: self.channels.iter().map(Channel::view).collect(),
             partial: self.partial,
         }
     }
 
-    pub fn stored_channels(&self) -> Vec<StoredChannel> {
-        let views = self.channels.iter().cloned();
-        (0..)
-            .zip(views)
-            .map(|(index, view)| StoredChannel { index, view })
-            .collect()
+    /// The list as the store keeps it: the place is the index.
+    pub fn items(&self) -> Vec<CatalogItem> {
+        self.channels.iter().map(|c| c.item.clone()).collect()
     }
 
     /// Takes what the device says it has. A device that names no channel is one itself.
@@ -93,7 +90,7 @@ impl Device {
         let mut found = Vec::new();
         for item in items {
             match channel_of(id, item) {
-                Some(view) => found.push(view),
+                Some(channel) => found.push(channel),
                 None => merged.not_channels += 1,
             }
         }
@@ -103,8 +100,8 @@ impl Device {
                 self.put(itself_as_channel(id, &self.info));
             }
         } else if let [only] = &self.channels[..]
-            && only.channel == itself
-            && !found.iter().any(|c| c.channel == itself)
+            && only.id == itself
+            && !found.iter().any(|c| c.id == itself)
         {
             // It stood in for a directory that had not come yet.
             self.channels.clear();
@@ -112,11 +109,11 @@ impl Device {
         }
         if !partial && !found.is_empty() {
             for channel in &mut self.channels {
-                channel.online = false;
+                channel.item.online = false;
             }
         }
-        for view in found {
-            if !self.put(view) {
+        for channel in found {
+            if !self.put(channel) {
                 merged.refused += 1;
             }
         }
@@ -124,11 +121,15 @@ impl Device {
         merged
     }
 
-    /// Restores the list; what has no place in an unbroken row is left out.
-    fn restore_channels(&mut self, mut stored: Vec<StoredChannel>) {
-        stored.sort_by_key(|c| c.index);
-        for (place, channel) in (0..).zip(stored) {
-            if channel.index != place || !self.put(channel.view) {
+    /// Restores the list. What stands behind an unreadable code would come to another place, so it is left out.
+    fn restore_channels(&mut self, stored: Vec<CatalogItem>) {
+        for item in stored {
+            let Ok(id) = item.id.parse() else {
+                self.partial = true;
+                break;
+            };
+            let id = ChannelId(id);
+            if self.places.contains_key(&id) || !self.put(Channel { id, item }) {
                 self.partial = true;
                 break;
             }
@@ -136,18 +137,32 @@ impl Device {
     }
 
     /// Adds a channel at the end or renews it at its place; false at the bound.
-    fn put(&mut self, view: ChannelView) -> bool {
-        match self.places.get(&view.channel) {
-            Some(place) => self.channels[*place] = view,
+    fn put(&mut self, channel: Channel) -> bool {
+        match self.places.get(&channel.id) {
+            Some(place) => self.channels[*place] = channel,
             None => {
                 if self.channels.len() >= limits::CHANNELS_PER_DEVICE_MAX {
                     return false;
                 }
-                self.places.insert(view.channel, self.channels.len());
-                self.channels.push(view);
+                self.places.insert(channel.id, self.channels.len());
+                self.channels.push(channel);
             }
         }
         true
+    }
+}
+
+impl Channel {
+    fn view(&self) -> ChannelView {
+        ChannelView {
+            channel: self.id,
+            name: self.item.name.clone(),
+            online: self.item.online,
+            ptz: matches!(self.item.ptz_type, 1 | 4),
+            longitude: self.item.longitude,
+            latitude: self.item.latitude,
+            parent_id: self.item.parent_id.clone(),
+        }
     }
 }
 
@@ -216,31 +231,28 @@ fn is_directory(item: &CatalogItem, id: GbId, device: DeviceId) -> bool {
     }
 }
 
-fn channel_of(device: DeviceId, item: &CatalogItem) -> Option<ChannelView> {
+fn channel_of(device: DeviceId, item: &CatalogItem) -> Option<Channel> {
     let id: GbId = item.id.parse().ok()?;
     if is_directory(item, id, device) {
         return None;
     }
-    Some(ChannelView {
-        channel: ChannelId(id),
-        name: item.name.clone(),
-        online: item.online,
-        ptz: matches!(item.ptz_type, 1 | 4),
-        longitude: item.longitude,
-        latitude: item.latitude,
-        parent_id: item.parent_id.clone(),
+    Some(Channel {
+        id: ChannelId(id),
+        item: item.clone(),
     })
 }
 
-fn itself_as_channel(id: DeviceId, info: &DeviceInfo) -> ChannelView {
-    ChannelView {
-        channel: ChannelId(id.0),
-        name: info.name.clone(),
-        online: true,
-        ptz: false,
-        longitude: None,
-        latitude: None,
-        parent_id: String::new(),
+fn itself_as_channel(id: DeviceId, info: &DeviceInfo) -> Channel {
+    Channel {
+        id: ChannelId(id.0),
+        item: CatalogItem {
+            id: id.to_string(),
+            name: info.name.clone(),
+            manufacturer: info.manufacturer.clone(),
+            model: info.model.clone(),
+            online: true,
+            ..CatalogItem::default()
+        },
     }
 }
 
@@ -270,7 +282,7 @@ mod tests {
 
     fn ids(device: &Device) -> Vec<String> {
         let ids = device.channels().iter();
-        ids.map(|c| c.channel.to_string()).collect()
+        ids.map(|c| c.id.to_string()).collect()
     }
 
     #[test]
@@ -318,10 +330,10 @@ mod tests {
         );
         let want: Vec<String> = [1, 2, 3, 9].iter().map(|n| camera(*n).id).collect();
         assert_eq!(ids(&device), want);
-        let online: Vec<bool> = device.channels().iter().map(|c| c.online).collect();
+        let online: Vec<bool> = device.channels().iter().map(|c| c.item.online).collect();
         assert_eq!(online, [true, false, true, true]);
         device.merge(nvr(), &[camera(2)], true);
-        let online: Vec<bool> = device.channels().iter().map(|c| c.online).collect();
+        let online: Vec<bool> = device.channels().iter().map(|c| c.item.online).collect();
         assert_eq!(online, [true; 4], "a partial catalog puts nobody offline");
         assert!(device.partial);
     }
@@ -337,7 +349,7 @@ mod tests {
         assert_eq!(ids(&device), [camera(5).id]);
         assert_eq!(
             device.channel(0),
-            channel_of(nvr(), &camera(5)).map(|c| c.channel)
+            channel_of(nvr(), &camera(5)).map(|c| c.id)
         );
         device.merge(nvr(), &[], false);
         assert_eq!(
@@ -365,8 +377,7 @@ mod tests {
     fn what_was_stored_comes_back_at_its_place() {
         let mut device = Device::default();
         device.merge(nvr(), &[camera(4), camera(2)], false);
-        let mut channels = device.stored_channels();
-        channels.reverse();
+        let mut channels = device.items();
         let restored = |channels| RestoredDevice {
             stored: StoredDevice {
                 device: nvr(),
@@ -387,10 +398,13 @@ mod tests {
         let back = registry.get(nvr()).expect("restored");
         assert_eq!(ids(back), ids(&device));
         assert!(back.online && back.over_tcp && !back.partial);
-        channels.retain(|c| c.index != 0);
+        channels[0].id = "unreadable".into();
+        let mut registry = Registry::default();
+        assert!(registry.restore(restored(channels), 1));
+        let back = registry.get(nvr()).expect("restored");
         assert!(
-            registry.restore(restored(channels), 1),
-            "known: no new place needed"
+            back.channels().is_empty() && back.partial,
+            "nothing comes to another place"
         );
         let other = DeviceId("34020000001180000009".parse().expect("a code"));
         assert!(registry.entry(other, 1).is_none(), "at the bound");

@@ -5,7 +5,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Instant;
 
-use crate::id::{DeviceId, SessionId, StreamId};
+use crate::id::{SessionId, StreamId};
 
 /// Whose deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -14,8 +14,6 @@ pub(super) enum Timer {
     Stream(StreamId),
     /// A session that waits for a named stream, or for its viewer.
     Session(SessionId),
-    /// A catalog query that holds its turn.
-    Query(DeviceId),
     Shutdown,
 }
 
