@@ -65,6 +65,33 @@ pub const SIP_CONN_READ_BYTES: usize = 4 << 10;
 /// Seconds a caller has to bring its viewer after [`crate::session::Reply::Opened`]. At it: the session is closed.
 pub const SESSION_CLAIM_S_MAX: u64 = 10;
 
+/// Streams open or being opened at once, on all shards together: well under the 10,000 SSRCs that the GB/T 28181 numbering
+/// gives one platform, so that quarantine always has some to hold back. At it: `Busy`.
+pub const STREAMS_MAX: usize = 4096;
+
+/// Sessions (viewers and those who wait) at once. About 300 bytes each. At it: `Busy`.
+pub const SESSIONS_MAX: usize = 20_000;
+
+/// Closed sessions whose record can still be asked for. At it: the oldest is forgotten.
+pub const SESSIONS_CLOSED_MAX: usize = 1_000;
+
+/// Devices known at once. At it: a further device is not listed, and counted.
+pub const DEVICES_MAX: usize = 50_000;
+
+/// Channels of one device (a lower platform can have thousands). At it: the rest of the catalog is left out, the list is
+/// marked partial, and it is counted.
+pub const CHANNELS_PER_DEVICE_MAX: usize = 10_000;
+
+/// Seconds an SSRC rests after its stream: a sender that missed our BYE must be silent, or be known as foreign, before its
+/// number means another picture. At it: the SSRC can be given out again.
+pub const SSRC_QUARANTINE_S: u64 = 60;
+
+/// Seconds after which a shutdown is answered although devices have not answered BYE; the whole node has 5. At it: `Done`.
+pub const SHUTDOWN_S_MAX: u64 = 4;
+
+/// Seconds until a named stream tries again to connect to a sender that refused. At it: the next attempt.
+pub const INGEST_RETRY_S: u64 = 5;
+
 // ---- net ----
 
 /// Media threads. Each has a port and a queue of its own. At it: no more are started.

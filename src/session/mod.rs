@@ -1,11 +1,31 @@
 //! The control facade: what can be asked of a node ([`Command`] → [`Reply`]) and what it tells ([`Event`]).
 //!
 //! REST, WebSocket and later cascade and cluster all come through here. Only this module starts or ends a stream. It is
-//! pure: [`port`] holds the values it exchanges with the media threads.
+//! pure: [`Core`] decides, [`port`] holds the values it exchanges with the media threads, and the shell carries both.
+//!
+//! Start with [`core`] (what goes in and out), then `open` (how a view starts), then `stream` (the states of one stream).
 
+mod config;
+pub mod core;
+mod counters;
+mod devices;
+mod end;
+mod named;
+mod open;
 pub mod port;
+mod record;
+mod registry;
 #[cfg(feature = "node")]
 pub mod shell;
+mod ssrc;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod timers;
 pub mod types;
 
+pub use config::CoreConfig;
+pub use core::{Core, Output, Persist, RequestId};
+pub use counters::{Closed, Counters, Ended, Gauges};
+pub use registry::RestoredDevice;
 pub use types::*;

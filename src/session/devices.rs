@@ -1,0 +1,145 @@
+//! Platform events: devices come and go and say what they have. The platform asks a device for its directory when it
+//! registers, and keeps the queries of thousands apart; here it is asked only where that has brought nothing.
+
+use std::time::Instant;
+
+use crate::gb28181::{
+    CatalogItem, Command, DeviceInfo, EndedBy, Event as Gb, Persist as GbPersist,
+};
+use crate::id::DeviceId;
+
+use super::core::{Core, Output, Persist};
+use super::counters::Ended;
+use super::types::{Error, Event, Reply};
+
+impl Core {
+    /// Something the platform reports.
+    pub fn handle_platform(&mut self, now: Instant, event: Gb) {
+        match event {
+            Gb::Online {
+                device,
+                peer,
+                over_tcp,
+                first,
+            } => {
+                let Some(known) = self.registry.entry(device, self.config.devices_max) else {
+                    self.counters.devices_refused += 1;
+                    return;
+                };
+                let came = !std::mem::replace(&mut known.online, true);
+                known.peer = Some(peer);
+                known.over_tcp = over_tcp;
+                known.last_seen_unix_s = self.wall.unix_ms(now).div_euclid(1000);
+                let bare = known.channels().is_empty();
+                if came {
+                    let device = known.view(device);
+                    self.push(Output::Event(Event::DeviceOnline { device }));
+                }
+                // Registered long ago, as the store says, and never heard of its channels since.
+                if !first && bare {
+                    self.push(Output::Platform(Command::QueryCatalog { device }));
+                }
+            }
+            Gb::Offline { device, .. } => self.device_gone(now, device),
+            Gb::DeviceInfo { device, info } => self.device_info(device, info),
+            // Nobody waits for it: whether a device is there is known by its registration.
+            Gb::DeviceStatus { .. } => {}
+            Gb::CatalogProgress { .. } => {}
+            Gb::Catalog {
+                device,
+                channels,
+                partial,
+            } => self.catalog(device, &channels, partial),
+            Gb::InviteProgress { .. } => {}
+            Gb::InviteAnswered { id, answer } => self.invite_answered(now, id, answer),
+            Gb::InviteFailed { id, failure } => self.invite_failed(now, id, failure),
+            Gb::InviteEnded { id, by } => self.invite_ended(now, id, by),
+            Gb::Persist(fact) => {
+                self.note(&fact);
+                self.push(Output::Persist(Persist::Platform(fact)));
+            }
+            Gb::Drained => self.drained(),
+        }
+    }
+
+    /// `RefreshCatalog`.
+    pub(super) fn refresh_catalog(&mut self, device: DeviceId) -> Result<Reply, Error> {
+        match self.registry.get(device) {
+            None => Err(Error::NotFound { what: "device" }),
+            Some(known) if !known.online => Err(Error::DeviceOffline),
+            Some(_) => {
+                self.push(Output::Platform(Command::QueryDeviceInfo { device }));
+                self.push(Output::Platform(Command::QueryCatalog { device }));
+                Ok(Reply::Done)
+            }
+        }
+    }
+
+    fn device_gone(&mut self, now: Instant, device: DeviceId) {
+        let Some(known) = self.registry.get_mut(device) else {
+            return;
+        };
+        if std::mem::replace(&mut known.online, false) {
+            let device = known.view(device);
+            self.push(Output::Event(Event::DeviceOffline { device }));
+        }
+        for key in self.streams_of(device) {
+            self.end_stream(now, &key, Ended::DeviceLost);
+        }
+    }
+
+    fn device_info(&mut self, device: DeviceId, info: DeviceInfo) {
+        let Some(known) = self.registry.get_mut(device) else {
+            return;
+        };
+        if known.info != info {
+            known.info = info.clone();
+            self.push(Output::Persist(Persist::Info { device, info }));
+            self.push(Output::Event(Event::DeviceChanged { device }));
+        }
+    }
+
+    fn catalog(&mut self, device: DeviceId, items: &[CatalogItem], partial: bool) {
+        if let Some(known) = self.registry.get_mut(device) {
+            let merged = known.merge(device, items, partial);
+            let channels = known.items();
+            let partial = known.partial;
+            self.counters.items_not_channels += merged.not_channels;
+            self.counters.channels_refused += merged.refused;
+            self.push(Output::Persist(Persist::Channels {
+                device,
+                channels,
+                partial,
+            }));
+            self.push(Output::Event(Event::DeviceChanged { device }));
+        }
+    }
+
+    /// Keeps what lists show of the facts that the platform stores.
+    fn note(&mut self, fact: &GbPersist) {
+        match fact {
+            GbPersist::Device(stored) => {
+                if let Some(known) = self.registry.get_mut(stored.device) {
+                    known.peer = stored.peer;
+                    known.over_tcp = stored.over_tcp;
+                    known.last_seen_unix_s = stored.last_seen_unix_s;
+                }
+            }
+            GbPersist::Seen { device, unix_s } => {
+                if let Some(known) = self.registry.get_mut(*device) {
+                    known.last_seen_unix_s = *unix_s;
+                }
+            }
+            // The event says it too.
+            GbPersist::Offline { .. } => {}
+        }
+    }
+}
+
+/// What the end of a dialog that we did not ask for means for its stream.
+pub(super) fn ended_by(by: EndedBy) -> Ended {
+    match by {
+        EndedBy::Device => Ended::ByDevice,
+        EndedBy::Us | EndedBy::Lost => Ended::DeviceLost,
+    }
+}

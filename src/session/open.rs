@@ -1,0 +1,537 @@
+//! How a view starts (design, section 5).
+//!
+//! The stream is there: subscribe. It is not: one opening for its key, and whoever comes meanwhile waits for the same
+//! one. An opening is a row of attempts, one a transport: SSRC and shard are picked, the shard is told, the device
+//! invited; each step has its deadline, and each failure its name. When a transport brings no packet the next is tried,
+//! and what worked is remembered for the device.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Instant;
+
+use tracing::{info, warn};
+
+use crate::gb28181::{
+    Command, EndedBy, Invite, InviteFailure, InviteId, MediaAnswer, MediaTransport,
+};
+use crate::id::{ChannelId, DeviceId, SessionId, Ssrc, StreamId, StreamKey};
+
+use super::core::{Core, Output, RequestId};
+use super::counters::Ended;
+use super::devices::ended_by;
+use super::port::{MediaCommand, Progress};
+use super::record::{Session, State};
+use super::stream::{Dialog, Early, Input, Outcome, Phase, Source, Stream};
+use super::timers::Timer;
+use super::types::{Error, IngestStats, Opened, Owner, Reply, Target, ViewFailure, ViewKind};
+
+/// The port that an SDP names when nobody listens there (RFC 4145, section 4.1: "discard").
+const DISCARD_PORT: u16 = 9;
+
+impl Core {
+    /// `Open`: the reply comes when the picture does.
+    pub(super) fn open(
+        &mut self,
+        now: Instant,
+        request: RequestId,
+        target: Target,
+        kind: ViewKind,
+        owner: Owner,
+    ) {
+        self.counters.opens += 1;
+        if let Err(error) = self.try_open(now, request, target, kind, owner) {
+            self.counters.failed(&error);
+            self.reply(request, Err(error));
+        }
+    }
+
+    fn try_open(
+        &mut self,
+        now: Instant,
+        request: RequestId,
+        target: Target,
+        kind: ViewKind,
+        owner: Owner,
+    ) -> Result<(), Error> {
+        let (key, index) = self.resolve(target)?;
+        if self.sessions.len() >= self.config.sessions_max {
+            return Err(Error::Busy { limit: "sessions" });
+        }
+        match self.streams.get(&key) {
+            Some(stream) if stream.phase.is_live() => self.counters.joined_live += 1,
+            Some(_) => self.counters.joined_opening += 1,
+            None => self.begin(now, &key)?,
+        }
+        let id = self.new_session_id();
+        self.sessions.insert(
+            id,
+            Session {
+                key: key.clone(),
+                index,
+                kind,
+                owner,
+                state: State::Waiting { request },
+                created: now,
+                first_frame_ms: None,
+                sent_bytes: 0,
+                skipped: 0,
+            },
+        );
+        let Some(stream) = self.streams.get_mut(&key) else {
+            return Ok(());
+        };
+        stream.sessions.insert(id);
+        if std::mem::take(&mut stream.lingering) {
+            self.counters.linger_joined += 1;
+            self.timers.clear(Timer::Stream(stream.id));
+        }
+        if stream.phase.is_live() {
+            self.answer(now, id);
+        } else if let Source::Named { .. } = stream.source {
+            let until = now + self.config.rtp_timeout + self.config.picture_timeout;
+            self.timers.set(Timer::Session(id), until);
+        }
+        Ok(())
+    }
+
+    /// Finds what is meant; a device must be there and online.
+    fn resolve(&self, target: Target) -> Result<(StreamKey, u32), Error> {
+        match target {
+            Target::Channel { device, index } => {
+                let known = self
+                    .registry
+                    .get(device)
+                    .ok_or(Error::NotFound { what: "device" })?;
+                if !known.online {
+                    return Err(Error::DeviceOffline);
+                }
+                let channel = known
+                    .channel(index)
+                    .ok_or(Error::NotFound { what: "channel" })?;
+                Ok((StreamKey::Live { device, channel }, index))
+            }
+            Target::Named(name) => {
+                let key = StreamKey::Named(name);
+                if self.streams.contains_key(&key) {
+                    Ok((key, 0))
+                } else {
+                    Err(Error::NotFound { what: "stream" })
+                }
+            }
+        }
+    }
+
+    /// Begins the opening of a channel's stream.
+    fn begin(&mut self, now: Instant, key: &StreamKey) -> Result<(), Error> {
+        let StreamKey::Live { device, channel } = *key else {
+            return Err(Error::NotFound { what: "stream" });
+        };
+        if self.streams.len() >= self.config.streams_max {
+            return Err(Error::Busy { limit: "streams" });
+        }
+        let known = self.registry.get(device).and_then(|d| d.transport);
+        let mut rest = VecDeque::from(self.config.attempts(known));
+        let transport = rest.pop_front().unwrap_or(self.config.transport);
+        let ssrc = self.ssrcs.take(now).ok_or(Error::Busy { limit: "SSRCs" })?;
+        let dialog = Dialog {
+            device,
+            invite: InviteId(0),
+            ssrc,
+            rest,
+            started: now,
+            furthest: None,
+        };
+        self.attempt(now, key, channel, dialog, transport, BTreeSet::new());
+        Ok(())
+    }
+
+    /// One INVITE. `dialog.ssrc` is fresh from the pool; the ids are made here.
+    fn attempt(
+        &mut self,
+        now: Instant,
+        key: &StreamKey,
+        channel: ChannelId,
+        mut dialog: Dialog,
+        transport: MediaTransport,
+        sessions: BTreeSet<SessionId>,
+    ) {
+        let shard = self.shard();
+        let id = self.new_stream_id(shard);
+        dialog.invite = self.new_invite_id();
+        let ssrc = dialog.ssrc;
+        let port = self.config.rtp_ports[usize::from(shard)];
+        let invite = Invite {
+            id: dialog.invite,
+            device: dialog.device,
+            channel,
+            ssrc,
+            transport,
+            media_port: match transport {
+                MediaTransport::Udp | MediaTransport::TcpPassive => port,
+                MediaTransport::TcpActive => DISCARD_PORT,
+            },
+            media_ip: self.config.media_ip,
+        };
+        info!(device = %dialog.device, %channel, %ssrc, stream = id.number, shard, ?transport, "inviting");
+        self.counters.attempts += 1;
+        self.by_invite.insert(dialog.invite, key.clone());
+        self.add_stream(Stream {
+            key: key.clone(),
+            id,
+            source: Source::Device(dialog),
+            transport,
+            expects: Some(ssrc),
+            phase: Phase::Inviting { early: Early::None },
+            stats: IngestStats::default(),
+            sessions,
+            lingering: false,
+        });
+        self.media(
+            shard,
+            MediaCommand::OpenIngest {
+                stream: id,
+                ssrc: Some(ssrc),
+                transport,
+            },
+        );
+        self.push(Output::Platform(Command::Invite(invite)));
+        self.timers
+            .set(Timer::Stream(id), now + self.config.invite_timeout);
+    }
+
+    /// Enters a stream with its attempt everywhere but in `by_invite`.
+    pub(super) fn add_stream(&mut self, stream: Stream) {
+        self.load[usize::from(stream.id.shard)] += 1;
+        self.by_stream.insert(stream.id, stream.key.clone());
+        if let Some(ssrc) = stream.expects {
+            self.expected.insert((stream.id.shard, ssrc), stream.id);
+        }
+        self.streams.insert(stream.key.clone(), stream);
+    }
+
+    /// 200 OK with usable SDP.
+    pub(super) fn invite_answered(&mut self, now: Instant, id: InviteId, answer: MediaAnswer) {
+        let Some(key) = self.by_invite.get(&id).cloned() else {
+            return;
+        };
+        let Some(stream) = self.streams.get_mut(&key) else {
+            return;
+        };
+        if !matches!(stream.phase, Phase::Inviting { .. }) {
+            return;
+        }
+        let stats = stream.stats;
+        let active = stream.transport == MediaTransport::TcpActive;
+        if active && answer.remote.is_none() {
+            let what = "no address to connect to";
+            self.fail(now, &key, ViewFailure::BadAnswer { what }.into(), true);
+            return;
+        }
+        let outcome = stream.phase.step(Input::Answered, &stats);
+        let stream_id = stream.id;
+        let other = answer
+            .ssrc
+            .filter(|s| s.0 != 0 && stream.expects != Some(*s));
+        let other = other.filter(|ssrc| self.expect(&key, *ssrc));
+        if other.is_some() {
+            self.counters.ssrc_changed += 1;
+        }
+        if other.is_some() || active {
+            self.media(
+                stream_id.shard,
+                MediaCommand::UpdateIngest {
+                    stream: stream_id,
+                    ssrc: other,
+                    remote: answer.remote,
+                },
+            );
+        }
+        self.arm(now, &key);
+        self.act(now, &key, outcome);
+    }
+
+    /// The INVITE came to nothing; there is no dialog to end.
+    pub(super) fn invite_failed(&mut self, now: Instant, id: InviteId, failure: InviteFailure) {
+        let Some(key) = self.by_invite.get(&id).cloned() else {
+            return;
+        };
+        let error = match failure {
+            InviteFailure::DeviceUnknown => Error::NotFound { what: "device" },
+            InviteFailure::DeviceOffline => Error::DeviceOffline,
+            InviteFailure::NoAnswer | InviteFailure::Cancelled => ViewFailure::NoAnswer.into(),
+            InviteFailure::Rejected { status, reason } => {
+                ViewFailure::Rejected { status, reason }.into()
+            }
+            InviteFailure::BadAnswer { what } => ViewFailure::BadAnswer { what }.into(),
+            InviteFailure::TooMany => Error::Busy { limit: "INVITEs" },
+        };
+        self.fail(now, &key, error, false);
+    }
+
+    /// The dialog is over and we did not end it: of those we end nothing is known here any more.
+    pub(super) fn invite_ended(&mut self, now: Instant, id: InviteId, by: EndedBy) {
+        let Some(key) = self.by_invite.remove(&id) else {
+            return;
+        };
+        let Some(stream) = self.streams.get(&key) else {
+            return;
+        };
+        if stream.phase.is_live() {
+            self.end_stream(now, &key, ended_by(by));
+            return;
+        }
+        let failure = match by {
+            EndedBy::Device => ViewFailure::EndedByDevice,
+            EndedBy::Us | EndedBy::Lost => ViewFailure::DeviceLost,
+        };
+        self.fail(now, &key, failure.into(), false);
+    }
+
+    /// The shard reports how far a stream has come.
+    pub(super) fn progress(&mut self, now: Instant, id: StreamId, progress: Progress) {
+        let Some(key) = self.by_stream.get(&id).cloned() else {
+            return;
+        };
+        let Some(stream) = self.streams.get_mut(&key) else {
+            return;
+        };
+        let stats = stream.stats;
+        let outcome = stream.phase.step(Input::Progress(progress), &stats);
+        match stream.source {
+            Source::Device(_) => {
+                if outcome == Outcome::Moved {
+                    self.arm(now, &key);
+                }
+                self.act(now, &key, outcome);
+            }
+            Source::Named { .. } => self.named_outcome(now, &key, outcome),
+        }
+    }
+
+    /// The time of a stream's phase, of its linger or of its rest is over.
+    pub(super) fn stream_deadline(&mut self, now: Instant, id: StreamId) {
+        let Some(key) = self.by_stream.get(&id).cloned() else {
+            return;
+        };
+        let Some(stream) = self.streams.get_mut(&key) else {
+            return;
+        };
+        match stream.source {
+            Source::Named { .. } => self.reopen(now, &key),
+            Source::Device(_) if stream.lingering => self.end_stream(now, &key, Ended::Unwatched),
+            Source::Device(_) => {
+                let stats = stream.stats;
+                let outcome = stream.phase.step(Input::Deadline, &stats);
+                self.act(now, &key, outcome);
+            }
+        }
+    }
+
+    /// Does what an outcome means for the stream of a device.
+    fn act(&mut self, now: Instant, key: &StreamKey, outcome: Outcome) {
+        match outcome {
+            Outcome::Stay | Outcome::Moved | Outcome::TracksChanged => {}
+            Outcome::BecameLive => self.became_live(now, key),
+            Outcome::Foreign(seen) => self.adopt(key, seen),
+            Outcome::Failed(failure) => self.fail(now, key, failure.into(), true),
+            Outcome::Stalled => self.end_stream(now, key, Ended::Stalled),
+        }
+    }
+
+    /// Starts the deadline of the present phase.
+    fn arm(&mut self, now: Instant, key: &StreamKey) {
+        let Some(stream) = self.streams.get(key) else {
+            return;
+        };
+        let timer = Timer::Stream(stream.id);
+        let time = match stream.phase {
+            Phase::Inviting { .. } => self.config.invite_timeout,
+            Phase::Rtp { .. } => self.config.rtp_timeout,
+            Phase::Ps | Phase::KeyFrame => self.config.picture_timeout,
+            Phase::Live { .. } => return self.timers.clear(timer),
+        };
+        self.timers.set(timer, now + time);
+    }
+
+    pub(super) fn became_live(&mut self, now: Instant, key: &StreamKey) {
+        let Some(stream) = self.streams.get(key) else {
+            return;
+        };
+        self.timers.clear(Timer::Stream(stream.id));
+        self.counters.live += 1;
+        if let Source::Device(dialog) = &stream.source {
+            let ms = now.saturating_duration_since(dialog.started).as_millis() as u64;
+            info!(device = %dialog.device, ssrc = %dialog.ssrc, stream = stream.id.number, ms, "live");
+            if dialog.furthest.is_some() {
+                self.counters.fallbacks_live += 1;
+                if let Some(device) = self.registry.get_mut(dialog.device) {
+                    device.transport = Some(stream.transport);
+                }
+            }
+        }
+        let waiting: Vec<SessionId> = stream.sessions.iter().copied().collect();
+        for id in waiting {
+            self.answer(now, id);
+        }
+        self.watch_for_nobody(now, key);
+    }
+
+    /// Replies to a session that waits: its stream is live.
+    fn answer(&mut self, now: Instant, id: SessionId) {
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        let State::Waiting { request } = session.state else {
+            return;
+        };
+        let Some(stream) = self.streams.get(&session.key) else {
+            return;
+        };
+        let waited = now.saturating_duration_since(session.created);
+        session.first_frame_ms = Some(u32::try_from(waited.as_millis()).unwrap_or(u32::MAX));
+        session.state = State::Unclaimed;
+        let opened = Opened {
+            session: id,
+            stream: stream.id,
+            tracks: stream.phase.tracks().to_vec(),
+        };
+        self.timers.set(Timer::Session(id), now + self.config.claim);
+        self.reply(request, Ok(Reply::Opened(opened)));
+    }
+
+    /// Takes the SSRC that the device really sends, when that can only be this stream's: it is the one we asked for, or
+    /// none of our numbering (an old sender, even of a former run, has one of ours), and no other stream of the device
+    /// waits for its first packet.
+    fn adopt(&mut self, key: &StreamKey, seen: Ssrc) {
+        let Some(Stream {
+            id,
+            source: Source::Device(dialog),
+            ..
+        }) = self.streams.get(key)
+        else {
+            return;
+        };
+        let (id, device, offered) = (*id, dialog.device, dialog.ssrc);
+        let waits = |k: &StreamKey| {
+            let stream = self.streams.get(k);
+            stream.is_some_and(|s| matches!(s.phase, Phase::Inviting { .. } | Phase::Rtp { .. }))
+        };
+        let only = self.streams_of(device).iter().filter(|k| waits(k)).count() == 1;
+        let sure = seen == offered || (only && !self.ssrcs.is_ours(seen));
+        if !self.config.adopt_foreign_ssrc || !sure || !self.expect(key, seen) {
+            return;
+        }
+        warn!(%device, ssrc = %offered, %seen, stream = id.number, "takes the SSRC that the device really sends");
+        self.counters.ssrc_adopted += 1;
+        self.media(
+            id.shard,
+            MediaCommand::UpdateIngest {
+                stream: id,
+                ssrc: Some(seen),
+                remote: None,
+            },
+        );
+    }
+
+    /// Makes a stream wait for another SSRC, unless another stream of its shard has that one.
+    fn expect(&mut self, key: &StreamKey, ssrc: Ssrc) -> bool {
+        let Some(stream) = self.streams.get_mut(key) else {
+            return false;
+        };
+        let shard = stream.id.shard;
+        if self.expected.contains_key(&(shard, ssrc)) {
+            return false;
+        }
+        if let Some(old) = stream.expects.replace(ssrc) {
+            self.expected.remove(&(shard, old));
+        }
+        self.expected.insert((shard, ssrc), stream.id);
+        true
+    }
+
+    /// An attempt failed. Tries the next transport if that can help and there is time, else ends the opening with the
+    /// failure of the attempt that came furthest. `dialog` = there is an INVITE to be ended.
+    fn fail(&mut self, now: Instant, key: &StreamKey, error: Error, dialog: bool) {
+        let Some(mut stream) = self.take_attempt(now, key, dialog) else {
+            return;
+        };
+        let stage = stream.phase.stage();
+        let (Source::Device(dialog), StreamKey::Live { channel, .. }) = (&mut stream.source, key)
+        else {
+            return;
+        };
+        warn!(device = %dialog.device, %channel, ssrc = %dialog.ssrc, stream = stream.id.number,
+            transport = ?stream.transport, stage = stage.name(), %error, "attempt failed");
+        let Error::View(failure) = error else {
+            self.close_failed(now, stream, stage, error);
+            return;
+        };
+        let retry = another_transport_may_help(&failure);
+        let further = !matches!(&dialog.furthest, Some((before, _)) if *before >= stage);
+        if further {
+            dialog.furthest = Some((stage, failure));
+        }
+        let in_time = now < dialog.started + self.config.fallback_window;
+        if retry
+            && in_time
+            && let Some(transport) = dialog.rest.pop_front()
+            && let Some(ssrc) = self.ssrcs.take(now)
+        {
+            self.counters.fallbacks += 1;
+            let dialog = Dialog {
+                device: dialog.device,
+                invite: dialog.invite,
+                ssrc,
+                rest: std::mem::take(&mut dialog.rest),
+                started: dialog.started,
+                furthest: dialog.furthest.take(),
+            };
+            self.attempt(now, key, *channel, dialog, transport, stream.sessions);
+            return;
+        }
+        let (stage, failure) = dialog
+            .furthest
+            .take()
+            .expect("it was set above if it was not before");
+        self.close_failed(now, stream, stage, failure.into());
+    }
+
+    /// Every stream of a device.
+    pub(super) fn streams_of(&self, device: DeviceId) -> Vec<StreamKey> {
+        let lowest = "0".parse().expect("one digit is a code");
+        let from = StreamKey::Live {
+            device,
+            channel: ChannelId(lowest),
+        };
+        self.streams
+            .range(from..)
+            .map(|(key, _)| key)
+            .take_while(|key| matches!(key, StreamKey::Live { device: d, .. } if *d == device))
+            .cloned()
+            .collect()
+    }
+}
+
+/// Whether a failure can be the transport's: no way for the packets, or none that the device offers.
+fn another_transport_may_help(failure: &ViewFailure) -> bool {
+    match failure {
+        ViewFailure::NoRtp
+        | ViewFailure::NoConnection
+        | ViewFailure::EndedByDevice
+        | ViewFailure::BadAnswer { .. } => true,
+        // 415 Unsupported Media Type, 488 and 606 Not Acceptable (RFC 3261, section 21).
+        ViewFailure::Rejected { status, .. } => matches!(status, 415 | 488 | 606),
+        ViewFailure::NoAnswer
+        | ViewFailure::ForeignSsrc { .. }
+        | ViewFailure::NoProgramStream
+        | ViewFailure::NoPsm
+        | ViewFailure::NoKeyFrame
+        | ViewFailure::UnsupportedCodec { .. }
+        | ViewFailure::DeviceLost => false,
+    }
+}
+
+impl From<ViewFailure> for Error {
+    fn from(failure: ViewFailure) -> Error {
+        Error::View(failure)
+    }
+}

@@ -1,0 +1,413 @@
+//! Devices and their channels, as lists show them.
+//!
+//! A channel's place in its device's list is its `index` in the API and never changes: a new catalog adds at the end, and
+//! a channel that is no longer in it stays, offline. GB/T 28181-2016, annex D, says by digits 11 to 13 of a code what it
+//! names; real directories mix cameras with districts, organisations and the recorder itself.
+//!
+//! Bounds: devices [`super::CoreConfig::devices_max`]; channels [`limits::CHANNELS_PER_DEVICE_MAX`].
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+
+use crate::gb28181::{CatalogItem, DeviceInfo, MediaTransport, StoredDevice};
+use crate::id::{ChannelId, DeviceId, GbId};
+use crate::limits;
+
+use super::types::{ChannelView, DeviceView};
+
+/// All that the store knows of a device.
+#[derive(Clone, Debug)]
+pub struct RestoredDevice {
+    pub stored: StoredDevice,
+    pub info: DeviceInfo,
+    /// By index: the place in the list.
+    pub channels: Vec<CatalogItem>,
+    pub partial: bool,
+}
+
+/// A device.
+#[derive(Debug, Default)]
+pub(super) struct Device {
+    pub online: bool,
+    pub info: DeviceInfo,
+    pub peer: Option<SocketAddr>,
+    pub over_tcp: bool,
+    pub last_seen_unix_s: i64,
+    channels: Vec<Channel>,
+    places: HashMap<ChannelId, usize>,
+    pub partial: bool,
+    /// The transport by which a picture came after another had brought none.
+    pub transport: Option<MediaTransport>,
+}
+
+/// A channel as the device described it last. Its place in the list never changes.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Channel {
+    pub id: ChannelId,
+    pub item: CatalogItem,
+}
+
+/// What a catalog did to a device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Merged {
+    /// Items that are not channels.
+    pub not_channels: u64,
+    /// Channels left out at the bound.
+    pub refused: u64,
+}
+
+impl Device {
+    pub fn channels(&self) -> &[Channel] {
+        &self.channels
+    }
+
+    pub fn channel(&self, index: u32) -> Option<ChannelId> {
+        let place = usize::try_from(index).ok()?;
+        self.channels.get(place).map(|c| c.id)
+    }
+
+    pub fn view(&self, id: DeviceId) -> DeviceView {
+        DeviceView {
+            device: Some(id),
+            online: self.online,
+            info: self.info.clone(),
+            peer: self.peer,
+            over_tcp: self.over_tcp,
+            last_seen_unix_s: self.last_seen_unix_s,
+            channels: self.channels.iter().map(Channel::view).collect(),
+            partial: self.partial,
+        }
+    }
+
+    /// The list as the store keeps it: the place is the index.
+    pub fn items(&self) -> Vec<CatalogItem> {
+        self.channels.iter().map(|c| c.item.clone()).collect()
+    }
+
+    /// Takes what the device says it has. A device that names no channel is one itself.
+    pub fn merge(&mut self, id: DeviceId, items: &[CatalogItem], partial: bool) -> Merged {
+        let mut merged = Merged::default();
+        let mut found = Vec::new();
+        for item in items {
+            match channel_of(id, item) {
+                Some(channel) => found.push(channel),
+                None => merged.not_channels += 1,
+            }
+        }
+        let itself = ChannelId(id.0);
+        if found.is_empty() {
+            if self.channels.is_empty() {
+                self.put(itself_as_channel(id, &self.info));
+            }
+        } else if let [only] = &self.channels[..]
+            && only.id == itself
+            && !found.iter().any(|c| c.id == itself)
+        {
+            // It stood in for a directory that had not come yet.
+            self.channels.clear();
+            self.places.clear();
+        }
+        if !partial && !found.is_empty() {
+            for channel in &mut self.channels {
+                channel.item.online = false;
+            }
+        }
+        for channel in found {
+            if !self.put(channel) {
+                merged.refused += 1;
+            }
+        }
+        self.partial = partial || merged.refused > 0;
+        merged
+    }
+
+    /// Restores the list. What stands behind an unreadable code would come to another place, so it is left out.
+    fn restore_channels(&mut self, stored: Vec<CatalogItem>) {
+        for item in stored {
+            let Ok(id) = item.id.parse() else {
+                self.partial = true;
+                break;
+            };
+            let id = ChannelId(id);
+            if self.places.contains_key(&id) || !self.put(Channel { id, item }) {
+                self.partial = true;
+                break;
+            }
+        }
+    }
+
+    /// Adds a channel at the end or renews it at its place; false at the bound.
+    fn put(&mut self, channel: Channel) -> bool {
+        match self.places.get(&channel.id) {
+            Some(place) => self.channels[*place] = channel,
+            None => {
+                if self.channels.len() >= limits::CHANNELS_PER_DEVICE_MAX {
+                    return false;
+                }
+                self.places.insert(channel.id, self.channels.len());
+                self.channels.push(channel);
+            }
+        }
+        true
+    }
+}
+
+impl Channel {
+    fn view(&self) -> ChannelView {
+        ChannelView {
+            channel: self.id,
+            name: self.item.name.clone(),
+            online: self.item.online,
+            ptz: matches!(self.item.ptz_type, 1 | 4),
+            longitude: self.item.longitude,
+            latitude: self.item.latitude,
+            parent_id: self.item.parent_id.clone(),
+        }
+    }
+}
+
+/// All devices.
+#[derive(Debug, Default)]
+pub(super) struct Registry {
+    devices: BTreeMap<DeviceId, Device>,
+}
+
+impl Registry {
+    pub fn get(&self, id: DeviceId) -> Option<&Device> {
+        self.devices.get(&id)
+    }
+
+    pub fn get_mut(&mut self, id: DeviceId) -> Option<&mut Device> {
+        self.devices.get_mut(&id)
+    }
+
+    /// The device, made if it is new; `None` at the bound.
+    pub fn entry(&mut self, id: DeviceId, devices_max: usize) -> Option<&mut Device> {
+        if self.devices.len() >= devices_max && !self.devices.contains_key(&id) {
+            return None;
+        }
+        Some(self.devices.entry(id).or_default())
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (DeviceId, &Device)> {
+        self.devices.iter().map(|(id, device)| (*id, device))
+    }
+
+    pub fn len(&self) -> usize {
+        self.devices.len()
+    }
+
+    /// Takes a device from the store. False at the bound.
+    pub fn restore(&mut self, restored: RestoredDevice, devices_max: usize) -> bool {
+        let stored = restored.stored;
+        let Some(device) = self.entry(stored.device, devices_max) else {
+            return false;
+        };
+        device.online = stored.online;
+        device.info = restored.info;
+        device.peer = stored.peer;
+        device.over_tcp = stored.over_tcp;
+        device.last_seen_unix_s = stored.last_seen_unix_s;
+        device.partial = restored.partial;
+        device.restore_channels(restored.channels);
+        true
+    }
+}
+
+/// What a code of 20 digits names, as far as a list of channels cares.
+fn is_directory(item: &CatalogItem, id: GbId, device: DeviceId) -> bool {
+    /// Civil codes have 2, 4, 6 or 8 digits (GB/T 2260); devices with 18 digits exist.
+    const CIVIL_DIGITS_MAX: usize = 8;
+    match id.type_code() {
+        None => id.as_str().len() <= CIVIL_DIGITS_MAX || item.parental,
+        // Camera, network camera, alarm input: whatever else the item says.
+        Some(131 | 132 | 134) => false,
+        // Outputs: a display, an alarm output, a loudspeaker.
+        Some(133 | 135 | 137) => true,
+        // Platforms, business groups, virtual organisations; users.
+        Some(200..=499) => true,
+        // A recorder or encoder in its own directory.
+        Some(_) => item.parental || id == device.0,
+    }
+}
+
+fn channel_of(device: DeviceId, item: &CatalogItem) -> Option<Channel> {
+    let id: GbId = item.id.parse().ok()?;
+    if is_directory(item, id, device) {
+        return None;
+    }
+    Some(Channel {
+        id: ChannelId(id),
+        item: item.clone(),
+    })
+}
+
+fn itself_as_channel(id: DeviceId, info: &DeviceInfo) -> Channel {
+    Channel {
+        id: ChannelId(id.0),
+        item: CatalogItem {
+            id: id.to_string(),
+            name: info.name.clone(),
+            manufacturer: info.manufacturer.clone(),
+            model: info.model.clone(),
+            online: true,
+            ..CatalogItem::default()
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NVR: &str = "34020000001180000001";
+
+    fn nvr() -> DeviceId {
+        DeviceId(NVR.parse().expect("a code"))
+    }
+
+    fn item(id: &str, parental: bool) -> CatalogItem {
+        CatalogItem {
+            id: id.into(),
+            name: format!("n{id}"),
+            parental,
+            online: true,
+            ..CatalogItem::default()
+        }
+    }
+
+    fn camera(n: u32) -> CatalogItem {
+        item(&format!("3402000000132{n:07}"), false)
+    }
+
+    fn ids(device: &Device) -> Vec<String> {
+        let ids = device.channels().iter();
+        ids.map(|c| c.id.to_string()).collect()
+    }
+
+    #[test]
+    fn only_sources_are_channels() {
+        for (id, parental, want) in [
+            ("34020000001320000001", false, true),
+            ("34020000001320000001", true, true),
+            ("34020000001310000001", false, true),
+            ("34020000001340000001", false, true),
+            ("34020000001350000001", false, false),
+            ("34020000002150000001", false, false),
+            ("34020000002160000001", false, false),
+            ("34020000002000000001", true, false),
+            ("3402", true, false),
+            ("340200", false, false),
+            ("34020000", false, false),
+            ("340200000013200001", false, true),
+            (NVR, true, false),
+            (NVR, false, false),
+            ("34020000001180000002", false, true),
+            ("34020000001180000002", true, false),
+            ("Camera 1", false, false),
+            ("", false, false),
+        ] {
+            let got = channel_of(nvr(), &item(id, parental)).is_some();
+            assert_eq!(got, want, "{id} parental={parental}");
+        }
+    }
+
+    #[test]
+    fn an_index_stays_through_every_catalog() {
+        let mut device = Device::default();
+        device.merge(nvr(), &[camera(1), camera(2), camera(3)], false);
+        let merged = device.merge(
+            nvr(),
+            &[camera(9), camera(3), item("3402", true), camera(1)],
+            false,
+        );
+        assert_eq!(
+            merged,
+            Merged {
+                not_channels: 1,
+                refused: 0
+            }
+        );
+        let want: Vec<String> = [1, 2, 3, 9].iter().map(|n| camera(*n).id).collect();
+        assert_eq!(ids(&device), want);
+        let online: Vec<bool> = device.channels().iter().map(|c| c.item.online).collect();
+        assert_eq!(online, [true, false, true, true]);
+        device.merge(nvr(), &[camera(2)], true);
+        let online: Vec<bool> = device.channels().iter().map(|c| c.item.online).collect();
+        assert_eq!(online, [true; 4], "a partial catalog puts nobody offline");
+        assert!(device.partial);
+    }
+
+    #[test]
+    fn a_device_without_a_directory_is_its_own_channel_until_one_comes() {
+        let mut device = Device::default();
+        device.merge(nvr(), &[], true);
+        assert_eq!(ids(&device), [NVR]);
+        device.merge(nvr(), &[], false);
+        assert_eq!(ids(&device), [NVR]);
+        device.merge(nvr(), &[camera(5)], false);
+        assert_eq!(ids(&device), [camera(5).id]);
+        assert_eq!(
+            device.channel(0),
+            channel_of(nvr(), &camera(5)).map(|c| c.id)
+        );
+        device.merge(nvr(), &[], false);
+        assert_eq!(
+            ids(&device),
+            [camera(5).id],
+            "an empty catalog takes nothing away"
+        );
+    }
+
+    #[test]
+    fn channels_have_a_bound() {
+        let all: Vec<CatalogItem> = (0..limits::CHANNELS_PER_DEVICE_MAX as u32)
+            .map(camera)
+            .collect();
+        let mut device = Device::default();
+        assert_eq!(device.merge(nvr(), &all, false), Merged::default());
+        assert!(!device.partial);
+        let merged = device.merge(nvr(), &[camera(9_999_999), camera(0)], false);
+        assert_eq!(merged.refused, 1);
+        assert!(device.partial);
+        assert_eq!(device.channels().len(), limits::CHANNELS_PER_DEVICE_MAX);
+    }
+
+    #[test]
+    fn what_was_stored_comes_back_at_its_place() {
+        let mut device = Device::default();
+        device.merge(nvr(), &[camera(4), camera(2)], false);
+        let mut channels = device.items();
+        let restored = |channels| RestoredDevice {
+            stored: StoredDevice {
+                device: nvr(),
+                auth: Default::default(),
+                peer: None,
+                over_tcp: true,
+                online: true,
+                expires_unix_s: 0,
+                last_seen_unix_s: 7,
+                gb_version: None,
+            },
+            info: DeviceInfo::default(),
+            channels,
+            partial: false,
+        };
+        let mut registry = Registry::default();
+        assert!(registry.restore(restored(channels.clone()), 1));
+        let back = registry.get(nvr()).expect("restored");
+        assert_eq!(ids(back), ids(&device));
+        assert!(back.online && back.over_tcp && !back.partial);
+        channels[0].id = "unreadable".into();
+        let mut registry = Registry::default();
+        assert!(registry.restore(restored(channels), 1));
+        let back = registry.get(nvr()).expect("restored");
+        assert!(
+            back.channels().is_empty() && back.partial,
+            "nothing comes to another place"
+        );
+        let other = DeviceId("34020000001180000009".parse().expect("a code"));
+        assert!(registry.entry(other, 1).is_none(), "at the bound");
+        assert!(registry.entry(other, 2).is_some());
+    }
+}
