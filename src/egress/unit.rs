@@ -1,7 +1,8 @@
 //! A muxed piece of a rendition.
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 
+use crate::limits;
 use crate::time::MediaTime;
 
 /// What a rendition does with the sound of its stream.
@@ -43,24 +44,64 @@ impl Unit {
 }
 
 /// Writes the header of an unmasked, final binary message of `payload_len` bytes (RFC 6455, 5.2). 2, 4 or 10 bytes.
-pub fn put_ws_header(out: &mut Vec<u8>, payload_len: usize) -> u8 {
+pub fn put_ws_header(out: &mut impl BufMut, payload_len: usize) -> u8 {
     const FINAL_BINARY: u8 = 0x82;
-    out.push(FINAL_BINARY);
+    out.put_u8(FINAL_BINARY);
     match payload_len {
         0..=125 => {
-            out.push(payload_len as u8);
+            out.put_u8(payload_len as u8);
             2
         }
         126..=0xffff => {
-            out.push(126);
-            out.extend_from_slice(&(payload_len as u16).to_be_bytes());
+            out.put_u8(126);
+            out.put_u16(payload_len as u16);
             4
         }
         _ => {
-            out.push(127);
-            out.extend_from_slice(&(payload_len as u64).to_be_bytes());
+            out.put_u8(127);
+            out.put_u64(payload_len as u64);
             10
         }
+    }
+}
+
+/// The longest header that [`put_ws_header`] writes.
+pub(crate) const WS_HEADER_BYTES_MAX: usize = 10;
+
+/// Cuts small pieces (heads, tails) from one buffer, so that a unit costs no allocation of its own: one in
+/// [`limits::UNIT_CHUNK_BYTES`] bytes of pieces.
+#[derive(Debug, Default)]
+pub(crate) struct Carver {
+    chunk: BytesMut,
+}
+
+impl Carver {
+    /// The buffer to write the next piece to, with room for `len_max` bytes. [`Self::cut`] ends the piece.
+    pub fn room(&mut self, len_max: usize) -> &mut BytesMut {
+        if self.chunk.capacity() - self.chunk.len() < len_max {
+            self.chunk = BytesMut::with_capacity(limits::UNIT_CHUNK_BYTES.max(len_max));
+        }
+        &mut self.chunk
+    }
+
+    /// What has been written since the last cut.
+    pub fn cut(&mut self) -> Bytes {
+        self.chunk.split().freeze()
+    }
+}
+
+/// A unit of one piece, with the header of its WebSocket message.
+pub(crate) fn whole(content: &[u8], dts: MediaTime) -> Unit {
+    let mut head = Vec::with_capacity(content.len() + WS_HEADER_BYTES_MAX);
+    let ws_header_len = put_ws_header(&mut head, content.len());
+    head.extend_from_slice(content);
+    Unit {
+        ws_header_len,
+        head: head.into(),
+        body: Bytes::new(),
+        tail: Bytes::new(),
+        key: false,
+        dts,
     }
 }
 

@@ -10,3 +10,4 @@ pub mod rfc4571;
 pub mod rtcp;
 pub mod rtp;
 pub mod timeline;
+pub mod transcode;
