@@ -2,7 +2,7 @@
 //!
 //! Order: data folder and its lock, store, secrets, certificate, sockets (all of them before anything runs, so that a port
 //! in use is one line and exit code 2), media threads, control thread, HTTP. Stopping: sessions and devices first (BYE), then
-//! media threads, then the store is written out; all within [`limits::SHUTDOWN_S_MAX`].
+//! media threads, then the store is written out; all within [`limits::STOP_S_MAX`].
 
 mod certificate;
 mod observe;
@@ -214,7 +214,7 @@ impl Node {
     }
 
     async fn stop(self) -> ExitCode {
-        let ended = tokio::time::timeout(Duration::from_secs(limits::SHUTDOWN_S_MAX), async {
+        let ended = tokio::time::timeout(Duration::from_secs(limits::STOP_S_MAX), async {
             // The core answers after every BYE is answered or given up.
             let said = self.session.call(Command::Shutdown).await;
             if let Err(e) = said {
@@ -245,7 +245,7 @@ impl Node {
                 ExitCode::FAILURE
             }
             Err(_) => {
-                tracing::error!(seconds = limits::SHUTDOWN_S_MAX, "stopping took too long: left as it is");
+                tracing::error!(seconds = limits::STOP_S_MAX, "stopping took too long: left as it is");
                 ExitCode::FAILURE
             }
         }

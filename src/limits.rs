@@ -167,8 +167,8 @@ pub const RTP_RECEIVE_BUFFER_BYTES: usize = 32 << 20;
 /// Socket buffers asked for SIP: some 8,000 registrations that come at once, after a power cut.
 pub const SIP_SOCKET_BUFFER_BYTES: usize = 8 << 20;
 
-/// Seconds that stopping may take before what is left is left.
-pub const SHUTDOWN_S_MAX: u64 = 5;
+/// Seconds that stopping a node may take. At it: what is left is left.
+pub const STOP_S_MAX: u64 = 5;
 
 /// HTTP connections that the router serves or that are being taken. Viewers handed to media threads do not count. At it:
 /// closed at once.

@@ -799,8 +799,11 @@ impl Shard {
         if self.peers.close_session(session, &mut self.streams, &self.by_id, &mut self.events, &self.links) || !ask_others {
             return;
         }
-        for shard in (0..self.links.len()).filter(|i| *i != usize::from(self.index)) {
-            self.tell(shard, ShardMessage::CloseSession(session));
+        let me = usize::from(self.index);
+        for shard in 0..self.links.len() {
+            if shard != me {
+                self.tell(shard, ShardMessage::CloseSession(session));
+            }
         }
     }
 

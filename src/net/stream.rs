@@ -205,8 +205,6 @@ pub(super) struct Stream {
     /// Reported as live with these tracks.
     live: Option<Vec<Track>>,
     pub stalled: bool,
-    last_stats: ingest::Stats,
-    last_stats_at: Instant,
     outputs: Vec<ingest::Output>,
     units: Vec<Unit>,
     frames: Vec<Frame>,
@@ -220,8 +218,7 @@ impl Stream {
             MediaTransport::Udp => false,
             MediaTransport::TcpPassive | MediaTransport::TcpActive => true,
         };
-        let mut ingest = Ingest::new(ingest::Config { ssrc, reliable });
-        let last_stats = ingest.stats(now);
+        let ingest = Ingest::new(ingest::Config { ssrc, reliable });
         Stream {
             id,
             ssrc,
@@ -235,8 +232,6 @@ impl Stream {
             opened: now,
             live: None,
             stalled: false,
-            last_stats,
-            last_stats_at: now,
             outputs: Vec::new(),
             units: Vec::new(),
             frames: Vec::new(),
@@ -443,15 +438,8 @@ impl Stream {
         });
     }
 
-    /// Counters with the rates of the time since the last call.
     pub fn stats(&mut self, now: Instant) -> IngestStats {
         let s = self.ingest.stats(now);
-        let seconds = now.saturating_duration_since(self.last_stats_at).as_secs_f64().max(0.001);
-        let rate = |new: u64, old: u64| new.saturating_sub(old) as f64 / seconds;
-        let bits_per_s = (rate(s.bytes, self.last_stats.bytes) * 8.0) as u64;
-        let fps_milli = (rate(s.video_frames, self.last_stats.video_frames) * 1000.0) as u32;
-        self.last_stats_at = now;
-        self.last_stats = s;
         IngestStats {
             packets: s.packets,
             bytes: s.bytes,
@@ -462,8 +450,8 @@ impl Stream {
             ps_errors: s.ps_errors,
             frames: s.frames,
             key_frames: s.key_frames,
-            bits_per_s,
-            fps_milli,
+            bits_per_s: s.bits_per_s,
+            fps_milli: s.fps_milli,
             psm_seen: s.psm_seen,
         }
     }
@@ -517,11 +505,7 @@ impl RtpFan {
     }
 }
 
-/// Which sound WebRTC viewers get: G.711 as it is, AAC as Opus.
+/// Which sound WebRTC viewers get.
 fn rtp_sound(audio: Option<&Track>) -> Sound {
-    match audio.map(|track| track.codec) {
-        Some(Codec::G711A | Codec::G711U | Codec::Opus) => Sound::AsIs,
-        Some(Codec::Aac) => Sound::As(Codec::Opus),
-        Some(Codec::H264 | Codec::H265) | None => Sound::Drop,
-    }
+    audio.map_or(Sound::Drop, |track| crate::egress::rtp::sound(track.codec))
 }
