@@ -120,6 +120,44 @@ pub const GB_VERSION_BYTES_MAX: usize = 8;
 /// Seconds without a packet after which a stream counts as stalled. At it: the session core ends the stream.
 pub const INGEST_SILENCE_S_MAX: u64 = 10;
 
+/// RTCP packets read of one compound. At it: the rest is left unread and counted as an error.
+pub const RTCP_PACKETS_MAX: usize = 16;
+
+/// Bytes searched for the next RTP header on a TCP connection whose framing broke. At it: the connection is closed.
+pub const RFC4571_SCAN_BYTES_MAX: usize = 1 << 20;
+
+/// Packets that wait for a missing one. At it: the missing one counts as lost.
+pub const REORDER_PACKETS_MAX: usize = 64;
+
+/// Bytes that wait for a missing packet (a datagram can have 65,507). At it: the missing one counts as lost.
+pub const REORDER_BYTES_MAX: usize = 256 * 1024;
+
+/// Milliseconds that a packet waits for a missing one: more than the spread of paths, less than a viewer notices. At it:
+/// the missing one counts as lost.
+pub const REORDER_WAIT_MS_MAX: u64 = 60;
+
+/// Bytes of a program stream header that was cut by a packet's end: the longest is a program stream map (6 + 1,018). At
+/// it: impossible by construction, longer headers are refused by their length field.
+pub const PS_STASH_BYTES_MAX: usize = 1024;
+
+/// Streams remembered of a program stream map. At it: the rest of the map is left out.
+pub const PSM_STREAMS_MAX: usize = 16;
+
+/// Bytes of a system header, far more than its 64 streams need. At it: taken for damage, start codes are searched.
+pub const PS_SYSTEM_HEADER_BYTES_MAX: usize = 1024;
+
+/// Bytes of one access unit; a 4K key frame at the highest rate has about 2 MB. At it: the unit is dropped and counted.
+pub const ACCESS_UNIT_BYTES_MAX: usize = 4 << 20;
+
+/// Bytes of a parameter set. At it: the set is ignored and counted.
+pub const PARAMETER_SET_BYTES_MAX: usize = 4096;
+
+/// Bytes of one piece of G.711 (half a second). At it: cut into several frames.
+pub const SOUND_FRAME_BYTES_MAX: usize = 4000;
+
+/// Packets without any program stream header after which the payload is said not to be one.
+pub const NO_PS_PACKETS_MAX: u64 = 64;
+
 // ---- egress ----
 
 // ---- webrtc ----

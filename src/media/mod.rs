@@ -1,3 +1,11 @@
 //! Packets to frames: RTP, reordering, program stream, access units, and the ring of a stream's last frames.
 
+pub mod codec;
 pub mod frame;
+pub mod ingest;
+pub mod jitter;
+pub mod ps;
+pub mod rfc4571;
+pub mod rtcp;
+pub mod rtp;
+pub mod timeline;
