@@ -196,6 +196,15 @@ pub const INGEST_RETRY_S: u64 = 5;
 
 // ---- net ----
 
+/// Datagrams taken by one system call. Larger batches win little and cost stack.
+pub const UDP_BATCH_PACKETS: usize = 64;
+
+/// Longest datagram taken. RTP is sent below the path MTU of Ethernet; GB/T 28181 devices stay below 1,500. At it: cut.
+pub const UDP_DATAGRAM_BYTES_MAX: usize = 2048;
+
+/// Segments in one `UDP_SEGMENT` send: the kernel's own bound (UDP_MAX_SEGMENTS). At it: a second call.
+pub const GSO_SEGMENTS_MAX: usize = 64;
+
 // ---- store and api ----
 
 // ---- sim ----
