@@ -56,3 +56,12 @@ export function byteCount(bytes) {
   }
   return `${bytes} B`;
 }
+
+/** The name people use: "avc1.640028" and "H264 640028" → "H.264 640028", "mp4a.40.2" → "AAC". */
+export function codecLabel(name) {
+  if (!name) return undefined;
+  const [, base, rest] = /^([A-Za-z0-9]+)[. ]?(.*)$/.exec(name) ?? [null, name, ''];
+  const known = { avc1: 'H.264', avc3: 'H.264', h264: 'H.264', hvc1: 'H.265', hev1: 'H.265', h265: 'H.265', mp4a: 'AAC', pcma: 'G.711A', pcmu: 'G.711U', opus: 'Opus' }[base.toLowerCase()];
+  if (!known) return name;
+  return /^H\.264/.test(known) && rest ? `${known} ${rest}` : known;
+}

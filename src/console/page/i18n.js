@@ -3,8 +3,8 @@
 const KEY = 'gantry.lang';
 
 const en = {
-  'app.title': 'Gantry', 'app.tagline': 'Video console',
-  'login.title': 'Sign in', 'login.user': 'User', 'login.password': 'Password', 'login.submit': 'Sign in', 'login.busy': 'Signing in…',
+  'app.tagline': 'Video console',
+  'login.user': 'User', 'login.password': 'Password', 'login.submit': 'Sign in', 'login.busy': 'Signing in…',
   'login.hint': 'The first password is printed once when the node starts for the first time.',
   'login.wrong': 'User or password is wrong.', 'login.refused': 'Signing in is paused for a while: {msg}', 'login.failed': 'Signing in failed: {msg}',
   'login.expired': 'Your session has ended. Please sign in again.',
@@ -20,11 +20,11 @@ const en = {
   'tile.view': 'View {n}: {name}', 'tile.noaudio': 'No sound in this stream', 'tile.instead': '{used} instead of {failed}: {why}', 'tile.tryother': 'Try {transport}',
   'state.opening': 'Asking the device for its picture', 'state.connecting': 'Connecting', 'state.waiting': 'Waiting for the first picture', 'state.next': 'Trying {transport}',
   'stats.codec': 'Codec', 'stats.size': 'Size', 'stats.fps': 'Frames/s', 'stats.rate': 'Bit rate', 'stats.loss': 'Loss', 'stats.first': 'First frame', 'stats.transport': 'Transport',
-  'stats.dropped': 'Dropped', 'stats.sound': 'Sound', 'stats.rtt': 'Round trip', 'stats.buffer': 'Buffer', 'stats.none': 'none', 'stats.why': 'Because',
+  'stats.dropped': 'Dropped', 'stats.sound': 'Sound', 'stats.rtt': 'Round trip', 'stats.buffer': 'Buffer', 'stats.none': 'none',
   'panel.details': 'Details', 'panel.close': 'Close', 'panel.nothing': 'Select a playing view to see its session.', 'panel.device': 'Device', 'panel.view': 'In this browser',
   'panel.session': 'Session on the node', 'panel.nosession': 'The node lists no session for this view.', 'panel.sessions.none': 'No open sessions', 'panel.end': 'End', 'panel.failed': 'Not available: {msg}',
   'col.target': 'Channel', 'col.kind': 'By', 'col.user': 'User', 'col.stage': 'Stage', 'col.sent': 'Sent',
-  'bar.events': 'Live', 'bar.events.lost': 'Connection to the node lost, reconnecting', 'bar.devices': '{online}/{total} devices online', 'bar.views': '{n} playing', 'bar.rate': '{rate} in',
+  'bar.events': 'Connected', 'bar.events.lost': 'Connection to the node lost, reconnecting', 'bar.devices': '{online}/{total} devices online', 'bar.views': '{n} playing', 'bar.rate': '{rate} in',
   'help.title': 'Keys', 'help.search': 'Search devices', 'help.layout': 'Layout 1, 4, 9, 16', 'help.move': 'Move between views', 'help.sound': 'Sound', 'help.stats': 'Statistics', 'help.info': 'Details',
   'help.full': 'Full screen', 'help.close': 'Close view', 'help.retry': 'Try again', 'help.help': 'This list', 'help.tree': 'In the list: open, close, play',
   'status.online': 'online', 'status.offline': 'offline',
@@ -38,8 +38,8 @@ const en = {
 };
 
 const zh = {
-  'app.title': 'Gantry', 'app.tagline': '视频控制台',
-  'login.title': '登录', 'login.user': '用户名', 'login.password': '密码', 'login.submit': '登录', 'login.busy': '正在登录…',
+  'app.tagline': '视频控制台',
+  'login.user': '用户名', 'login.password': '密码', 'login.submit': '登录', 'login.busy': '正在登录…',
   'login.hint': '初始密码在节点首次启动时打印一次。',
   'login.wrong': '用户名或密码错误。', 'login.refused': '登录已暂时停用：{msg}', 'login.failed': '登录失败：{msg}', 'login.expired': '会话已结束，请重新登录。',
   'top.layout': '布局', 'top.layout.n': '{n} 画面', 'top.transport': '播放方式', 'top.sessions': '会话', 'top.help': '快捷键',
@@ -54,11 +54,11 @@ const zh = {
   'tile.view': '画面 {n}：{name}', 'tile.noaudio': '此码流没有声音', 'tile.instead': '已用 {used} 代替 {failed}：{why}', 'tile.tryother': '改用 {transport}',
   'state.opening': '正在向设备请求画面', 'state.connecting': '正在连接', 'state.waiting': '正在等待首帧', 'state.next': '正在尝试 {transport}',
   'stats.codec': '编码', 'stats.size': '分辨率', 'stats.fps': '帧率', 'stats.rate': '码率', 'stats.loss': '丢包', 'stats.first': '首帧耗时', 'stats.transport': '传输',
-  'stats.dropped': '丢帧', 'stats.sound': '声音', 'stats.rtt': '往返时延', 'stats.buffer': '缓冲', 'stats.none': '无', 'stats.why': '原因',
+  'stats.dropped': '丢帧', 'stats.sound': '声音', 'stats.rtt': '往返时延', 'stats.buffer': '缓冲', 'stats.none': '无',
   'panel.details': '详情', 'panel.close': '关闭', 'panel.nothing': '选择一个正在播放的画面以查看其会话。', 'panel.device': '设备', 'panel.view': '本浏览器',
   'panel.session': '节点上的会话', 'panel.nosession': '节点上没有此画面的会话。', 'panel.sessions.none': '没有打开的会话', 'panel.end': '结束', 'panel.failed': '无法获取：{msg}',
   'col.target': '通道', 'col.kind': '方式', 'col.user': '用户', 'col.stage': '阶段', 'col.sent': '已发送',
-  'bar.events': '实时', 'bar.events.lost': '与节点的连接中断，正在重连', 'bar.devices': '设备在线 {online}/{total}', 'bar.views': '播放中 {n} 路', 'bar.rate': '接收 {rate}',
+  'bar.events': '已连接', 'bar.events.lost': '与节点的连接中断，正在重连', 'bar.devices': '设备在线 {online}/{total}', 'bar.views': '播放中 {n} 路', 'bar.rate': '接收 {rate}',
   'help.title': '快捷键', 'help.search': '搜索设备', 'help.layout': '1、4、9、16 画面', 'help.move': '在画面间移动', 'help.sound': '声音', 'help.stats': '统计', 'help.info': '详情',
   'help.full': '全屏', 'help.close': '关闭画面', 'help.retry': '重试', 'help.help': '本列表', 'help.tree': '列表中：展开、收起、播放',
   'status.online': '在线', 'status.offline': '离线',

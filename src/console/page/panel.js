@@ -125,6 +125,6 @@ const words = (key) => key.replace(/([a-z0-9])([A-Z])/g, '$1 $2').replace(/_/g, 
 
 function show(key, value) {
   if (typeof value === 'number' && /bytes$/i.test(key)) return byteCount(value);
-  if (typeof value === 'number' && value > 1e9 && value < 1e10 && /time|at$|since|seen|unix/i.test(key)) return new Date(value * 1000).toLocaleString();
+  if (typeof value === 'number' && value > 1e9 && value < 1e10 && /time|at$|since|seen|unix|created/i.test(key)) return new Date(value * 1000).toLocaleString();
   return String(value);
 }

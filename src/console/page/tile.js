@@ -3,7 +3,7 @@
 //   empty ─play─► opening ─first picture─► playing ─lost─► retrying ─► opening …
 //                    └─every transport failed─► failed ─retry, device online─► opening …
 
-import { bitRate, h, icon, setIcon, setText } from './dom.js';
+import { bitRate, codecLabel, h, icon, setIcon, setText } from './dom.js';
 import { has, t } from './i18n.js';
 import { Fmp4Player } from './play-fmp4.js';
 import { FlvPlayer } from './play-flv.js';
@@ -15,6 +15,8 @@ const PLAYERS = [WebrtcPlayer, Fmp4Player, FlvPlayer];
 export const TRANSPORTS = PLAYERS.map((p) => p.transport);
 
 const SAMPLE_MS = 1000;
+/** A rate over less than this says nothing. */
+const RATE_MS_MIN = 500;
 /** Seconds without a new picture after which a playing view counts as lost. */
 const STALL_S_MAX = 10;
 /** Waits between attempts to get a lost view back, in seconds; the last one repeats. */
@@ -191,26 +193,33 @@ export class Tile {
     if (!now || this.run !== run || this.state !== 'playing') return;
     const at = performance.now();
     const { last } = this;
-    const seconds = last ? (at - last.at) / 1000 : 0;
-    const rate = (key) => (last && seconds > 0 ? (now[key] - last[key]) / seconds : undefined);
-    const share = () => {
-      const lost = now.lost - last.lost, all = lost + now.received - last.received;
-      return all > 0 ? Math.max(0, (lost / all) * 100) : 0;
-    };
     if (!last || now.framesDecoded > last.framesDecoded) this.lastPictureAt = at;
     this.stats = {
       codec: now.codec, audioCodec: now.audioCodec, decoder: now.decoder, width: this.video.videoWidth, height: this.video.videoHeight,
-      fps: rate('framesDecoded'), bitsPerSecond: now.bitsPerSecond ?? (rate('bytes') ?? NaN) * 8,
+      ...this.#rates(now, at),
       framesDecoded: now.framesDecoded, framesDropped: now.framesDropped, lost: now.lost,
-      lossPercent: now.lost === undefined ? undefined : last ? share() : 0,
       audioBytes: now.audioBytes, rttMs: now.rttMs, jitterMs: now.jitterMs, freezes: now.freezes, bufferedS: now.bufferedS,
     };
-    this.last = { ...now, at };
+    if (!last || at - last.at >= RATE_MS_MIN) this.last = { ...now, at };
     this.renderStats();
     this.#renderSound();
     if (at - this.lastPictureAt > STALL_S_MAX * 1000 && document.visibilityState === 'visible') {
       this.#lost(new PlayError('interrupted', `no picture for ${STALL_S_MAX} s`));
     }
+  }
+
+  /** What changes by time, since the last sample that was long enough ago. */
+  #rates(now, at) {
+    const { last } = this;
+    const { fps, bitsPerSecond = now.bitsPerSecond, lossPercent } = this.stats;
+    if (!last || at - last.at < RATE_MS_MIN) return { fps, bitsPerSecond, lossPercent };
+    const rate = (key) => ((now[key] - last[key]) * 1000) / (at - last.at);
+    const lost = now.lost - last.lost;
+    const expected = lost + now.received - last.received;
+    return {
+      fps: rate('framesDecoded'), bitsPerSecond: now.bitsPerSecond ?? rate('bytes') * 8,
+      lossPercent: expected > 0 ? Math.max(0, (lost / expected) * 100) : now.lost === undefined ? undefined : 0,
+    };
   }
 
   /** What tests and the curious read through `window.gantry`. */
@@ -350,14 +359,14 @@ export class Tile {
     const number = (value, digits = 0) => (Number.isFinite(value) ? value.toFixed(digits) : '–');
     return [
       ['stats.transport', t(`transport.${this.transport}`)],
-      ['stats.codec', s.codec ?? '–'],
+      ['stats.codec', codecLabel(s.codec) ?? '–'],
       ['stats.size', s.width ? `${s.width} × ${s.height}` : '–'],
       ['stats.fps', number(s.fps, 1)],
       ['stats.rate', bitRate(s.bitsPerSecond)],
       s.lost === undefined ? ['stats.dropped', number(s.framesDropped)] : ['stats.loss', `${number(s.lossPercent, 1)} % (${s.lost})`],
       s.rttMs === undefined ? null : ['stats.rtt', `${number(s.rttMs)} ms`],
       s.bufferedS === undefined ? null : ['stats.buffer', `${number(s.bufferedS, 2)} s`],
-      ['stats.sound', s.audioCodec ?? (s.audioBytes ? '+' : t('stats.none'))],
+      ['stats.sound', codecLabel(s.audioCodec) ?? (s.audioBytes ? '+' : t('stats.none'))],
       ['stats.first', `${this.firstFrameMs} ms`],
     ].filter(Boolean);
   }
