@@ -335,11 +335,10 @@ export class Tile {
   }
 
   #why() {
-    const used = t(`transport.${this.transport}`);
     const failed = this.attempts.map((a) => t(`transport.${a.transport}`)).join(', ');
     const { error } = this.attempts[0];
-    const detail = error.message ? ` (${error.message})` : '';
-    return t('tile.instead', { used, failed, why: t(`stage.${error.stage}`) + detail });
+    const why = error.stage === 'refused' ? error.message : [t(`stage.${error.stage}`), error.message && `(${error.message})`].filter(Boolean).join(' ');
+    return t('tile.instead', { failed, why });
   }
 
   #renderSound() {
