@@ -13,12 +13,12 @@
 
 import { execFile } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { promisify } from 'node:util';
 
 import { chromium } from 'playwright-core';
 
 import { Node } from './node.mjs';
+import { mpegtsPlays, vendorPlays, whepPlays } from './players.mjs';
 
 const { BASE_URL, ADMIN_PASSWORD, CHROMIUM, OUT } = process.env;
 const RUNS = Number(process.env.RUNS ?? 5);
@@ -149,78 +149,6 @@ async function plays(channel, transport, truth) {
   return `${after.width} x ${after.height}, ${frames} frames and ${sound} bytes of sound in ${WATCH_MS} ms, ${after.codec} + ${after.audioCodec}, lost ${after.lost ?? '-'}`;
 }
 
-// ---- beside the page ----
-
-/** A blank page on the node's origin, with a library of npm in it. */
-async function bare(script) {
-  const context = await browser.newContext({ bypassCSP: true });
-  const opened = await context.newPage();
-  await opened.goto(BASE_URL);
-  if (script.type === 'module') await opened.addScriptTag({ content: script.content, type: 'module' });
-  else await opened.addScriptTag({ path: script.path });
-  return opened;
-}
-
-async function mpegtsPlays(channel) {
-  const path = createRequire(import.meta.url).resolve('mpegts.js');
-  const opened = await bare({ path });
-  try {
-    const url = node.url(channel, 'flv').replace(/^http/, 'ws');
-    const got = await opened.evaluate(async ({ url, watchMs }) => {
-      const video = document.createElement('video');
-      video.muted = true;
-      document.body.append(video);
-      const errors = [];
-      const player = window.mpegts.createPlayer({ type: 'flv', isLive: true, url }, { enableStashBuffer: false });
-      player.on(window.mpegts.Events.ERROR, (...e) => errors.push(e.slice(0, 2).join(' ')));
-      player.attachMediaElement(video);
-      player.load();
-      await player.play();
-      const before = video.getVideoPlaybackQuality().totalVideoFrames;
-      await new Promise((r) => setTimeout(r, watchMs));
-      const out = { frames: video.getVideoPlaybackQuality().totalVideoFrames - before, sound: video.webkitAudioDecodedByteCount, width: video.videoWidth, errors };
-      player.destroy();
-      return out;
-    }, { url, watchMs: WATCH_MS });
-    need(got.errors.length === 0, got.errors.join('; '));
-    need(got.frames >= (WATCH_MS / 1000) * 5 && got.width > 0, `${got.frames} frames in ${WATCH_MS} ms`);
-    need(got.sound > 0, 'no sound arrived');
-    return `${got.frames} frames, ${got.sound} bytes of sound`;
-  } finally {
-    await opened.context().close();
-  }
-}
-
-async function whepPlays(channel) {
-  const { readFileSync } = await import('node:fs');
-  const source = readFileSync(createRequire(import.meta.url).resolve('whip-whep/whep.js'), 'utf8').replace(/export class WHEPClient/, 'window.WHEPClient = class WHEPClient');
-  const opened = await bare({ type: 'module', content: source });
-  try {
-    await opened.waitForFunction(() => window.WHEPClient);
-    const got = await opened.evaluate(async ({ url, token, watchMs }) => {
-      const pc = new RTCPeerConnection();
-      pc.addTransceiver('audio', { direction: 'recvonly' });
-      pc.addTransceiver('video', { direction: 'recvonly' });
-      const video = document.createElement('video');
-      video.muted = video.autoplay = true;
-      document.body.append(video);
-      const media = new MediaStream();
-      pc.ontrack = ({ track }) => { media.addTrack(track); video.srcObject = media; };
-      const client = new window.WHEPClient();
-      await client.view(pc, url, token);
-      await new Promise((r) => setTimeout(r, watchMs));
-      let frames = 0;
-      for (const s of (await pc.getStats()).values()) if (s.type === 'inbound-rtp' && s.kind === 'video') frames = s.framesDecoded;
-      await client.stop();
-      return { frames };
-    }, { url: `${BASE_URL}/whep/${channel.puid}/${channel.index}?token=${encodeURIComponent(node.token)}`, token: node.token, watchMs: WATCH_MS });
-    need(got.frames >= (WATCH_MS / 1000) * 5, `${got.frames} frames in ${WATCH_MS} ms`);
-    return `${got.frames} frames`;
-  } finally {
-    await opened.context().close();
-  }
-}
-
 /** UDP is blocked: the answer loses its candidates on the way. */
 function withoutCandidates() {
   const original = RTCPeerConnection.prototype.setRemoteDescription;
@@ -296,7 +224,7 @@ async function run() {
     await signIn(page);
     await page.waitForSelector('#app:visible', { timeout: 5000 });
     await page.waitForFunction((n) => window.gantry.devices().flatMap((d) => d.channels ?? []).length >= n, all.length, { timeout: 10_000 });
-    await page.getByTestId('layout-4').click();
+    await page.getByTestId('layout-1').click();
     return `${all.length} channels`;
   });
 
@@ -305,8 +233,15 @@ async function run() {
     await check(`the page plays over ${transport}`, () => plays(channel, transport, truths.get(channel)));
   }
   await check('the page says why it fell back when UDP is blocked', () => fallsBack(channel));
-  await check('mpegts.js from npm plays WebSocket-FLV', () => mpegtsPlays(channel));
-  await check('the WHEP client of npm plays', () => whepPlays(channel));
+  for (const [name, player] of [['mpegts.js over WebSocket-FLV', mpegtsPlays], ['the WHEP client whip-whep', whepPlays], ['the player @besovideo/webrtc-player', vendorPlays]]) {
+    await check(`${name}, from npm, plays`, async () => {
+      const got = await player(browser, node, channel, WATCH_MS);
+      await node.quiet();
+      need(got.frames >= (WATCH_MS / 1000) * 5, `only ${got.frames} frames in ${WATCH_MS} ms`);
+      need(got.sound > 0, 'no sound arrived');
+      return `${got.frames} frames, ${got.sound} bytes of sound`;
+    });
+  }
   if (h265) {
     await check('an H.265 channel plays or says that this browser cannot', async () => {
       const said = await play(h265, 'auto').then((x) => `played by ${x.transport}`, (error) => {
@@ -317,17 +252,17 @@ async function run() {
       return said;
     });
   }
-  await check('four views play side by side', async () => {
-    const four = Array.from({ length: 4 }, (_, i) => h264[i % h264.length]);
-    const distinct = [...new Set(four)];
-    for (const c of distinct) await page.getByTestId(`channel-${c.puid}-${c.index}`).click();
-    await page.waitForFunction((n) => window.gantry.tiles().filter((x) => x.state === 'playing').length === n, distinct.length, { timeout: PLAY_MS_MAX });
+  await check('views play side by side', async () => {
+    await page.getByTestId('layout-4').click();
+    for (const c of h264) await page.getByTestId(`channel-${c.puid}-${c.index}`).click();
+    await page.waitForFunction((n) => window.gantry.tiles().filter((x) => x.state === 'playing').length === n, h264.length, { timeout: PLAY_MS_MAX });
     await page.click('#all-stats');
     await pause(WATCH_MS);
     await shot('four-views');
     await page.click('#all-stats');
     await closeAll();
-    return `${distinct.length} cameras`;
+    await page.getByTestId('layout-1').click();
+    return `${h264.length} cameras`;
   });
 
   for (const transport of ['webrtc', 'fmp4', 'flv']) {
