@@ -1,0 +1,173 @@
+// The node's REST API and its event socket.
+//
+// Every answer is `{code, msg, data}` with HTTP 200; `code` 0 is success. Code 9 means that the token is no longer good:
+// `onSignedOut` is called and the caller gets the same error as for any other code.
+
+import { sha256Hex } from './sha256.js';
+
+const BASE = '/bvcsp/v1';
+const TOKEN_KEY = 'gantry.token';
+const USER_KEY = 'gantry.user';
+/** Devices asked for in one page of the list. */
+const LIST_PAGE = 200;
+/** The server closes a socket after a minute without traffic. */
+const EVENT_KEEPALIVE_MS = 20_000;
+const EVENT_RETRY_MS_MAX = 15_000;
+
+export const Code = { OK: 0, NotFound: 2, Offline: 5, Timeout: 6, Busy: 7, Unsupported: 8, BadToken: 9, Forbidden: 10, BadPassword: 14, NoPermission: 16 };
+
+export class ApiError extends Error {
+  /** `code` is the API's; 0 stands for an answer that was none (network, HTTP status). */
+  constructor(code, message) {
+    super(message);
+    this.code = code;
+  }
+}
+
+let token = sessionStorage.getItem(TOKEN_KEY) ?? '';
+let refreshTimer = 0;
+let signedOut = () => {};
+
+export const user = () => sessionStorage.getItem(USER_KEY) ?? '';
+export const isSignedIn = () => token !== '';
+export function onSignedOut(listener) { signedOut = listener; }
+
+async function call(method, path, body, options = {}) {
+  let response;
+  try {
+    response = await fetch(BASE + path, {
+      method,
+      headers: { ...(token && { Authorization: token }), ...(body && { 'Content-Type': 'application/json;charset=UTF-8' }) },
+      body: body && JSON.stringify(body),
+      cache: 'no-store',
+      ...options,
+    });
+  } catch (cause) {
+    if (cause.name === 'AbortError') throw cause;
+    throw new ApiError(0, 'the node cannot be reached');
+  }
+  let answer;
+  try { answer = await response.json(); } catch { throw new ApiError(0, `HTTP ${response.status}`); }
+  if (answer.code !== Code.OK) {
+    if (answer.code === Code.BadToken && path !== '/auth/login') forget();
+    throw new ApiError(answer.code ?? 0, answer.msg || `code ${answer.code}`);
+  }
+  return answer;
+}
+
+export async function login(username, password) {
+  const password_encrypted = `SHA256:${await sha256Hex(`${username}_${password}`)}`;
+  const { data } = await call('POST', '/auth/login', { username, password_encrypted, timestamp: Math.floor(Date.now() / 1000) });
+  sessionStorage.setItem(USER_KEY, username);
+  keep(data);
+}
+
+export async function logout() {
+  clearTimeout(refreshTimer);
+  try { await call('POST', '/auth/logout', {}); } finally { forget(); }
+}
+
+/** Renews a token that survived a reload, and with it learns how long it lasts. */
+export async function resume() {
+  const { data } = await call('POST', '/auth/refresh', {});
+  keep(data);
+}
+
+function keep({ token: value, timeout }) {
+  token = value;
+  sessionStorage.setItem(TOKEN_KEY, token);
+  clearTimeout(refreshTimer);
+  const lifeS = Number(timeout) > 0 ? Number(timeout) : 600;
+  refreshTimer = setTimeout(() => resume().catch(() => {}), Math.min(lifeS * 500, 0x7fffffff));
+}
+
+function forget() {
+  if (!token) return;
+  token = '';
+  sessionStorage.removeItem(TOKEN_KEY);
+  clearTimeout(refreshTimer);
+  signedOut();
+}
+
+/** All devices with status and channels; `onPage` is called as pages come, so that a long list shows early. */
+export async function devices(onPage) {
+  const seen = [];
+  for (let page = 0; ; page++) {
+    const { data, pageInfo } = await call('POST', '/pu/list', { page, pageSize: LIST_PAGE, needStatus: true, filter: {} });
+    seen.push(...(data ?? []));
+    onPage?.(seen);
+    const total = pageInfo?.totalCount ?? seen.length;
+    if (!data?.length || seen.length >= total) return seen;
+  }
+}
+
+export const device = async (puid) => (await call('GET', `/pu/info/${encodeURIComponent(puid)}`)).data;
+
+export async function openWebrtc({ puid, index }, sdp, signal) {
+  const { data } = await call('POST', '/dialog/device/webrtc', { id: puid, index, sdp, host: location.host }, { signal });
+  return data;
+}
+
+/** `keepalive` lets the request outlive the page. */
+export const closeDialog = (dialogId) =>
+  call('POST', `/dialog/close/${encodeURIComponent(dialogId)}`, {}, { keepalive: true }).catch(() => {});
+
+export const dialogInfo = async (dialogId) => (await call('GET', `/dialog/info/${encodeURIComponent(dialogId)}`)).data;
+
+export async function dialogs() {
+  const { data } = await call('POST', '/dialog/list', { page: 0, pageSize: LIST_PAGE, filter: {} });
+  return data ?? [];
+}
+
+/** The address of a live stream; `scheme` is `http` or `ws`, secure when the page is. */
+export function liveUrl(scheme, { puid, index }, ext) {
+  const secure = location.protocol === 'https:' ? 's' : '';
+  return `${scheme}${secure}://${location.host}/live/${encodeURIComponent(puid)}/${index}.${ext}?token=${encodeURIComponent(token)}`;
+}
+
+/**
+ * Asks over HTTP why a stream does not open: a WebSocket that is refused tells the page nothing. Returns the error the
+ * node answers, or null when this time it would have played.
+ */
+export async function whyNot(target, ext, signal) {
+  const stop = new AbortController();
+  signal?.addEventListener('abort', () => stop.abort());
+  try {
+    const response = await fetch(liveUrl('http', target, ext), { signal: stop.signal, cache: 'no-store' });
+    if (response.ok && !/json/.test(response.headers.get('content-type') ?? '')) return null;
+    const answer = await response.json();
+    return new ApiError(answer.code ?? 0, answer.msg ?? `HTTP ${response.status}`);
+  } catch {
+    return null;
+  } finally {
+    stop.abort();
+  }
+}
+
+/** Keeps the event socket open. `onEvent` gets each message, `onState` gets true (up) or false (lost). */
+export function watchOnline(onEvent, onState) {
+  let socket = null;
+  let retryMs = 1000;
+  let timer = 0;
+  let ended = false;
+
+  const connect = () => {
+    if (ended || !token) return;
+    const secure = location.protocol === 'https:' ? 's' : '';
+    socket = new WebSocket(`ws${secure}://${location.host}${BASE}/ws/event/onlinestatus?token=${encodeURIComponent(token)}`);
+    const keepalive = setInterval(() => socket.readyState === WebSocket.OPEN && socket.send(''), EVENT_KEEPALIVE_MS);
+    socket.onopen = () => { retryMs = 1000; onState(true); };
+    socket.onmessage = ({ data }) => {
+      try { onEvent(JSON.parse(data)); } catch { /* a message this page does not know */ }
+    };
+    socket.onclose = () => {
+      clearInterval(keepalive);
+      if (ended) return;
+      onState(false);
+      timer = setTimeout(connect, retryMs);
+      retryMs = Math.min(retryMs * 2, EVENT_RETRY_MS_MAX);
+    };
+  };
+  connect();
+  return () => { ended = true; clearTimeout(timer); socket?.close(); };
+}

@@ -1,0 +1,130 @@
+// The panel at the right: details of the selected view, or the list of the node's sessions.
+
+import { closeDialog, device, dialogInfo, dialogs } from './api.js';
+import { byteCount, h, icon } from './dom.js';
+import { onLang, t } from './i18n.js';
+
+const REFRESH_MS = 2000;
+
+/** Names that the API gives a transport, by ours. */
+const KINDS = { webrtc: /^webrtc$/i, fmp4: /fmp4|mp4/i, flv: /flv/i };
+
+export class Panel {
+  /** `selected()` gives the selected view. `onMode(mode)` is told what is shown: '', 'details' or 'sessions'. */
+  constructor(el, { selected, onMode }) {
+    this.el = el;
+    this.selected = selected;
+    this.onMode = onMode;
+    this.mode = '';
+    this.devices = new Map();
+    onLang(() => this.refresh());
+  }
+
+  show(mode) {
+    this.mode = mode;
+    clearInterval(this.timer);
+    this.el.hidden = mode === '';
+    this.onMode(mode);
+    if (!mode) return;
+    this.body = h('div', { class: 'panel-body' });
+    this.el.replaceChildren(
+      h('div', { class: 'panel-head' }, this.title = h('h2'), h('span', { class: 'grow' }),
+        h('button', { class: 'quiet', title: t('panel.close'), aria: { label: t('panel.close') }, onclick: () => this.show('') }, icon('close'))),
+      this.body);
+    this.timer = setInterval(() => this.refresh(), REFRESH_MS);
+    this.refresh();
+  }
+
+  toggle(mode) { this.show(this.mode === mode ? '' : mode); }
+
+  async refresh() {
+    if (!this.mode) return;
+    const { mode } = this;
+    this.title.textContent = t(mode === 'details' ? 'panel.details' : 'top.sessions');
+    const turn = this.turn = Symbol();
+    const content = mode === 'details' ? await this.#details() : await this.#sessions();
+    if (this.turn === turn && this.mode === mode) this.body.replaceChildren(...content);
+  }
+
+  async #details() {
+    const tile = this.selected();
+    if (!tile?.target) return [h('p', { class: 'dim' }, t('panel.nothing'))];
+    const { target } = tile;
+    const out = [h('p', { class: 'panel-name' }, target.name, h('span', { class: 'dim' }, ` ${target.deviceName}`)), h('p', { class: 'dim num code' }, `${target.puid} / ${target.index}`)];
+    if (tile.state === 'playing') out.push(section(t('panel.view'), tile.rows().map(([key, value]) => [t(key), value])));
+    if (tile.error && tile.state !== 'playing') out.push(section(t(`stage.${tile.error.stage}`), [['', tile.error.message]]));
+    try {
+      const info = await this.#sessionOf(tile);
+      if (info) out.push(...sections(t('panel.session'), info));
+      else if (tile.state === 'playing') out.push(h('p', { class: 'dim' }, t('panel.nosession')));
+    } catch (error) {
+      out.push(h('p', { class: 'dim' }, t('panel.failed', { msg: error.message })));
+    }
+    const info = await this.#deviceOf(target.puid);
+    if (info) out.push(...sections(t('panel.device'), info));
+    return out;
+  }
+
+  /** WebRTC knows its session; a WebSocket's is the newest of its kind on the channel. */
+  async #sessionOf(tile) {
+    if (tile.state !== 'playing') return null;
+    let id = tile.player?.dialogId;
+    if (!id) {
+      const mine = (await dialogs()).filter((d) => puidOf(d) === tile.target.puid && Number(d.index) === tile.target.index && KINDS[tile.transport].test(kindOf(d)));
+      id = idOf(mine.at(-1) ?? {});
+    }
+    return id ? dialogInfo(id) : null;
+  }
+
+  async #deviceOf(puid) {
+    if (!this.devices.has(puid)) {
+      const { channels: _, ...info } = await device(puid).catch(() => ({}));
+      this.devices.set(puid, Object.keys(info).length ? info : null);
+      setTimeout(() => this.devices.delete(puid), 10_000);
+    }
+    return this.devices.get(puid);
+  }
+
+  async #sessions() {
+    let list;
+    try { list = await dialogs(); } catch (error) { return [h('p', { class: 'dim' }, t('panel.failed', { msg: error.message }))]; }
+    if (!list.length) return [h('p', { class: 'dim' }, t('panel.sessions.none'))];
+    const head = ['col.target', 'col.kind', 'col.stage', 'col.user', 'col.sent'].map((key) => h('th', { scope: 'col' }, t(key)));
+    return [h('table', { class: 'sessions num', data: { testid: 'session-table' } },
+      h('thead', {}, h('tr', {}, head, h('th'))),
+      h('tbody', {}, list.map((d) => h('tr', {},
+        h('td', { title: puidOf(d) }, `${String(puidOf(d)).slice(-8)} / ${d.index ?? 0}`), h('td', {}, kindOf(d)), h('td', {}, String(d.stage ?? d.state ?? d.status ?? '')),
+        h('td', {}, d.user ?? d.userID ?? d.owner ?? ''), h('td', { class: 'right' }, byteCount(Number(d.sentBytes ?? d.bytes ?? 0))),
+        h('td', {}, h('button', { class: 'quiet text', onclick: async () => { await closeDialog(idOf(d)); this.refresh(); } }, t('panel.end')))))))];
+  }
+}
+
+const idOf = (d) => d.dialogid ?? d.dialogId ?? d.id;
+const puidOf = (d) => d.puid ?? d.puID ?? d.target ?? '';
+const kindOf = (d) => String(d.transport ?? d.kind ?? '');
+
+function section(title, rows) {
+  return h('section', {}, h('h3', {}, title), h('dl', { class: 'num' }, rows.flatMap(([key, value]) => [h('dt', {}, key), h('dd', {}, value)])));
+}
+
+/** An object of the API as sections: its plain fields, then each object in it. */
+function sections(title, object) {
+  const plain = [];
+  const nested = [];
+  for (const [key, value] of Object.entries(object)) {
+    if (value === null || value === undefined || value === '') continue;
+    if (Array.isArray(value)) value.forEach((v, i) => (typeof v === 'object' ? nested.push([`${key} ${i + 1}`, v]) : plain.push([key, String(v)])));
+    else if (typeof value === 'object') nested.push([key, value]);
+    else plain.push([words(key), show(key, value)]);
+  }
+  return [plain.length ? section(title, plain) : null, ...nested.flatMap(([key, value]) => sections(`${title} · ${words(key)}`, value))].filter(Boolean);
+}
+
+/** "firstFrameMs" → "first frame ms". */
+const words = (key) => key.replace(/([a-z0-9])([A-Z])/g, '$1 $2').replace(/_/g, ' ').toLowerCase();
+
+function show(key, value) {
+  if (typeof value === 'number' && /bytes$/i.test(key)) return byteCount(value);
+  if (typeof value === 'number' && value > 1e9 && value < 1e10 && /time|at$|since|seen|unix|created/i.test(key)) return new Date(value * 1000).toLocaleString();
+  return String(value);
+}
