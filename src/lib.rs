@@ -25,8 +25,6 @@ pub mod time;
 #[cfg(feature = "node")]
 pub mod api;
 #[cfg(feature = "node")]
-pub mod app;
-#[cfg(feature = "node")]
 pub mod config;
 #[cfg(feature = "node")]
 pub mod console;
@@ -34,7 +32,5 @@ pub mod console;
 pub mod metrics;
 #[cfg(feature = "node")]
 pub mod net;
-#[cfg(feature = "node")]
-pub mod sim;
 #[cfg(feature = "node")]
 pub mod store;

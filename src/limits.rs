@@ -245,9 +245,6 @@ pub const SESSIONS_MAX: usize = 20_000;
 /// Closed sessions whose record can still be asked for. At it: the oldest is forgotten.
 pub const SESSIONS_CLOSED_MAX: usize = 1_000;
 
-/// Devices known at once. At it: a further device is not listed, and counted.
-pub const DEVICES_MAX: usize = 50_000;
-
 /// Channels of one device (a lower platform can have thousands). At it: the rest of the catalog is left out, the list is
 /// marked partial, and it is counted.
 pub const CHANNELS_PER_DEVICE_MAX: usize = 10_000;

@@ -6,8 +6,6 @@
 pub mod budget;
 mod conn;
 pub mod counters;
-pub mod front;
-mod interfaces;
 mod interfaces;
 mod peer;
 mod shard;
@@ -27,7 +25,6 @@ use mio::{Poll, Waker};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::egress::fan::Framing;
-use crate::egress::webrtc::Identity;
 use crate::egress::{AudioPolicy, Form};
 use crate::id::{SessionId, StreamId};
 use crate::limits;
@@ -52,7 +49,6 @@ pub struct Setup {
     pub webrtc: SocketAddr,
     /// Addresses to put into answers, with their port if it is another than the socket's. Empty: by how the browser came.
     pub webrtc_announced: Vec<IpAddr>,
-    pub identity: Arc<Identity>,
     pub flv_hold: Duration,
     pub fmp4_hold: Duration,
     pub rtp_hold: Duration,
@@ -140,7 +136,7 @@ pub fn start(setup: Setup, events: mpsc::Sender<MediaEvent>) -> io::Result<Media
             holds: stream::Holds { flv: setup.flv_hold, fmp4: setup.fmp4_hold, rtp: setup.rtp_hold },
             ring_bytes: setup.ring_bytes,
             budget: setup.budget.clone(),
-            peers: peer::Setup { identity: setup.identity.clone(), announced: setup.webrtc_announced.clone() },
+            peers: peer::Setup { announced: setup.webrtc_announced.clone() },
             counters,
         })?;
         media.threads.push(std::thread::Builder::new().name(format!("media-{index}")).spawn(move || shard.run())?);
