@@ -1,6 +1,9 @@
 //! What a media thread counts for those who look from outside. Written by one thread, read by others.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use crate::session::IngestStats;
 
 /// A number that one thread raises and others read.
 #[derive(Debug, Default)]
@@ -9,10 +12,6 @@ pub struct Count(AtomicU64);
 impl Count {
     pub(super) fn inc(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn set(&self, value: u64) {
-        self.0.store(value, Ordering::Relaxed);
     }
 
     pub fn get(&self) -> u64 {
@@ -34,21 +33,36 @@ pub struct ShardCounters {
     pub too_slow: Count,
     /// Datagrams on the WebRTC port that belong to no viewer.
     pub stray_datagrams: Count,
-    // As of the last second:
-    pub received_bytes: Count,
-    pub sent_bytes: Count,
+    snapshot: Mutex<Snapshot>,
+}
+
+/// Sums of one media thread as of the last second. What streams and viewers counted that are gone is in them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Snapshot {
+    pub received_bytes: u64,
+    pub sent_bytes: u64,
     /// Datagrams that the kernel dropped because the socket's buffer was full.
-    pub kernel_dropped: Count,
-    pub viewers: Count,
-    pub ring_bytes: Count,
+    pub kernel_dropped: u64,
+    pub streams: u64,
+    pub flv_viewers: u64,
+    pub fmp4_viewers: u64,
+    pub webrtc_viewers: u64,
+    /// Times that viewers were moved forward to a key frame.
+    pub skipped: u64,
+    pub ring_bytes: u64,
+    /// Events that wait for the session core.
+    pub events_waiting: u64,
+    pub events_dropped: u64,
+    pub ingest: IngestStats,
 }
 
 impl ShardCounters {
-    pub(super) fn publish(&self, received: u64, sent: u64, kernel_dropped: u32, viewers: usize, ring_bytes: usize) {
-        self.received_bytes.set(received);
-        self.sent_bytes.set(sent);
-        self.kernel_dropped.set(u64::from(kernel_dropped));
-        self.viewers.set(viewers as u64);
-        self.ring_bytes.set(ring_bytes as u64);
+    /// The sums of the last second.
+    pub fn snapshot(&self) -> Snapshot {
+        *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn publish(&self, snapshot: Snapshot) {
+        *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner) = snapshot;
     }
 }

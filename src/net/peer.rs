@@ -32,6 +32,7 @@ impl Peers {
  pub fn take_forwarded(&mut self, _n: Instant, _f: SocketAddr, _d: &[u8]) {}
  pub fn each_second(&mut self, _n: Instant, _e: &mut EventSender) {}
  pub fn sent_bytes(&self) -> u64 { 0 }
+ pub fn skipped(&self) -> u64 { 0 }
  pub fn len(&self) -> usize { 0 }
  pub fn close_all(&mut self, _e: &mut EventSender) {}
 }

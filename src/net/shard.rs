@@ -33,7 +33,8 @@ use crate::id::{SessionId, Ssrc, StreamId};
 use crate::limits;
 use crate::media::frame::Track;
 use crate::media::rtp;
-use crate::session::MediaServiceView;
+use super::counters::Snapshot;
+use crate::session::{IngestStats, MediaServiceView};
 use crate::session::port::{MediaCommand, MediaEvent, Progress};
 
 const RTP: Token = Token(0);
@@ -202,6 +203,9 @@ pub(super) struct Shard {
     counters: Arc<super::counters::ShardCounters>,
     received_bytes: u64,
     sent_bytes_gone: u64,
+    skipped_gone: u64,
+    /// Counts of streams that are over, or were reset.
+    ingest_gone: IngestStats,
     last_service: (Instant, u64, u64),
     statistics_from: (u64, u64),
 }
@@ -247,6 +251,8 @@ impl Shard {
             counters: setup.counters,
             received_bytes: 0,
             sent_bytes_gone: 0,
+            skipped_gone: 0,
+            ingest_gone: IngestStats::default(),
             last_service: (now, 0, 0),
             statistics_from: (0, 0),
         })
@@ -386,7 +392,8 @@ impl Shard {
             MediaCommand::ResetStatistics => {
                 self.statistics_from = (self.received_bytes, self.sent_bytes());
                 for (_, stream) in &mut self.streams {
-                    stream.ingest.reset_stats();
+                    self.ingest_gone = add(self.ingest_gone, &stream.stats(now));
+                    stream.reset_stats();
                 }
             }
         }
@@ -425,6 +432,7 @@ impl Shard {
     fn close_ingest(&mut self, id: StreamId) {
         let Some(key) = self.by_id.remove(&id) else { return };
         let Some(mut stream) = self.streams.try_remove(key) else { return };
+        self.ingest_gone = add(self.ingest_gone, &stream.stats(Instant::now()));
         if let Some(ssrc) = stream.ssrc {
             self.by_ssrc.remove(&ssrc);
         }
@@ -783,6 +791,7 @@ impl Shard {
         let Some(mut viewer) = self.viewers.try_remove(key) else { return };
         self.viewer_by_session.remove(&viewer.session);
         self.sent_bytes_gone += viewer.sent_bytes;
+        self.skipped_gone += u64::from(viewer.skipped());
         viewer.close();
         if let Some(socket) = viewer.socket_mut() {
             // The socket is closed on drop, which ends the registration as well.
@@ -928,13 +937,21 @@ impl Shard {
         let (at, received_then, sent_then) = std::mem::replace(&mut self.last_service, (now, received, sent));
         let seconds = now.saturating_duration_since(at).as_secs_f64().max(0.001);
         let rate = |new: u64, old: u64| (new.saturating_sub(old) as f64 / seconds) as u64;
-        self.counters.publish(
-            received,
-            sent,
-            self.batch.kernel_dropped(),
-            self.viewers.len() + self.peers.len(),
-            self.ring_bytes_reported,
-        );
+        let of = |form: Form| self.viewers.iter().filter(|(_, v)| self.form_of(v) == Some(form)).count() as u64;
+        self.counters.publish(Snapshot {
+            received_bytes: received,
+            sent_bytes: sent,
+            kernel_dropped: u64::from(self.batch.kernel_dropped()),
+            streams: self.streams.len() as u64,
+            flv_viewers: of(Form::Flv),
+            fmp4_viewers: of(Form::Fmp4),
+            webrtc_viewers: self.peers.len() as u64,
+            skipped: self.skipped_gone + self.viewers.iter().map(|(_, v)| u64::from(v.skipped())).sum::<u64>() + self.peers.skipped(),
+            ring_bytes: self.ring_bytes_reported as u64,
+            events_waiting: self.events.waiting.len() as u64,
+            events_dropped: self.events.dropped,
+            ingest: self.streams.iter().fold(self.ingest_gone, |sum, (_, s)| add(sum, &s.last_stats)),
+        });
         self.events.send(MediaEvent::Service(MediaServiceView {
             shard: self.index,
             streams: self.streams.len() as u32,
@@ -947,12 +964,31 @@ impl Shard {
         }));
     }
 
+    fn form_of(&self, viewer: &Viewer) -> Option<Form> {
+        self.fans.get(viewer.fan).map(|fan| fan.key.form)
+    }
+
     fn close_all(&mut self) {
         let keys: Vec<usize> = self.viewers.iter().map(|(key, _)| key).collect();
         for key in keys {
             self.drop_viewer(key);
         }
         self.peers.close_all(&mut self.events);
+    }
+}
+
+fn add(sum: IngestStats, more: &IngestStats) -> IngestStats {
+    IngestStats {
+        packets: sum.packets + more.packets,
+        bytes: sum.bytes + more.bytes,
+        lost: sum.lost + more.lost,
+        reordered: sum.reordered + more.reordered,
+        duplicate: sum.duplicate + more.duplicate,
+        foreign: sum.foreign + more.foreign,
+        ps_errors: sum.ps_errors + more.ps_errors,
+        frames: sum.frames + more.frames,
+        key_frames: sum.key_frames + more.key_frames,
+        ..sum
     }
 }
 

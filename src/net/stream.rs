@@ -205,6 +205,7 @@ pub(super) struct Stream {
     /// Reported as live with these tracks.
     live: Option<Vec<Track>>,
     pub stalled: bool,
+    pub last_stats: IngestStats,
     outputs: Vec<ingest::Output>,
     units: Vec<Unit>,
     frames: Vec<Frame>,
@@ -232,6 +233,7 @@ impl Stream {
             opened: now,
             live: None,
             stalled: false,
+            last_stats: IngestStats::default(),
             outputs: Vec::new(),
             units: Vec::new(),
             frames: Vec::new(),
@@ -440,7 +442,7 @@ impl Stream {
 
     pub fn stats(&mut self, now: Instant) -> IngestStats {
         let s = self.ingest.stats(now);
-        IngestStats {
+        self.last_stats = IngestStats {
             packets: s.packets,
             bytes: s.bytes,
             lost: s.lost,
@@ -453,7 +455,13 @@ impl Stream {
             bits_per_s: s.bits_per_s,
             fps_milli: s.fps_milli,
             psm_seen: s.psm_seen,
-        }
+        };
+        self.last_stats
+    }
+
+    pub fn reset_stats(&mut self) {
+        self.ingest.reset_stats();
+        self.last_stats = IngestStats::default();
     }
 
     fn start_conversion(&mut self, sound: Sound) {
