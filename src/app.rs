@@ -29,7 +29,7 @@ use crate::net::budget::Budget;
 use crate::net::front::Front;
 use crate::net::{self, Media};
 use crate::session::shell::Handle;
-use crate::session::{Command, Core, CoreConfig, RestoredDevice, shell};
+use crate::session::{Command, Core, CoreConfig, Persist, RestoredDevice, shell};
 use crate::store::Store;
 use crate::time::WallClock;
 use crate::{console, sim};
@@ -131,7 +131,7 @@ impl Node {
         let started = Instant::now();
         let data_dir = config.node.data_dir.clone();
         let lock = lock_folder(&data_dir)?;
-        let store = Store::open(&data_dir, config.store.url.expose()).await.map_err(|e| StartError(e.to_string()))?;
+        let store = Store::open(&data_dir, &config.store.url.0).await.map_err(|e| StartError(e.to_string()))?;
         let secrets = Secrets::of(&store, &config).await?;
         let first_password = std::env::var(config::ADMIN_PASSWORD_VARIABLE).ok().filter(|p| !p.is_empty());
         let given = first_password.is_some();
@@ -161,7 +161,7 @@ impl Node {
         let mut core = Core::new(core_config(&config, &media), secrets.seed(b"session"), now, wall);
         let devices: Vec<RestoredDevice> = store.load().await.map_err(|e| StartError(e.to_string()))?;
         let known = devices.len();
-        core.restore(now, devices);
+        core.restore(devices);
 
         let metrics = Arc::new(Metrics::new());
         let persisting = store.clone();
@@ -173,7 +173,11 @@ impl Node {
             core,
             media: media.handle.clone(),
             media_events,
-            persist: Box::new(move |persist| persisting.persist(persist)),
+            persist: Box::new(move |persist| match persist {
+                Persist::Platform(change) => persisting.persist(change),
+                Persist::Info { device, info } => persisting.save_info(device, info),
+                Persist::Channels { device, channels, partial } => persisting.save_channels(device, channels, partial),
+            }),
             observe: observe::observer(metrics.clone(), media.counters.clone(), budget, store.clone()),
         })
         .map_err(cannot("cannot start the control thread"))?;
@@ -270,7 +274,7 @@ impl Secrets {
         };
         let failed = |e: crate::store::Error| StartError(e.to_string());
         let root = store.secret("root", random(32)).await.map_err(failed)?;
-        let device_password = match config.sip.device_password.expose() {
+        let device_password = match config.sip.device_password.0.as_str() {
             "" => {
                 // Typed by hand into devices: ten digits and letters that are not taken for each other.
                 let make = || {
@@ -396,7 +400,7 @@ fn greet(
     if let Some(password) = new_password {
         println!("  sign in as admin with password {password}  (shown this once)");
     }
-    if config.sip.device_password.expose().is_empty() {
+    if config.sip.device_password.0.is_empty() {
         println!(
             "  devices register at SIP port {} with server id {} and password {}",
             sip.port(),

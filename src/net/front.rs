@@ -54,7 +54,7 @@ impl Front {
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
-                _ = stop.wait_for(|stop| *stop) => return,
+                () = stopped(&mut stop) => return,
             };
             let (socket, peer) = match accepted {
                 Ok(accepted) => accepted,
@@ -123,7 +123,7 @@ impl Front {
         tokio::select! {
             // A connection that fails ends; there is nobody else to tell.
             _ = &mut connection => {}
-            _ = stop.wait_for(|stop| *stop) => {
+            () = stopped(&mut stop) => {
                 connection.as_mut().graceful_shutdown();
                 let _ = tokio::time::timeout(Duration::from_secs(1), connection).await;
             }
@@ -160,9 +160,16 @@ impl Front {
             Some(key) => (switching(key, request.websocket_protocol), Framing::WebSocket),
             None => (ok(&live), Framing::Http),
         };
-        self.media.add_socket(opened.stream, opened.session, live.form, framing, live.audio, preface, socket.into_std()?);
+        let form = match live.form { crate::api::live::Form::Flv => crate::egress::Form::Flv, crate::api::live::Form::Fmp4 => crate::egress::Form::Fmp4 };
+        self.media.add_socket(opened.stream, opened.session, form, framing, live.audio, preface, socket.into_std()?);
         Ok(())
     }
+}
+
+/// Waits until the node stops.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // A sender that is gone means the same.
+    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 /// The session core answers `Open` with `Opened` or an error, nothing else.
@@ -219,7 +226,7 @@ impl<'a> Head<'a> {
 }
 
 fn ok(live: &LiveRequest) -> Bytes {
-    let mime = live.form.mime();
+    let mime = live.form.content_type();
     format!(
         "HTTP/1.1 200 OK\r\nContent-Type: {mime}\r\nCache-Control: no-store\r\nConnection: close\r\n\
          Access-Control-Allow-Origin: *\r\nX-Content-Type-Options: nosniff\r\n\r\n"

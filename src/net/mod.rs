@@ -6,6 +6,7 @@
 pub mod budget;
 mod conn;
 pub mod counters;
+pub mod front;
 mod interfaces;
 mod peer;
 mod shard;

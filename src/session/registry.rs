@@ -16,7 +16,7 @@ use crate::limits;
 use super::types::{ChannelView, DeviceView};
 
 /// All that the store knows of a device.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RestoredDevice {
     pub stored: StoredDevice,
     pub info: DeviceInfo,

@@ -23,7 +23,8 @@ use crate::gb28181::{self, Platform};
 use crate::limits;
 use crate::net::MediaHandle;
 use crate::net::udp::RecvBatch;
-use crate::sip::endpoint::{ConnId, Path, Transmit, Transport};
+use crate::sip::endpoint::Transmit;
+use crate::sip::{ConnId, Path, Transport};
 use crate::sip::framing::{Frame, Framer};
 use crate::time::earliest;
 

@@ -9,19 +9,9 @@ use sqlx::{AnyPool, Row};
 
 use crate::gb28181::{CatalogItem, DeviceAuth, DeviceInfo, StoredDevice};
 use crate::id::{DeviceId, GbId};
+use crate::session::RestoredDevice;
 
 use super::seal::Sealer;
-
-/// A device as the store knows it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct DeviceRecord {
-    pub stored: StoredDevice,
-    pub info: DeviceInfo,
-    /// The place in the list is the index of the API.
-    pub channels: Vec<CatalogItem>,
-    /// The last Catalog did not come whole.
-    pub partial: bool,
-}
 
 /// What changed of one device since it was last written.
 #[derive(Clone, Debug, Default)]
@@ -325,7 +315,7 @@ fn clean(text: &str) -> String {
 }
 
 /// Rows that cannot be read as a device are left out and logged: one bad row must not keep the node from starting.
-pub async fn load(pool: &AnyPool, sealer: &Sealer) -> sqlx::Result<Vec<DeviceRecord>> {
+pub async fn load(pool: &AnyPool, sealer: &Sealer) -> sqlx::Result<Vec<RestoredDevice>> {
     let rows = sqlx::query(
         "SELECT id, auth, password, peer, over_tcp, online, expires_s, last_seen_s, gb_version, \
          name, manufacturer, model, firmware, channel_count, catalog_partial FROM devices ORDER BY id",
@@ -359,7 +349,7 @@ pub async fn load(pool: &AnyPool, sealer: &Sealer) -> sqlx::Result<Vec<DeviceRec
     Ok(devices)
 }
 
-fn read_device(row: &AnyRow, device: DeviceId, sealer: &Sealer) -> sqlx::Result<DeviceRecord> {
+fn read_device(row: &AnyRow, device: DeviceId, sealer: &Sealer) -> sqlx::Result<RestoredDevice> {
     let text = |index: usize| row.try_get::<String, _>(index);
     let number = |index: usize| row.try_get::<i64, _>(index);
     let auth = match number(1)? {
@@ -378,7 +368,7 @@ fn read_device(row: &AnyRow, device: DeviceId, sealer: &Sealer) -> sqlx::Result<
         AUTH_NOT_NEEDED => DeviceAuth::NotNeeded,
         _ => DeviceAuth::Default,
     };
-    Ok(DeviceRecord {
+    Ok(RestoredDevice {
         stored: StoredDevice {
             device,
             auth,

@@ -23,9 +23,9 @@ use sqlx::{AnyPool, Row};
 
 use crate::gb28181::{DeviceInfo, Persist};
 use crate::id::DeviceId;
+use crate::session::RestoredDevice;
 use crate::limits;
 
-pub use device::DeviceRecord;
 pub use user::{LoginRow, User};
 
 use crate::gb28181::CatalogItem;
@@ -156,7 +156,7 @@ impl Store {
     }
 
     /// Every device with its channels.
-    pub async fn load(&self) -> Result<Vec<DeviceRecord>, Error> {
+    pub async fn load(&self) -> Result<Vec<RestoredDevice>, Error> {
         device::load(&self.inner.pool, &self.inner.sealer)
             .await
             .map_err(Error::at("reading the devices"))

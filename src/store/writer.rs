@@ -227,7 +227,8 @@ mod tests {
     use super::*;
     use crate::gb28181::{DeviceAuth, StoredDevice};
     use crate::store::tests::folder;
-    use crate::store::{DeviceRecord, Store};
+    use crate::session::RestoredDevice;
+    use crate::store::Store;
 
     fn id(number: u32) -> DeviceId {
         DeviceId(format!("3402000000132{number:07}").parse().expect("20 digits"))
@@ -288,9 +289,9 @@ mod tests {
 
         let store = Store::open(folder.path(), "").await.expect("opens again");
         let want = [
-            DeviceRecord { stored: stored(1), info, channels, partial: true },
-            DeviceRecord { stored: own, info: DeviceInfo::default(), channels: vec![], partial: false },
-            DeviceRecord { stored: open, info: DeviceInfo::default(), channels: vec![], partial: false },
+            RestoredDevice { stored: stored(1), info, channels, partial: true },
+            RestoredDevice { stored: own, info: DeviceInfo::default(), channels: vec![], partial: false },
+            RestoredDevice { stored: open, info: DeviceInfo::default(), channels: vec![], partial: false },
         ];
         assert_eq!(store.load().await.expect("read"), want);
         let file = std::fs::read(folder.path().join("gantry.db")).expect("the file is there");
