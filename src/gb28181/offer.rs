@@ -13,7 +13,7 @@ use super::counters::Counters;
 use super::quirk::Quirks;
 use super::types::{MediaAnswer, MediaTransport};
 use crate::id::{ChannelId, GbId, Ssrc};
-use crate::sip::sdp::{Direction, MediaLine, Proto, Sdp, SdpBuilder, Setup};
+use crate::sip::sdp::{Direction, MediaLine, Sdp, SdpBuilder, Setup};
 
 /// Payload types that we offer and what they are (GB/T 28181-2016, annex C, table C.1, and 2022 for H.265).
 pub const PAYLOADS: [(u8, &str, u32); 4] = [
@@ -51,11 +51,15 @@ impl Offer {
             .media(MediaLine {
                 kind: "video",
                 port: self.media.port(),
-                proto: proto_of(self.transport),
+                tcp: is_tcp(self.transport),
                 direction: Direction::RecvOnly,
-                payloads: PAYLOADS.to_vec(),
+                payloads: PAYLOADS
+                    .iter()
+                    .map(|(pt, name, clock)| (*pt, (*name).to_owned(), *clock))
+                    .collect(),
                 setup,
                 connection_new: setup.is_some(),
+                attributes: Vec::new(),
             })
             .y(self.ssrc.0)
             .build()
@@ -92,17 +96,17 @@ impl Offer {
         }
         let sdp = Sdp::parse(body).map_err(|_| "SDP that cannot be read")?;
         let video = sdp.first("video").ok_or("SDP without a video line")?;
-        if video.port == 0 {
+        if video.port() == 0 {
             return Err("the video line is refused (port 0)");
         }
-        self.check_role(video.tcp, video.setup(), quirks, counters)?;
+        self.check_role(video.is_tcp(), video.setup(), quirks, counters)?;
         let payload_type = pick_payload(
             video
                 .payload_types()
                 .map(|pt| (pt, video.rtpmap(pt).map(|map| map.name))),
         )?;
         let ip = video
-            .ip
+            .ip()
             .or_else(|| sdp.connection_ip())
             .filter(|ip| !ip.is_unspecified())
             .unwrap_or(peer);
@@ -110,7 +114,7 @@ impl Offer {
         counters.answers_odd_ssrc += u64::from(ssrc != Some(self.ssrc));
         Ok(MediaAnswer {
             ssrc,
-            remote: Some(SocketAddr::new(ip, video.port)),
+            remote: Some(SocketAddr::new(ip, video.port())),
             transport: self.transport,
             payload_type,
         })
@@ -134,6 +138,9 @@ impl Offer {
             (MediaTransport::TcpPassive, _, Some(Setup::Active | Setup::ActPass))
             | (MediaTransport::TcpActive, _, Some(Setup::Passive | Setup::ActPass))
             | (MediaTransport::TcpPassive | MediaTransport::TcpActive, true, None) => Ok(()),
+            (MediaTransport::TcpPassive | MediaTransport::TcpActive, _, Some(Setup::HoldConn)) => {
+                Err("the device wants no connection (a=setup:holdconn)")
+            }
             (MediaTransport::TcpPassive, _, Some(Setup::Passive))
             | (MediaTransport::TcpActive, _, Some(Setup::Active)) => {
                 if !quirks.both_may_listen() {
@@ -146,10 +153,11 @@ impl Offer {
     }
 }
 
-pub fn proto_of(transport: MediaTransport) -> Proto {
+/// Whether the media line says `TCP/RTP/AVP`.
+pub fn is_tcp(transport: MediaTransport) -> bool {
     match transport {
-        MediaTransport::Udp => Proto::RtpAvp,
-        MediaTransport::TcpPassive | MediaTransport::TcpActive => Proto::TcpRtpAvp,
+        MediaTransport::Udp => false,
+        MediaTransport::TcpPassive | MediaTransport::TcpActive => true,
     }
 }
 

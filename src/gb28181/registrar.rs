@@ -28,7 +28,7 @@ use crate::limits::{
     DEVICES_MAX, REGISTRATION_GRACE_S, SEEN_PERSIST_S, SUSPECTS_MAX, WRONG_PASSWORD_PAUSE_S,
     WRONG_PASSWORDS_MAX, WRONG_PASSWORDS_PER_IP_MAX,
 };
-use crate::sip::endpoint::{ConnId, Path, Transport};
+use crate::sip::{ConnId, Path, Transport};
 use crate::time::WallClock;
 
 /// Place of a device in the table; it never changes and is never given to another device.
@@ -58,10 +58,16 @@ pub struct Device {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Presence {
     /// Not there. It may come back by any message if it only fell silent, else by REGISTER alone.
-    Away { registered_until: Option<Instant> },
+    Away {
+        registered_until: Option<Instant>,
+    },
     /// The store says that it is there; nothing was heard since our start.
-    Assumed { expires: Instant },
-    Online { expires: Instant },
+    Assumed {
+        expires: Instant,
+    },
+    Online {
+        expires: Instant,
+    },
 }
 
 impl Device {
@@ -77,9 +83,7 @@ impl Device {
     fn deadline(&self, silence: Duration) -> Option<(Instant, OfflineReason)> {
         match self.presence {
             Presence::Away { .. } => None,
-            Presence::Assumed { .. } => {
-                Some((self.seen + silence, OfflineReason::KeepaliveMissed))
-            }
+            Presence::Assumed { .. } => Some((self.seen + silence, OfflineReason::KeepaliveMissed)),
             Presence::Online { expires } => {
                 let expired = expires + Duration::from_secs(REGISTRATION_GRACE_S);
                 let silent = self.seen + silence;
@@ -250,10 +254,10 @@ impl Registrar {
         now: Instant,
         id: DeviceId,
         auth: DeviceAuth,
-    ) -> Result<(), TableFull> {
+    ) -> Result<Slot, TableFull> {
         let slot = self.insert(now, id)?;
         self.devices[slot.0 as usize].auth = auth;
-        Ok(())
+        Ok(slot)
     }
 
     pub fn set_quirks(&mut self, slot: Slot, quirks: Quirks) {
