@@ -298,7 +298,7 @@ impl Encoder {
 
     fn opus() -> Encoder {
         let inner =
-            ropus::Encoder::builder(OPUS_RATE, ropus::Channels::Mono, ropus::Application::Voip)
+            ropus::Encoder::builder(OPUS_RATE, ropus::Channels::Mono, ropus::Application::Audio)
                 .bitrate(ropus::Bitrate::Bits(OPUS_BITS_PER_SECOND))
                 .complexity(OPUS_COMPLEXITY)
                 .build()
@@ -365,6 +365,3 @@ impl Encoder {
         (!packets.is_empty()).then(|| packets.split().freeze())
     }
 }
-
-#[cfg(test)]
-mod tests;
