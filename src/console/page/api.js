@@ -141,7 +141,7 @@ export async function whyNot(target, ext, signal) {
     const problem = await response.json();
     return new ApiError(STATUS_CODES[response.status] ?? Code.Fail, problem.detail ?? `HTTP ${response.status}`);
   } catch {
-    return null;
+    return new ApiError(0, 'the node cannot be reached');
   } finally {
     stop.abort();
   }
