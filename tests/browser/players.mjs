@@ -90,7 +90,7 @@ export const vendorPlays = (browser, node, channel, watchMs) => inPage(browser, 
     container.style.cssText = 'width: 640px; height: 360px';
     document.body.append(container);
     let failure = '';
-    const { instance } = window.bvPlayerCore.PuPlayer({
+    const { instance } = window.bvPlayer.PuPlayer({
       container, puOption: { id, index }, token, type: 'webrtc', muted: true, locale: 'en',
       defaultMediaOption: { audio: true, video: true },
       onConnectedFailed: (...why) => { failure = `connection failed ${JSON.stringify(why)}`; },

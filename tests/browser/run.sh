@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Starts a node with simulated cameras on free ports, runs run.mjs against it, and stops it.
+# Starts a node with simulated cameras on ports that are free, runs run.mjs against it, and stops it.
 #
 #   tests/browser/run.sh [--release]
 #
@@ -49,30 +49,15 @@ fi
 # A debug build shares two cores with the browser and four cameras; its figures only show that nothing hangs.
 if [[ $folder == debug ]]; then export LIMIT_FACTOR=${LIMIT_FACTOR:-3}; fi
 
-# Free ports: http, sip, webrtc, and rtp with room for one port per media thread behind it.
-read -r http sip webrtc rtp < <(node -e '
-  const net = require("node:net"), dgram = require("node:dgram");
-  const tcp = (port) => new Promise((ok, no) => { const s = net.createServer().on("error", no).listen(port, "127.0.0.1", () => ok(s)); });
-  const udp = (port) => new Promise((ok, no) => { const s = dgram.createSocket("udp4").on("error", no); s.bind(port, "127.0.0.1", () => ok(s)); });
-  (async () => {
-    const open = [];
-    const both = async (port) => { const s = await tcp(port); open.push(s); open.push(await udp(s.address().port)); return s.address().port; };
-    const one = async () => { for (;;) try { return await both(0); } catch {} };
-    const run = async (n) => { for (;;) { const first = 20000 + Math.floor(Math.random() * 10000); try { for (let i = 0; i < n; i++) await both(first + i); return first; } catch {} } };
-    const ports = [await one(), await one(), await one(), await run(2)];
-    for (const s of open) s.close();
-    console.log(ports.join(" "));
-  })();')
-
 data=$(mktemp -d)
 log=$data/node.log
 ADMIN_PASSWORD=$(node -p 'require("node:crypto").randomBytes(12).toString("hex")')
-export ADMIN_PASSWORD BASE_URL=http://127.0.0.1:$http
+export ADMIN_PASSWORD
 
-GANTRY_ADMIN_PASSWORD=$ADMIN_PASSWORD \
-GANTRY_HTTP_LISTEN=127.0.0.1:$http GANTRY_HTTP_TLS_LISTEN='' \
-GANTRY_SIP_LISTEN=127.0.0.1:$sip GANTRY_WEBRTC_LISTEN=127.0.0.1:$webrtc \
-GANTRY_MEDIA_RTP_PORT=$rtp GANTRY_MEDIA_SHARDS=2 GANTRY_MEDIA_LINGER_S=0 \
+# Port 0 everywhere: the node says in its log which ports it was given.
+GANTRY_ADMIN_PASSWORD=$ADMIN_PASSWORD GANTRY_LOG_FORMAT=json \
+GANTRY_HTTP_LISTEN=127.0.0.1:0 GANTRY_HTTP_TLS_LISTEN='' GANTRY_SIP_LISTEN=127.0.0.1:0 \
+GANTRY_WEBRTC_LISTEN=127.0.0.1:0 GANTRY_MEDIA_RTP_PORT=0 GANTRY_MEDIA_LINGER_S=0 \
   "$GANTRY" serve --demo --data "$data/node" >"$log" 2>&1 &
 pid=$!
 
@@ -91,9 +76,13 @@ trap stop EXIT
 ready=
 for _ in {1..150}; do
   if ! kill -0 "$pid" 2>/dev/null; then break; fi
-  if node -e 'fetch(process.argv[1]).then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))' "$BASE_URL/healthz"; then
-    ready=yes
-    break
+  address=$(sed -n '/"node started"/s/.*"http_addr":"\([^"]*\)".*/\1/p' "$log")
+  if [[ -n $address ]]; then
+    export BASE_URL=http://$address
+    if node -e 'fetch(process.argv[1]).then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))' "$BASE_URL/healthz"; then
+      ready=yes
+      break
+    fi
   fi
   sleep 0.2
 done

@@ -14,7 +14,10 @@ const LIST_PAGE = 200;
 const EVENT_KEEPALIVE_MS = 20_000;
 const EVENT_RETRY_MS_MAX = 15_000;
 
-export const Code = { OK: 0, NotFound: 2, Offline: 5, Timeout: 6, Busy: 7, Unsupported: 8, BadToken: 9, Forbidden: 10, BadPassword: 14, NoPermission: 16 };
+export const Code = { OK: 0, Fail: 1, NotFound: 2, Offline: 5, Timeout: 6, Busy: 7, Unsupported: 8, BadToken: 9, Forbidden: 10, BadPassword: 14, NoPermission: 16, TooManyTries: 17 };
+
+/** Codes that say what a media URL's HTTP status says. */
+const STATUS_CODES = { 401: Code.BadToken, 403: Code.NoPermission, 404: Code.NotFound, 409: Code.Offline, 503: Code.Busy, 504: Code.Timeout };
 
 export class ApiError extends Error {
   /** `code` is the API's; 0 stands for an answer that was none (network, HTTP status). */
@@ -126,19 +129,19 @@ export function liveUrl(scheme, { puid, index }, ext) {
 }
 
 /**
- * Asks over HTTP why a stream does not open: a WebSocket that is refused tells the page nothing. Returns the error the
- * node answers, or null when this time it would have played.
+ * Asks over HTTP why a stream does not open: a WebSocket that is refused tells the page nothing. Returns the error that
+ * the node answers (a problem document, RFC 9457), or null when this time it would have played.
  */
 export async function whyNot(target, ext, signal) {
   const stop = new AbortController();
   signal?.addEventListener('abort', () => stop.abort());
   try {
     const response = await fetch(liveUrl('http', target, ext), { signal: stop.signal, cache: 'no-store' });
-    if (response.ok && !/json/.test(response.headers.get('content-type') ?? '')) return null;
-    const answer = await response.json();
-    return new ApiError(answer.code ?? 0, answer.msg ?? `HTTP ${response.status}`);
+    if (response.ok) return null;
+    const problem = await response.json();
+    return new ApiError(STATUS_CODES[response.status] ?? Code.Fail, problem.detail ?? `HTTP ${response.status}`);
   } catch {
-    return null;
+    return new ApiError(0, 'the node cannot be reached');
   } finally {
     stop.abort();
   }

@@ -196,7 +196,7 @@ async function signIn(event) {
     showApp();
   } catch (error) {
     const wrong = [api.Code.BadPassword, api.Code.NotFound, api.Code.BadToken].includes(error.code);
-    const key = wrong ? 'login.wrong' : [api.Code.Forbidden, api.Code.Busy, 17].includes(error.code) ? 'login.refused' : 'login.failed';
+    const key = wrong ? 'login.wrong' : [api.Code.Forbidden, api.Code.Busy, api.Code.TooManyTries].includes(error.code) ? 'login.refused' : 'login.failed';
     loginNotice(t(key, { msg: error.message }));
     $('#login-password').select();
   } finally {

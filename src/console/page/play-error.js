@@ -20,7 +20,7 @@ export class PlayError extends Error {
 
   static fromApi(error) {
     const stage = STAGES.find((s) => error.message.startsWith(s));
-    const fallback = !stage && !NOT_THE_TRANSPORT.has(error.code);
+    const fallback = !stage && error.code !== 0 && !NOT_THE_TRANSPORT.has(error.code);
     const named = stage ?? (error.code === Code.Offline ? 'the device is offline' : error.code === 0 ? 'unreachable' : 'refused');
     return new PlayError(named, error.message, { fallback, code: error.code });
   }

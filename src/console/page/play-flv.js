@@ -59,7 +59,7 @@ export class FlvPlayer {
         liveBufferLatencyMinRemain: 0.3, autoCleanupSourceBuffer: true, autoCleanupMaxBackwardDuration: 20, autoCleanupMinBackwardDuration: 5 });
     const failed = new Promise((_, reject) => {
       player.on(mpegts.Events.ERROR, async (type, detail, info) => reject(await this.#explain(mpegts, type, detail, info)));
-      player.on(mpegts.Events.LOADING_COMPLETE, () => reject(new PlayError('interrupted', 'the stream ended')));
+      player.on(mpegts.Events.LOADING_COMPLETE, async () => reject(await this.#explain(mpegts, mpegts.ErrorTypes.NETWORK_ERROR, 'the stream ended')));
     });
     failed.catch((error) => { if (this.running && !this.abort.signal.aborted) this.onLost(error); });
     player.on(mpegts.Events.MEDIA_INFO, (info) => { this.info = info; this.onStage('waiting'); });

@@ -312,7 +312,6 @@ export class Tile {
   #failure() {
     const { error } = this;
     const hint = has(`hint.${error.stage}`) ? t(`hint.${error.stage}`) : '';
-    const others = TRANSPORTS.filter((tr) => tr !== this.wanted);
     return [
       icon('warn'),
       h('strong', { data: { testid: 'stage' } }, t(`stage.${error.stage}`)),
@@ -322,7 +321,7 @@ export class Tile {
         this.state === 'retrying' && h('span', { class: 'dim num' }, t('tile.retryin', { s: this.countdown })),
         h('button', { onclick: (e) => { e.stopPropagation(); this.retry(); }, data: { testid: 'retry' } }, t('tile.retry')),
         this.wanted !== 'auto' && h('button', { class: 'quiet text', onclick: (e) => { e.stopPropagation(); this.retry('auto'); } },
-          t('tile.tryother', { transport: t(others.length ? 'transport.auto' : '') }))),
+          t('tile.tryother', { transport: t('transport.auto') }))),
     ].filter(Boolean);
   }
 
