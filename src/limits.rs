@@ -177,9 +177,6 @@ pub const SESSIONS_MAX: usize = 20_000;
 /// Closed sessions whose record can still be asked for. At it: the oldest is forgotten.
 pub const SESSIONS_CLOSED_MAX: usize = 1_000;
 
-/// Devices known at once. At it: a further device is not listed, and counted.
-pub const DEVICES_MAX: usize = 50_000;
-
 /// Channels of one device (a lower platform can have thousands). At it: the rest of the catalog is left out, the list is
 /// marked partial, and it is counted.
 pub const CHANNELS_PER_DEVICE_MAX: usize = 10_000;
@@ -208,6 +205,17 @@ pub const GSO_SEGMENTS_MAX: usize = 64;
 // ---- store and api ----
 
 // ---- sim ----
+
+/// Bytes that a simulated device keeps for a platform that reads its TCP connection too slowly, about five seconds of a
+/// picture. At it: frames are left out up to the next key frame, as cameras do.
+pub const SIM_TCP_BACKLOG_BYTES_MAX: usize = 1 << 20;
+
+/// Devices of one simulation: their codes have seven digits of their own, five for the device and two for its channels.
+/// At it: refused.
+pub const SIM_DEVICES_MAX: u32 = 50_000;
+
+/// Channels of one simulated device, the directory node included. At it: refused.
+pub const SIM_CHANNELS_MAX: u32 = 99;
 
 /// Views of one simulated device at the same time. At it: 486.
 pub const SIM_MEDIA_MAX: usize = 64;
