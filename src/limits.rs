@@ -416,5 +416,16 @@ pub const EVENT_SOCKET_MESSAGE_BYTES_MAX: usize = 64 * 1024;
 
 // ---- sim ----
 
+/// Bytes that a simulated device keeps for a platform that reads its TCP connection too slowly, about five seconds of a
+/// picture. At it: frames are left out up to the next key frame, as cameras do.
+pub const SIM_TCP_BACKLOG_BYTES_MAX: usize = 1 << 20;
+
+/// Devices of one simulation: their codes have seven digits of their own, five for the device and two for its channels.
+/// At it: refused.
+pub const SIM_DEVICES_MAX: u32 = 50_000;
+
+/// Channels of one simulated device, the directory node included. At it: refused.
+pub const SIM_CHANNELS_MAX: u32 = 99;
+
 /// Views of one simulated device at the same time. At it: 486.
 pub const SIM_MEDIA_MAX: usize = 64;

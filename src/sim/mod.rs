@@ -1,1 +1,51 @@
-//! See ARCHITECTURE.md.
+//! Simulated devices: cameras that register, answer queries and send a clip when they are invited, for tests, load and
+//! demos. Each is a [`crate::gb28181::device::Device`] with sockets of its own, so that a platform sees as many peers.
+//!
+//! ```text
+//!  clip (elementary streams in the package) ─► reel (a program stream a frame, muxed once)
+//!                                                │ shared by all
+//!  thread: one poll, all devices ── SIP ── Device│─► stream: RTP header, times patched ─► UDP (segmented) or TCP
+//! ```
+//!
+//! A clip is muxed once for all devices; each stream sends it with its own SSRC, sequence and clock, which go on when the
+//! clip begins again. One thread drives hundreds of devices; none of them waits for another.
+//!
+//! Not done: playback, talk, alarms, SIP over TCP. Names of vendors have no place here: what devices do differently is a
+//! [`Quirk`].
+//!
+//! Bounds: [`limits::SIM_DEVICES_MAX`], [`limits::SIM_CHANNELS_MAX`], [`limits::SIM_TCP_BACKLOG_BYTES_MAX`].
+//!
+//! [`limits::SIM_DEVICES_MAX`]: crate::limits::SIM_DEVICES_MAX
+//! [`limits::SIM_CHANNELS_MAX`]: crate::limits::SIM_CHANNELS_MAX
+//! [`limits::SIM_TCP_BACKLOG_BYTES_MAX`]: crate::limits::SIM_TCP_BACKLOG_BYTES_MAX
+
+mod args;
+mod clip;
+mod plan;
+mod reel;
+mod shell;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+pub use args::{Args, run};
+pub use plan::{Config, Plan, PlanError};
+pub use reel::{Picture, Sound};
+pub use shell::{Sim, Stats, start};
+
+/// What a device does otherwise than it should.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Quirk {
+    #[default]
+    None,
+    /// Agrees to send and sends nothing.
+    Silent,
+    /// Sends another SSRC than it agreed to.
+    WrongSsrc,
+    /// Its UDP never arrives; TCP does.
+    UdpLost,
+    /// Refuses UDP with 488.
+    TcpOnly,
+    /// Sends no key frame.
+    NoKeyFrame,
+}

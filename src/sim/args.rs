@@ -1,0 +1,216 @@
+//! `gantry simulate`: arguments to a simulation, and its run until a signal.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::id::{DeviceId, GbId};
+use crate::limits;
+
+use super::plan::{Config, Plan, PlanError, nth};
+use super::reel::{Picture, Sound};
+use super::{Quirk, start};
+
+/// What the cameras show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Media {
+    /// The clips of the package.
+    Clip,
+    /// Nothing: devices register and agree to send, and that is all.
+    None,
+}
+
+/// By which codecs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum PictureCodec {
+    H264,
+    H265,
+    /// Channels in turn.
+    Mixed,
+}
+
+/// Simulates cameras that register with a platform and send a clip when they are invited.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Args {
+    /// Devices
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=limits::SIM_DEVICES_MAX as i64))]
+    pub count: u32,
+    /// SIP address of the platform (UDP)
+    #[arg(long, default_value = "127.0.0.1:5060")]
+    pub server: SocketAddr,
+    /// Code of the platform
+    #[arg(long, default_value = "34020000002000000001")]
+    pub server_id: GbId,
+    /// SIP domain of the platform [default: the first ten digits of its code]
+    #[arg(long)]
+    pub realm: Option<String>,
+    /// Password of every device [default: from GANTRY_SIMULATE_PASSWORD, which other users cannot list]
+    #[arg(long)]
+    pub password: Option<String>,
+    /// Code of the first device; the others follow
+    #[arg(long, default_value = "34020000001180000001")]
+    pub id_base: GbId,
+    /// Items in the directory of each device; from two on the first is a directory node
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=limits::SIM_CHANNELS_MAX as i64))]
+    pub channels: u32,
+    /// What is sent
+    #[arg(long, value_enum, default_value_t = Media::Clip)]
+    pub media: Media,
+    /// How the picture is coded
+    #[arg(long, value_enum, default_value_t = PictureCodec::H264)]
+    pub codec: PictureCodec,
+    /// How the sound is coded
+    #[arg(long, value_enum, default_value_t = Sound::G711a)]
+    pub audio: Sound,
+    /// What every device does wrong
+    #[arg(long, value_enum, default_value_t = Quirk::None)]
+    pub quirk: Quirk,
+    /// Threads that share the devices
+    #[arg(long, default_value_t = 1)]
+    pub threads: usize,
+    /// Registrations a second at the start
+    #[arg(long, default_value_t = 500)]
+    pub rate: u32,
+    /// Seconds between keepalives
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
+    pub keepalive: u64,
+    /// Seconds of a registration
+    #[arg(long, default_value_t = 3_600, value_parser = clap::value_parser!(u64).range(60..))]
+    pub expires: u64,
+}
+
+impl Args {
+    /// The simulation that was asked for.
+    pub fn config(&self) -> Result<Config, PlanError> {
+        let pictures = match self.codec {
+            PictureCodec::H264 => vec![Picture::Yard, Picture::Gate],
+            PictureCodec::H265 => vec![Picture::Hall],
+            PictureCodec::Mixed => vec![Picture::Yard, Picture::Hall, Picture::Gate],
+        };
+        let quirk = match self.media {
+            Media::Clip => self.quirk,
+            Media::None => Quirk::Silent,
+        };
+        let password = self.password.clone();
+        let password = password.or_else(|| std::env::var("GANTRY_SIMULATE_PASSWORD").ok());
+        let password = password.unwrap_or_default();
+        let mut config = Config::new(self.server, self.server_id, password);
+        if let Some(realm) = &self.realm {
+            config.realm.clone_from(realm);
+        }
+        config.threads = self.threads.max(1);
+        config.registrations_per_s = self.rate.max(1);
+        config.keepalive = Duration::from_secs(self.keepalive);
+        config.expires = Duration::from_secs(self.expires);
+        for n in 0..self.count {
+            config.devices.push(Plan {
+                id: nth(DeviceId(self.id_base), n)?,
+                name: format!("Recorder {}", n + 1),
+                channels: self.channels,
+                pictures: pictures.clone(),
+                sound: self.audio,
+                quirk,
+            });
+        }
+        Ok(config)
+    }
+}
+
+/// Runs until SIGINT or SIGTERM, and says every ten seconds how it goes.
+pub async fn run(args: Args) -> io::Result<()> {
+    let config = args
+        .config()
+        .map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
+    allow_files(config.devices.len());
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
+    let seed = since_epoch.map_or(0, |d| d.as_nanos() as u64);
+    let sim = start(config, seed)?;
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    let mut tick = tokio::time::interval(Duration::from_secs(10));
+    loop {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => break,
+            _ = terminate.recv() => break,
+            _ = tick.tick() => {
+                let stats = sim.stats();
+                tracing::info!(
+                    registered = stats.registered.load(Relaxed),
+                    failures = stats.register_failures.load(Relaxed),
+                    invites = stats.invites.load(Relaxed),
+                    streaming = stats.streaming.load(Relaxed),
+                    packets = stats.packets.load(Relaxed),
+                    dropped = stats.dropped.load(Relaxed),
+                    late = stats.late.load(Relaxed),
+                    "simulation"
+                );
+            }
+        }
+    }
+    // At most three seconds; nothing else runs here that would have to wait.
+    sim.stop();
+    Ok(())
+}
+
+/// Raises the limit of open files towards what the devices can need: a socket for SIP and some for media each.
+fn allow_files(devices: usize) {
+    let wanted = (devices * 3 + 256) as libc::rlim_t;
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: both calls take a pointer to a live rlimit of the type that they expect.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 && limit.rlim_cur < wanted {
+            limit.rlim_cur = wanted.min(limit.rlim_max);
+            // Where it is refused, opening the sockets will say so.
+            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn parse(line: &[&str]) -> Result<Args, clap::Error> {
+        let words = std::iter::once("simulate").chain(line.iter().copied());
+        Line::try_parse_from(words).map(|l| l.args)
+    }
+
+    #[test]
+    fn the_line_of_the_manual_works() {
+        let line = ["--count", "7", "--server", "127.0.0.1:5060", "--media", "clip"];
+        let config = parse(&line).expect("valid").config().expect("possible");
+        assert_eq!(config.devices.len(), 7);
+        assert_eq!(config.devices[6].id.to_string(), "34020000001180000007");
+        assert_eq!(config.realm, "3402000000");
+        let line = ["--media", "none", "--codec", "mixed", "--audio", "aac"];
+        let config = parse(&line).expect("valid").config().expect("possible");
+        assert_eq!(config.devices[0].quirk, Quirk::Silent);
+        assert_eq!(config.devices[0].pictures.len(), 3);
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        for line in [
+            &["--count", "0"][..],
+            &["--count", "50001"],
+            &["--channels", "0"],
+            &["--channels", "100"],
+            &["--server", "nowhere"],
+            &["--quirk", "brand"],
+        ] {
+            assert!(parse(line).is_err(), "{line:?}");
+        }
+        let short = parse(&["--id-base", "3402"]).expect("a code");
+        assert_eq!(short.config().map(|_| ()), Err(PlanError::NotTwentyDigits));
+    }
+}

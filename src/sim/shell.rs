@@ -1,0 +1,596 @@
+//! Runs simulated devices on threads of their own: sockets, clock, poll.
+//!
+//! Each thread has one poll over the SIP sockets of its devices and the TCP sockets of its streams. Between two polls it
+//! lets every deadline that has come pass: of devices (registration, keepalive, transactions) and of streams (the next
+//! frame), each kept in one ordered set.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use mio::net::{TcpListener, TcpStream, UdpSocket};
+use mio::{Events, Interest, Poll, Token, Waker};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+use crate::gb28181::MediaTransport;
+use crate::gb28181::device::{Device, Event, MediaOffer, Output};
+use crate::net::udp;
+use crate::sip::endpoint::{Path, Transport};
+
+use super::Quirk;
+use super::plan::{Config, Plan};
+use super::reel::{Picture, Reel, Sound};
+use super::stream::{Link, Sent, Stream};
+
+/// Token of the waker; those of devices count from 0, those of streams from [`STREAMS`].
+const WAKER: Token = Token(usize::MAX - 1);
+const STREAMS: usize = 1 << 32;
+/// Largest datagram that a device takes.
+const DATAGRAM_BYTES_MAX: usize = 65_535;
+/// How long devices have to say goodbye.
+const STOP_TIMEOUT: Duration = Duration::from_secs(3);
+/// Datagrams taken from one device before others have their turn.
+const DATAGRAMS_PER_TURN: usize = 64;
+
+/// What a simulation has done so far. Gauges and counters, all threads together.
+#[derive(Debug, Default)]
+pub struct Stats {
+    pub registered: AtomicU64,
+    pub register_failures: AtomicU64,
+    /// Views that are being sent now.
+    pub streaming: AtomicU64,
+    pub invites: AtomicU64,
+    pub frames: AtomicU64,
+    pub packets: AtomicU64,
+    pub bytes: AtomicU64,
+    /// Frames that a socket did not take.
+    pub dropped: AtomicU64,
+    /// Frames sent more than 40 ms after their time: the machine is too slow for this many.
+    pub late: AtomicU64,
+}
+
+/// A running simulation. Dropping it stops the devices without waiting for them.
+#[derive(Debug)]
+pub struct Sim {
+    stats: Arc<Stats>,
+    stop: Arc<AtomicBool>,
+    threads: Vec<(Arc<Waker>, JoinHandle<()>)>,
+}
+
+impl Sim {
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// Ends every view, unregisters every device, and waits for it: at most three seconds.
+    pub fn stop(mut self) {
+        self.signal();
+        for (_, thread) in self.threads.drain(..) {
+            // A thread that panicked has said so.
+            _ = thread.join();
+        }
+    }
+
+    fn signal(&self) {
+        self.stop.store(true, Relaxed);
+        for (waker, _) in &self.threads {
+            // A thread that is gone needs no waking.
+            _ = waker.wake();
+        }
+    }
+}
+
+impl Drop for Sim {
+    fn drop(&mut self) {
+        self.signal();
+    }
+}
+
+/// Starts the devices; they register one after the other at the rate of the config.
+pub fn start(config: Config, seed: u64) -> io::Result<Sim> {
+    let stats = Arc::new(Stats::default());
+    let stop = Arc::new(AtomicBool::new(false));
+    let local = local_ip(config.server)?;
+    let reels = reels(&config);
+    let count = config.threads.max(1);
+    let mut threads = Vec::new();
+    for n in 0..count {
+        let poll = Poll::new()?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+        let mut worker = Worker {
+            poll,
+            local,
+            server: config.server,
+            devices: Vec::new(),
+            streams: HashMap::new(),
+            next_stream: 0,
+            timers: BTreeSet::new(),
+            reels: reels.clone(),
+            rng: ChaCha8Rng::seed_from_u64(seed.wrapping_add(n as u64)),
+            stats: Arc::clone(&stats),
+            leaving: 0,
+        };
+        let now = Instant::now();
+        let pause = Duration::from_secs(1) / config.registrations_per_s.max(1);
+        for (place, plan) in config.devices.iter().enumerate() {
+            if place % count == n {
+                worker.add(&config, plan, now + pause * place as u32)?;
+            }
+        }
+        let stop = Arc::clone(&stop);
+        let thread = std::thread::Builder::new()
+            .name(format!("sim-{n}"))
+            .spawn(move || worker.run(&stop))?;
+        threads.push((waker, thread));
+    }
+    Ok(Sim {
+        stats,
+        stop,
+        threads,
+    })
+}
+
+/// The address by which this machine reaches the server.
+fn local_ip(server: SocketAddr) -> io::Result<IpAddr> {
+    let any: IpAddr = match server {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let probe = std::net::UdpSocket::bind((any, 0))?;
+    probe.connect(server)?;
+    Ok(probe.local_addr()?.ip())
+}
+
+type Reels = HashMap<(Picture, Sound), Arc<Reel>>;
+
+/// Every reel that a device of this simulation can be asked for.
+fn reels(config: &Config) -> Reels {
+    let mut reels = Reels::new();
+    for plan in &config.devices {
+        for picture in &plan.pictures {
+            reels
+                .entry((*picture, plan.sound))
+                .or_insert_with(|| Arc::new(Reel::new(*picture, plan.sound)));
+        }
+    }
+    reels
+}
+
+/// Whose time has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    Start(usize),
+    Device(usize),
+    Stream(u64),
+}
+
+#[derive(Debug)]
+struct Peer {
+    device: Device,
+    plan: Plan,
+    socket: UdpSocket,
+    path: Path,
+    registered: bool,
+    /// The deadline that stands in the set.
+    deadline: Option<Instant>,
+    /// Views of this device, by the place of its stream.
+    streams: Vec<u64>,
+}
+
+#[derive(Debug)]
+struct Worker {
+    poll: Poll,
+    local: IpAddr,
+    server: SocketAddr,
+    devices: Vec<Peer>,
+    streams: HashMap<u64, Stream>,
+    next_stream: u64,
+    timers: BTreeSet<(Instant, Timer)>,
+    reels: Reels,
+    rng: ChaCha8Rng,
+    stats: Arc<Stats>,
+    /// Devices that have not yet said goodbye.
+    leaving: usize,
+}
+
+impl Worker {
+    fn add(&mut self, config: &Config, plan: &Plan, start: Instant) -> io::Result<()> {
+        let place = self.devices.len();
+        let options = udp::Options {
+            reuse_port: false,
+            receive_buffer_bytes: 128 << 10,
+            send_buffer_bytes: 128 << 10,
+        };
+        let (socket, _) = udp::bind(SocketAddr::new(self.local, 0), options)?;
+        let mut socket = UdpSocket::from_std(socket);
+        self.poll
+            .registry()
+            .register(&mut socket, Token(place), Interest::READABLE)?;
+        let path = Path {
+            peer: config.server,
+            local: socket.local_addr()?,
+            transport: Transport::Udp,
+        };
+        let mut seed = [0; 32];
+        self.rng.fill_bytes(&mut seed);
+        self.devices.push(Peer {
+            device: Device::new(plan.device(config, path), seed),
+            plan: plan.clone(),
+            socket,
+            path,
+            registered: false,
+            deadline: None,
+            streams: Vec::new(),
+        });
+        self.timers.insert((start, Timer::Start(place)));
+        Ok(())
+    }
+
+    fn run(mut self, stop: &AtomicBool) {
+        let mut events = Events::with_capacity(1024);
+        let mut datagram = vec![0; DATAGRAM_BYTES_MAX];
+        let mut packets = Vec::new();
+        let mut waiting = VecDeque::new();
+        let mut leave_by = None;
+        loop {
+            let now = Instant::now();
+            if leave_by.is_none() && stop.load(Relaxed) {
+                leave_by = Some(now + STOP_TIMEOUT);
+                self.leave(now);
+            }
+            if leave_by.is_some_and(|by| self.leaving == 0 || now >= by) {
+                return;
+            }
+            self.pass(now, &mut packets);
+            let next = self.timers.first().map(|(at, _)| *at);
+            let timeout = match (waiting.is_empty(), next) {
+                (false, _) => Some(Duration::ZERO),
+                (true, Some(at)) => Some(at.saturating_duration_since(Instant::now())),
+                (true, None) => None,
+            };
+            let timeout = match leave_by {
+                Some(_) => Some(timeout.map_or(STOP_TIMEOUT, |t| t.min(Duration::from_millis(50)))),
+                None => timeout,
+            };
+            if let Err(error) = self.poll.poll(&mut events, timeout)
+                && error.kind() != io::ErrorKind::Interrupted
+            {
+                tracing::error!(%error, "simulated devices stop: poll failed");
+                return;
+            }
+            let now = Instant::now();
+            for event in &events {
+                match event.token() {
+                    WAKER => {}
+                    Token(n) if n >= STREAMS => self.stream_event(now, (n - STREAMS) as u64),
+                    Token(n) => waiting.push_back(n),
+                }
+            }
+            for _ in 0..waiting.len() {
+                if let Some(place) = waiting.pop_front()
+                    && self.receive(now, place, &mut datagram)
+                {
+                    waiting.push_back(place);
+                }
+            }
+        }
+    }
+
+    /// Lets every deadline that has come pass.
+    fn pass(&mut self, now: Instant, packets: &mut Vec<u8>) {
+        while let Some(&(at, timer)) = self.timers.first() {
+            if at > now {
+                return;
+            }
+            self.timers.pop_first();
+            match timer {
+                Timer::Start(place) => {
+                    self.devices[place].device.start(now);
+                    self.settle(now, place);
+                }
+                Timer::Device(place) => {
+                    let peer = &mut self.devices[place];
+                    peer.deadline = None;
+                    peer.device.handle_timeout(now);
+                    self.settle(now, place);
+                }
+                Timer::Stream(id) => {
+                    if now.duration_since(at) > Duration::from_millis(40) {
+                        self.stats.late.fetch_add(1, Relaxed);
+                    }
+                    self.send_due(now, id, packets);
+                }
+            }
+        }
+    }
+
+    /// Takes what waits for a device. True: there may be more.
+    fn receive(&mut self, now: Instant, place: usize, datagram: &mut [u8]) -> bool {
+        let mut more = true;
+        for _ in 0..DATAGRAMS_PER_TURN {
+            let Some(peer) = self.devices.get_mut(place) else {
+                return false;
+            };
+            match peer.socket.recv_from(datagram) {
+                Ok((length, from)) => {
+                    let path = Path {
+                        peer: from,
+                        ..peer.path
+                    };
+                    let raw = Bytes::copy_from_slice(&datagram[..length]);
+                    peer.device.handle_message(now, path, raw);
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    more = false;
+                    break;
+                }
+                // The server is not there (yet): its port answered with ICMP.
+                Err(_) => {}
+            }
+        }
+        self.settle(now, place);
+        more
+    }
+
+    /// Does what a device wants done, then notes its next deadline.
+    fn settle(&mut self, now: Instant, place: usize) {
+        while let Some(output) = self.devices[place].device.poll_output() {
+            match output {
+                Output::Transmit(transmit) => {
+                    let socket = &self.devices[place].socket;
+                    // What cannot be sent is repeated by its transaction.
+                    _ = socket.send_to(&transmit.payload, transmit.path.peer);
+                }
+                Output::Event(event) => self.device_event(now, place, event),
+            }
+        }
+        let peer = &mut self.devices[place];
+        let next = peer.device.next_deadline();
+        if next != peer.deadline {
+            if let Some(at) = peer.deadline {
+                self.timers.remove(&(at, Timer::Device(place)));
+            }
+            if let Some(at) = next {
+                self.timers.insert((at, Timer::Device(place)));
+            }
+            peer.deadline = next;
+        }
+    }
+
+    fn device_event(&mut self, now: Instant, place: usize, event: Event) {
+        match event {
+            Event::Registered => {
+                if !std::mem::replace(&mut self.devices[place].registered, true) {
+                    self.stats.registered.fetch_add(1, Relaxed);
+                }
+            }
+            Event::RegisterFailed { status } => {
+                let peer = &mut self.devices[place];
+                tracing::warn!(device = %peer.plan.id, status, "registration failed");
+                self.stats.register_failures.fetch_add(1, Relaxed);
+                if std::mem::replace(&mut peer.registered, false) {
+                    self.stats.registered.fetch_sub(1, Relaxed);
+                }
+            }
+            Event::Unregistered => {
+                if std::mem::replace(&mut self.devices[place].registered, false) {
+                    self.stats.registered.fetch_sub(1, Relaxed);
+                }
+                self.leaving = self.leaving.saturating_sub(1);
+            }
+            Event::Invited(offer) => {
+                self.stats.invites.fetch_add(1, Relaxed);
+                self.invited(now, place, &offer);
+            }
+            Event::StartMedia(offer) => {
+                if let Some(id) = self.find(place, &offer.id) {
+                    self.start_media(now, id);
+                }
+            }
+            Event::StopMedia { id, .. } => {
+                if let Some(id) = self.find(place, &id) {
+                    self.remove(id);
+                }
+            }
+        }
+    }
+
+    fn find(&self, place: usize, media: &crate::gb28181::device::MediaId) -> Option<u64> {
+        let mut streams = self.devices[place].streams.iter().copied();
+        streams.find(|id| self.streams.get(id).is_some_and(|s| s.id == *media))
+    }
+
+    fn invited(&mut self, now: Instant, place: usize, offer: &MediaOffer) {
+        let plan = &self.devices[place].plan;
+        if plan.quirk == Quirk::TcpOnly && offer.transport == MediaTransport::Udp {
+            return self.devices[place].device.refuse(now, offer.id, 488);
+        }
+        let id = self.next_stream;
+        self.next_stream += 1;
+        let (link, media) = match self.link(id, offer, plan.quirk) {
+            Ok(link) => link,
+            Err(error) => {
+                tracing::warn!(device = %plan.id, %error, "no socket for a view");
+                return self.devices[place].device.refuse(now, offer.id, 500);
+            }
+        };
+        let picture = plan.picture(offer.channel);
+        let reel = Arc::clone(&self.reels[&(picture, plan.sound)]);
+        let quirk = plan.quirk;
+        let seed = self.rng.next_u64();
+        let stream = Stream::new(place, offer, reel, quirk, link, seed);
+        self.streams.insert(id, stream);
+        let peer = &mut self.devices[place];
+        peer.streams.push(id);
+        peer.device.accept(now, offer.id, media);
+    }
+
+    /// The way for a view, and the address that our answer names.
+    fn link(&self, id: u64, offer: &MediaOffer, quirk: Quirk) -> io::Result<(Link, SocketAddr)> {
+        let any = SocketAddr::new(self.local, 0);
+        let mute = match quirk {
+            Quirk::Silent => true,
+            Quirk::UdpLost => offer.transport == MediaTransport::Udp,
+            Quirk::None | Quirk::WrongSsrc | Quirk::TcpOnly | Quirk::NoKeyFrame => false,
+        };
+        match offer.transport {
+            MediaTransport::Udp => {
+                let options = udp::Options {
+                    reuse_port: false,
+                    // Reports of the platform are not read.
+                    receive_buffer_bytes: 4 << 10,
+                    send_buffer_bytes: 1 << 20,
+                };
+                let (socket, _) = udp::bind(any, options)?;
+                let local = socket.local_addr()?;
+                let sender = udp::Sender::new(socket)?;
+                let to = offer.remote;
+                let link = if mute {
+                    Link::Mute
+                } else {
+                    Link::Udp { sender, to }
+                };
+                Ok((link, local))
+            }
+            MediaTransport::TcpPassive if mute => Ok((Link::Mute, any)),
+            MediaTransport::TcpPassive => Ok((Link::ToConnect(offer.remote), any)),
+            MediaTransport::TcpActive => {
+                let mut listener = TcpListener::bind(any)?;
+                let local = listener.local_addr()?;
+                if mute {
+                    // Nobody listens there any more.
+                    return Ok((Link::Mute, local));
+                }
+                let token = Token(STREAMS + id as usize);
+                self.poll
+                    .registry()
+                    .register(&mut listener, token, Interest::READABLE)?;
+                Ok((Link::Listening(listener), local))
+            }
+        }
+    }
+
+    /// The platform has acknowledged.
+    fn start_media(&mut self, now: Instant, id: u64) {
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return;
+        };
+        stream.started = true;
+        if let Link::ToConnect(to) = stream.link {
+            let connected = TcpStream::connect(to).and_then(|mut tcp| {
+                let token = Token(STREAMS + id as usize);
+                let both = Interest::READABLE | Interest::WRITABLE;
+                self.poll.registry().register(&mut tcp, token, both)?;
+                Ok(tcp)
+            });
+            match connected {
+                Ok(stream_) => {
+                    stream.link = Link::Tcp {
+                        stream: stream_,
+                        backlog: VecDeque::new(),
+                    }
+                }
+                Err(error) => return self.lost(now, id, &error),
+            }
+        }
+        self.begin(now, id);
+    }
+
+    /// Sends the first frame as soon as there is a way.
+    fn begin(&mut self, now: Instant, id: u64) {
+        if let Some(stream) = self.streams.get_mut(&id)
+            && stream.is_ready()
+            && stream.is_new()
+        {
+            stream.begin(now, id);
+            self.stats.streaming.fetch_add(1, Relaxed);
+            self.timers.insert((now, Timer::Stream(id)));
+        }
+    }
+
+    fn send_due(&mut self, now: Instant, id: u64, packets: &mut Vec<u8>) {
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return;
+        };
+        let mut sent = Sent::default();
+        let next = stream.send_due(now, packets, &mut sent);
+        let stats = &self.stats;
+        stats.frames.fetch_add(sent.frames, Relaxed);
+        stats.packets.fetch_add(sent.packets, Relaxed);
+        stats.bytes.fetch_add(sent.bytes, Relaxed);
+        stats.dropped.fetch_add(sent.dropped, Relaxed);
+        match next {
+            Ok(Some(at)) => {
+                self.timers.insert((at, Timer::Stream(id)));
+            }
+            Ok(None) => {}
+            Err(error) => self.lost(now, id, &error),
+        }
+    }
+
+    fn stream_event(&mut self, now: Instant, id: u64) {
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return;
+        };
+        if let Link::Listening(listener) = &stream.link {
+            let Ok((mut tcp, _)) = listener.accept() else {
+                return;
+            };
+            // The listener's token is free for it: one connection a view.
+            let token = Token(STREAMS + id as usize);
+            let both = Interest::READABLE | Interest::WRITABLE;
+            if let Err(error) = self.poll.registry().register(&mut tcp, token, both) {
+                return self.lost(now, id, &error);
+            }
+            stream.link = Link::Tcp {
+                stream: tcp,
+                backlog: VecDeque::new(),
+            };
+            return self.begin(now, id);
+        }
+        if let Err(error) = stream.service() {
+            self.lost(now, id, &error);
+        }
+    }
+
+    /// The connection of a view is gone: the device says BYE.
+    fn lost(&mut self, now: Instant, id: u64, error: &io::Error) {
+        let Some(stream) = self.streams.get(&id) else {
+            return;
+        };
+        let (place, media) = (stream.device, stream.id);
+        tracing::debug!(device = %self.devices[place].plan.id, %error, "media connection lost");
+        self.devices[place].device.end_media(now, media);
+        self.settle(now, place);
+    }
+
+    fn remove(&mut self, id: u64) {
+        if let Some(stream) = self.streams.remove(&id) {
+            self.devices[stream.device].streams.retain(|s| *s != id);
+            if !stream.is_new() {
+                self.stats.streaming.fetch_sub(1, Relaxed);
+            }
+        }
+    }
+
+    /// Everybody says goodbye.
+    fn leave(&mut self, now: Instant) {
+        self.timers.retain(|(_, timer)| match timer {
+            Timer::Start(_) => false,
+            Timer::Device(_) | Timer::Stream(_) => true,
+        });
+        for place in 0..self.devices.len() {
+            if self.devices[place].registered {
+                self.leaving += 1;
+                self.devices[place].device.stop(now);
+                self.settle(now, place);
+            }
+        }
+    }
+}
