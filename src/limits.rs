@@ -18,6 +18,28 @@ pub const INGEST_SILENCE_S_MAX: u64 = 10;
 
 // ---- webrtc ----
 
+/// Bytes of a STUN message. A browser's check has about 120. At it: dropped before it is read.
+pub const STUN_BYTES_MAX: usize = 548;
+/// Attributes of a STUN message. A browser's check has 7 to 9. At it: dropped.
+pub const STUN_ATTRIBUTES_MAX: usize = 24;
+/// Addresses at which one viewer is known. A host has one per interface and address family. At it: the oldest that is not
+/// in use is forgotten.
+pub const ICE_ADDRESSES_MAX: usize = 8;
+/// Seconds without a verified check. Browsers send one every 0.5 to 2.5 s; RFC 7675 gives 30 s. At it: the viewer is closed.
+pub const ICE_SILENCE_S_MAX: u64 = 15;
+/// Seconds from the first DTLS datagram to keys. At it: the viewer is closed.
+pub const DTLS_HANDSHAKE_S_MAX: u64 = 15;
+/// Bytes of all datagrams fed to one unfinished handshake; a real one needs 3,000. At it: the viewer is closed. It also
+/// keeps the reassembly buffer of `rtc-dtls` (2 MB by itself) small.
+pub const DTLS_HANDSHAKE_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of a ClientHello. Chromium's has 1,413, with post-quantum key shares. At it: the viewer is closed.
+pub const DTLS_HELLO_BYTES_MAX: usize = 4096;
+/// Datagrams kept until the ClientHello is whole; Chromium needs 2. At it: the oldest is forgotten.
+pub const DTLS_HELLO_DATAGRAMS_MAX: usize = 8;
+/// Alerts looked at after the handshake state was put away; each costs a key expansion. At it: no more are read, and the
+/// silence limit of ICE ends the viewer.
+pub const DTLS_LATE_ALERTS_MAX: u8 = 8;
+
 // ---- session ----
 
 /// Seconds a caller has to bring its viewer after [`crate::session::Reply::Opened`]. At it: the session is closed.

@@ -4,5 +4,6 @@
 //! be given. Encryption is the only work done per viewer.
 
 pub mod unit;
+pub mod webrtc;
 
 pub use unit::{AudioPolicy, Unit};
