@@ -39,6 +39,10 @@ pub const DTLS_HELLO_DATAGRAMS_MAX: usize = 8;
 /// Alerts looked at after the handshake state was put away; each costs a key expansion. At it: no more are read, and the
 /// silence limit of ICE ends the viewer.
 pub const DTLS_LATE_ALERTS_MAX: u8 = 8;
+/// Bytes of an SDP offer; Chromium with every codec sends 8,000. At it: refused.
+pub const SDP_OFFER_BYTES_MAX: usize = 64 * 1024;
+/// Media lines of an SDP offer; players send 1 to 3. At it: refused.
+pub const SDP_MEDIA_MAX: usize = 16;
 
 // ---- session ----
 

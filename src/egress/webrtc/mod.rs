@@ -18,7 +18,7 @@ pub mod dtls;
 pub mod dtls_rtc;
 pub mod ice;
 //x pub mod rtcp;
-//x pub mod sdp;
+pub mod sdp;
 pub mod srtp;
 pub mod stun;
 //x pub mod viewer;
