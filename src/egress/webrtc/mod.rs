@@ -17,7 +17,7 @@ pub mod dtls;
 #[cfg(feature = "node")]
 pub mod dtls_rtc;
 pub mod ice;
-//x pub mod rtcp;
+pub mod rtcp;
 pub mod sdp;
 pub mod srtp;
 pub mod stun;

@@ -359,12 +359,19 @@ impl<'a> Line<'a> {
         })
     }
 
-    /// Id and whole value of the transport-wide extension, if it fits the one-byte form.
-    fn transport_cc(&self) -> Option<(u8, &'a str)> {
+    /// Id of the transport-wide extension, if it fits the one-byte form and the viewer takes it, and what the answer puts
+    /// behind the id: the direction turned round (RFC 8285, 6).
+    fn transport_cc(&self) -> Option<(u8, &'static str)> {
         values(&self.media.attributes, "extmap").find_map(|v| {
             let (id, uri) = v.split_once(' ')?;
-            let id: u8 = id.split('/').next()?.parse().ok()?;
-            (uri.trim() == TRANSPORT_CC && (1..=14).contains(&id)).then_some((id, v))
+            let (id, direction) = match id.split_once('/') {
+                None => (id, ""),
+                Some((id, "sendrecv")) => (id, ""),
+                Some((id, "recvonly")) => (id, "/sendonly"),
+                Some(_) => return None,
+            };
+            let id: u8 = id.parse().ok()?;
+            (uri.trim() == TRANSPORT_CC && (1..=14).contains(&id)).then_some((id, direction))
         })
     }
 
@@ -394,8 +401,10 @@ impl<'a> Line<'a> {
         self.put_mid(out);
         self.put_transport(out, local);
         put_line(out, format_args!("a={}", if choice.is_some() { "sendonly" } else { "inactive" }));
-        if let (Some(_), Some((_, extension))) = (stream.and_then(|s| s.transport_cc), self.transport_cc()) {
-            put_line(out, format_args!("a=extmap:{extension}"));
+        if stream.is_some_and(|s| s.transport_cc.is_some())
+            && let Some((id, direction)) = self.transport_cc()
+        {
+            put_line(out, format_args!("a=extmap:{id}{direction} {TRANSPORT_CC}"));
         }
         if let Some(map) = self.of_payload("rtpmap", payload) {
             put_line(out, format_args!("a=rtpmap:{payload} {map}"));
@@ -999,7 +1008,7 @@ mod tests {
             Some(Stream { payload_type: 126, clock_rate: 90_000, rtx: Some(127), nack: true, transport_cc: Some(7) })
         );
         assert_eq!(a.audio.map(|s| s.payload_type), Some(0));
-        assert!(a.text.contains("a=extmap:7/recvonly http://www.ietf.org"));
+        assert!(a.text.contains("a=extmap:7/sendonly http://www.ietf.org"));
         assert_eq!(a.remote_ufrag, "0c1d2e3f");
     }
 

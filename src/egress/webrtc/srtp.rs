@@ -294,9 +294,8 @@ impl Opener {
         }
     }
 
-    /// Opens an SRTCP packet into `out` (cleared first).
-    pub fn open_rtcp(&mut self, packet: &[u8], out: &mut Vec<u8>) -> Result<(), OpenError> {
-        out.clear();
+    /// Opens an SRTCP packet in place and gives the compound packet in it. On an error the bytes are spoilt.
+    pub fn open_rtcp<'a>(&mut self, packet: &'a mut [u8]) -> Result<&'a [u8], OpenError> {
         let (tag_len, index_last) = match &self.rtcp {
             Keys::Gcm { .. } => (GCM_TAG_LEN, true),
             Keys::Cm { .. } => (CM_TAG_LEN, false),
@@ -322,27 +321,26 @@ impl Opener {
         let ssrc = be32(packet, 4);
         match &self.rtcp {
             Keys::Gcm { key, salt } => {
-                out.extend_from_slice(&packet[..index_at]);
                 let mut aad = [0; RTCP_CLEAR_LEN + SRTCP_INDEX_LEN];
                 aad[..RTCP_CLEAR_LEN].copy_from_slice(&packet[..RTCP_CLEAR_LEN]);
                 aad[RTCP_CLEAR_LEN..].copy_from_slice(&packet[index_at..]);
                 let nonce = gcm_nonce(salt, ssrc, u64::from(index));
-                key.open_in_place(nonce, Aad::from(aad), &mut out[RTCP_CLEAR_LEN..])
+                let sealed = &mut packet[RTCP_CLEAR_LEN..index_at];
+                key.open_in_place(nonce, Aad::from(aad), sealed)
                     .map_err(|_| OpenError::Forged)?;
-                out.truncate(body_len);
             }
             Keys::Cm { cipher, salt, mac } => {
+                let (signed, tag) = packet.split_at_mut(body_len + SRTCP_INDEX_LEN);
                 let mut mac = mac.clone();
-                mac.update(&packet[..body_len + SRTCP_INDEX_LEN]);
-                mac.verify_truncated_left(&packet[body_len + SRTCP_INDEX_LEN..])
+                mac.update(signed);
+                mac.verify_truncated_left(tag)
                     .map_err(|_| OpenError::Forged)?;
-                out.extend_from_slice(&packet[..body_len]);
                 let iv = cm_iv(salt, ssrc, u64::from(index));
-                cm_apply(cipher, iv, &mut out[RTCP_CLEAR_LEN..]);
+                cm_apply(cipher, iv, &mut signed[RTCP_CLEAR_LEN..body_len]);
             }
         }
         self.replay.accept(index);
-        Ok(())
+        Ok(&packet[..body_len])
     }
 }
 
@@ -474,9 +472,7 @@ mod tests {
         sealer.seal_rtcp(&mut out, 0, 0xcafe_babe);
         assert_eq!(out, sealed);
         let mut opener = Opener::new(Profile::Cm80, &m);
-        let mut opened = Vec::new();
-        assert_eq!(opener.open_rtcp(&sealed, &mut opened), Ok(()));
-        assert_eq!(opened, clear);
+        assert_eq!(opener.open_rtcp(&mut sealed.clone()), Ok(&clear[..]));
 
         // And its RTP packet, sequence number 0x1234.
         let mut rtp = hex("800f1234decafbadcafebabe abababababababababababababababab");
@@ -506,30 +502,29 @@ mod tests {
                 sealer.seal_rtcp(&mut p, 0, 0x0102_0304);
                 packets.push(p);
             }
-            let mut out = Vec::new();
             for bit in 0..packets[3].len() * 8 {
                 let mut p = packets[3].clone();
                 p[bit / 8] ^= 1 << (bit % 8);
-                assert!(opener.open_rtcp(&p, &mut out).is_err(), "{profile:?} bit {bit}");
+                assert!(opener.open_rtcp(&mut p).is_err(), "{profile:?} bit {bit}");
             }
             for len in 0..packets[3].len() {
-                assert!(opener.open_rtcp(&packets[3][..len], &mut out).is_err());
+                assert!(opener.open_rtcp(&mut packets[3].clone()[..len]).is_err());
             }
             // Out of order is fine inside the window; twice is not.
             for n in [3, 1, 2, 64] {
-                assert_eq!(opener.open_rtcp(&packets[n], &mut out), Ok(()));
-                assert_eq!(out[8], n as u8);
+                let mut p = packets[n].clone();
+                assert_eq!(opener.open_rtcp(&mut p).map(|o| o[8]), Ok(n as u8));
                 assert_eq!(
-                    opener.open_rtcp(&packets[n], &mut out),
+                    opener.open_rtcp(&mut packets[n].clone()),
                     Err(OpenError::Replayed)
                 );
             }
             // 64 is the newest: 1 is the oldest that the window holds, 0 is before it.
             assert_eq!(
-                opener.open_rtcp(&packets[0], &mut out),
+                opener.open_rtcp(&mut packets[0]),
                 Err(OpenError::Replayed)
             );
-            assert_eq!(opener.open_rtcp(&packets[4], &mut out), Ok(()));
+            assert!(opener.open_rtcp(&mut packets[4]).is_ok());
         }
     }
 
