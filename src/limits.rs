@@ -45,6 +45,24 @@ pub const SDP_OFFER_BYTES_MAX: usize = 64 * 1024;
 pub const SDP_MEDIA_MAX: usize = 16;
 /// Packets of one RTCP compound of a viewer; browsers send up to 5. At it: the rest is not read.
 pub const RTCP_COMPOUND_MAX: usize = 16;
+/// Lost packets of one viewer that wait to be sent again; a NACK names up to 17. At it: not sent again.
+pub const RESENDS_PENDING_MAX: usize = 128;
+/// Packets sent again to one viewer in a second, and at once: more than the stream's own rate (200 to 300) would feed the
+/// congestion that lost them. At it: not sent again; the viewer will ask for a key frame.
+pub const RESENDS_PER_S_MAX: u32 = 200;
+/// Milliseconds between two key frame requests of one viewer. At it: the later one is not heard.
+pub const KEY_FRAME_REQUEST_MS_MIN: u64 = 500;
+/// Gaps in its sequence of payloads over which a viewer can still find a lost packet. Gaps come from skips to a key frame,
+/// seconds apart; lost packets are asked for within one. At it: the oldest is forgotten, its packets are not sent again.
+pub const SEQUENCE_RUNS: usize = 4;
+/// Viewers of one shard. A core carries some 2,000. At it: no further viewer is taken.
+pub const ROUTER_VIEWERS_MAX: usize = 16_384;
+/// Addresses that one shard knows, those of other shards' viewers too. At it: no further address is bound; its viewer
+/// gets no keys and ends by the handshake's deadline.
+pub const ROUTER_ADDRESSES_MAX: usize = 65_536;
+/// Bytes of an RTP payload, so that header, number, retransmission and tag stay in a datagram of 1,200 bytes, which passes
+/// every path that WebRTC meets (RFC 8831, 5 has the same figure). At it: the packetiser cuts.
+pub const RTP_PAYLOAD_BYTES_MAX: usize = 1200 - 12 - 8 - 2 - 16;
 
 // ---- session ----
 

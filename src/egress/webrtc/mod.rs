@@ -12,7 +12,7 @@
 //!
 //! Not done: media from the browser (intercom offers are refused by name), data channels, simulcast.
 
-//x pub mod demux;
+pub mod demux;
 pub mod dtls;
 #[cfg(feature = "node")]
 pub mod dtls_rtc;
@@ -21,14 +21,14 @@ pub mod rtcp;
 pub mod sdp;
 pub mod srtp;
 pub mod stun;
-//x pub mod viewer;
+pub mod viewer;
 
 use std::net::SocketAddr;
 
-//x pub use demux::Router;
+pub use demux::Router;
 #[cfg(feature = "node")]
 pub use dtls_rtc::Identity;
-//x pub use viewer::{Offered, Viewer};
+pub use viewer::{Offered, Viewer};
 
 /// One end of a path. A TCP end is a connection whose frames (RFC 4571) the caller cuts and wraps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
