@@ -12,6 +12,7 @@ pub mod flv;
 pub mod fmp4;
 pub mod rtp;
 pub mod unit;
+pub mod webrtc;
 
 pub use unit::{AudioPolicy, Unit};
 
