@@ -151,12 +151,12 @@ impl Node {
 
         let budget = Arc::new(Budget::new(usize::try_from(config.media.ring_bytes_total).unwrap_or(usize::MAX)));
         let identity = Arc::new(Identity::generate().map_err(|e| StartError(format!("cannot make a DTLS certificate: {e}")))?);
+        let wall = wall_clock(Instant::now());
         let (media_events_in, media_events) = mpsc::channel(limits::MEDIA_EVENTS_MAX);
-        let media = net::start(media_setup(&config, budget.clone(), identity), media_events_in)
+        let media = net::start(media_setup(&config, budget.clone(), identity, wall), media_events_in)
             .map_err(cannot("cannot start the media threads"))?;
 
         let now = Instant::now();
-        let wall = wall_clock(now);
         let platform = Platform::new(platform_config(&config, sip, &secrets), secrets.seed(b"platform"), now, wall);
         let mut core = Core::new(core_config(&config, &media), secrets.seed(b"session"), now, wall);
         let devices: Vec<RestoredDevice> = store.load().await.map_err(|e| StartError(e.to_string()))?;
@@ -334,7 +334,7 @@ fn bind_sip(addr: SocketAddr) -> Result<(std::net::UdpSocket, std::net::TcpListe
     Ok((udp, tcp))
 }
 
-fn media_setup(config: &Config, budget: Arc<Budget>, identity: Arc<Identity>) -> net::Setup {
+fn media_setup(config: &Config, budget: Arc<Budget>, identity: Arc<Identity>, wall: WallClock) -> net::Setup {
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
     let shards = if config.media.shards == 0 { cores } else { usize::from(config.media.shards) };
     net::Setup {
@@ -347,6 +347,7 @@ fn media_setup(config: &Config, budget: Arc<Budget>, identity: Arc<Identity>) ->
         webrtc: config.webrtc.listen,
         webrtc_announced: config.webrtc.advertised_ips.clone(),
         identity,
+        wall,
         flv_hold: config.flv.merge_ms.duration(),
         fmp4_hold: config.fmp4.merge_ms.duration(),
         rtp_hold: Duration::ZERO,

@@ -35,4 +35,6 @@ pub mod metrics;
 #[cfg(feature = "node")]
 pub mod net;
 #[cfg(feature = "node")]
+pub mod sim;
+#[cfg(feature = "node")]
 pub mod store;

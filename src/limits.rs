@@ -307,6 +307,20 @@ pub const INGEST_RETRY_S: u64 = 5;
 
 // ---- net ----
 
+/// WebRTC viewers of a stream on its own thread before others take some: each costs more than an FLV viewer.
+pub const PEERS_BEFORE_SPREAD: usize = 8;
+
+/// Packets a WebRTC viewer is given at once, and the pause before the next: 64 of 1,200 bytes in 4 ms are 150 Mbit/s, which
+/// a key frame leaves by without overrunning a switch. At it: the rest follows after the pause.
+pub const PACE_PACKETS: usize = 64;
+pub const PACE_MS: u64 = 4;
+
+/// Grid of the timers of WebRTC viewers, ms.
+pub const PEER_TIMER_MS: u64 = 20;
+
+/// Candidates in an answer: more only delay the checks. At it: the rest is left out.
+pub const CANDIDATES_MAX: usize = 8;
+
 /// Media threads. Each has a port and a queue of its own. At it: no more are started.
 pub const SHARDS_MAX: usize = 64;
 

@@ -26,11 +26,13 @@ use mio::{Poll, Waker};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::egress::fan::Framing;
+use crate::egress::webrtc::Identity;
 use crate::egress::{AudioPolicy, Form};
 use crate::id::{SessionId, StreamId};
 use crate::limits;
 use crate::session::ViewKind;
 use crate::session::port::{MediaCommand, MediaEvent};
+use crate::time::WallClock;
 use budget::Budget;
 use counters::ShardCounters;
 use shard::{NewIo, NewViewer, Order, Shard, ShardLink, ShardSetup};
@@ -50,6 +52,8 @@ pub struct Setup {
     pub webrtc: SocketAddr,
     /// Addresses to put into answers, with their port if it is another than the socket's. Empty: by how the browser came.
     pub webrtc_announced: Vec<IpAddr>,
+    pub identity: Arc<Identity>,
+    pub wall: WallClock,
     pub flv_hold: Duration,
     pub fmp4_hold: Duration,
     pub rtp_hold: Duration,
@@ -137,7 +141,11 @@ pub fn start(setup: Setup, events: mpsc::Sender<MediaEvent>) -> io::Result<Media
             holds: stream::Holds { flv: setup.flv_hold, fmp4: setup.fmp4_hold, rtp: setup.rtp_hold },
             ring_bytes: setup.ring_bytes,
             budget: setup.budget.clone(),
-            peers: peer::Setup { announced: setup.webrtc_announced.clone() },
+            peers: peer::Setup {
+                identity: setup.identity.clone(),
+                announced: setup.webrtc_announced.clone(),
+                wall: setup.wall,
+            },
             counters,
         })?;
         media.threads.push(std::thread::Builder::new().name(format!("media-{index}")).spawn(move || shard.run())?);

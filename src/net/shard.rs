@@ -35,6 +35,7 @@ use crate::media::frame::Track;
 use crate::media::rtp;
 use super::counters::Snapshot;
 use crate::session::{IngestStats, MediaServiceView};
+use crate::time::MediaTime;
 use crate::session::port::{MediaCommand, MediaEvent, Progress};
 
 const RTP: Token = Token(0);
@@ -65,12 +66,19 @@ pub(super) enum ShardMessage {
     MirrorEnd { key: FanKey },
     /// A mirrored viewer left shard `from`.
     ViewerLeft { key: FanKey, from: u8 },
-    AddMirroredPeer { new: Box<NewPeer>, tracks: Vec<Track>, snapshot: Option<Vec<RtpPayload>> },
-    Payloads { stream: StreamId, payloads: Vec<RtpPayload> },
+    AddMirroredPeer {
+        new: Box<NewPeer>,
+        tracks: Vec<Track>,
+        snapshot: Option<Vec<RtpPayload>>,
+        newest: Option<(Instant, MediaTime)>,
+    },
+    Payloads { stream: StreamId, payloads: Vec<RtpPayload>, newest: Option<(Instant, MediaTime)> },
     PayloadsEnd { stream: StreamId },
     PeerLeft { stream: StreamId, from: u8 },
     /// A datagram for a WebRTC viewer of the receiver that came in on another shard's socket.
-    Datagram { from: SocketAddr, data: Bytes },
+    Datagram { from: SocketAddr, data: Bytes, via: u8 },
+    /// Shard `shard` has verified (or given up) that a viewer of its own is at this address.
+    Bound { address: SocketAddr, shard: u8, bound: bool },
     CloseSession(SessionId),
 }
 
@@ -326,7 +334,7 @@ impl Shard {
             RTP => self.take_datagrams(now),
             RTP_TCP => self.accept(now),
             WAKER => {}
-            WEBRTC => self.peers.take_datagrams(now, &self.links),
+            WEBRTC => self.peers.take_datagrams(now, &self.links, &self.counters),
             Token(t) if t >= CONNS => self.on_conn(now, t & KEY_MASK, readable, writable),
             Token(t) => self.on_viewer(now, t & KEY_MASK, readable, writable),
         }
@@ -387,8 +395,8 @@ impl Shard {
         match command {
             MediaCommand::OpenIngest { stream, ssrc, transport } => self.open_ingest(now, stream, ssrc, transport),
             MediaCommand::UpdateIngest { stream, ssrc, remote } => self.update_ingest(now, stream, ssrc, remote),
-            MediaCommand::CloseIngest { stream } => self.close_ingest(stream),
-            MediaCommand::CloseViewer { session, .. } => self.close_session(session, true),
+            MediaCommand::CloseIngest { stream } => self.close_ingest(now, stream),
+            MediaCommand::CloseViewer { session, .. } => self.close_session(now, session, true),
             MediaCommand::ResetStatistics => {
                 self.statistics_from = (self.received_bytes, self.sent_bytes());
                 for (_, stream) in &mut self.streams {
@@ -429,10 +437,10 @@ impl Shard {
         }
     }
 
-    fn close_ingest(&mut self, id: StreamId) {
+    fn close_ingest(&mut self, now: Instant, id: StreamId) {
         let Some(key) = self.by_id.remove(&id) else { return };
         let Some(mut stream) = self.streams.try_remove(key) else { return };
-        self.ingest_gone = add(self.ingest_gone, &stream.stats(Instant::now()));
+        self.ingest_gone = add(self.ingest_gone, &stream.stats(now));
         if let Some(ssrc) = stream.ssrc {
             self.by_ssrc.remove(&ssrc);
         }
@@ -443,7 +451,7 @@ impl Shard {
             self.remove_fan(fan);
         }
         if let Some(rtp) = stream.rtp.take() {
-            self.peers.close_stream(id, &rtp.peers, &mut self.events);
+            self.peers.close_stream(now, &rtp.peers, &mut self.events);
             for (shard, n) in rtp.mirrors.iter().enumerate() {
                 if *n > 0 {
                     self.tell(shard, ShardMessage::PayloadsEnd { stream: id });
@@ -801,11 +809,11 @@ impl Shard {
     }
 
     /// `ask_others`: the viewer may be on another shard.
-    fn close_session(&mut self, session: SessionId, ask_others: bool) {
+    fn close_session(&mut self, now: Instant, session: SessionId, ask_others: bool) {
         if let Some(key) = self.viewer_by_session.get(&session).copied() {
             return self.close_viewer(key, Closed::ByPeer);
         }
-        if self.peers.close_session(session, &mut self.streams, &self.by_id, &mut self.events, &self.links) || !ask_others {
+        if self.peers.close_session(now, session, &mut self.streams, &self.by_id, &mut self.events, &self.links) || !ask_others {
             return;
         }
         let me = usize::from(self.index);
@@ -868,19 +876,23 @@ impl Shard {
                 }
                 self.end_unwatched(fan_key);
             }
-            ShardMessage::CloseSession(session) => self.close_session(session, false),
-            ShardMessage::AddMirroredPeer { new, tracks, snapshot } => {
-                self.peers.add_mirrored(now, *new, &tracks, snapshot, &mut self.events);
+            ShardMessage::CloseSession(session) => self.close_session(now, session, false),
+            ShardMessage::AddMirroredPeer { new, tracks, snapshot, newest } => {
+                self.peers.add_mirrored(now, *new, &tracks, snapshot, newest, &mut self.events, &self.links);
             }
-            ShardMessage::Payloads { stream, payloads } => self.peers.mirror_payloads(now, stream, payloads),
-            ShardMessage::PayloadsEnd { stream } => self.peers.mirror_end(stream, &mut self.events),
+            ShardMessage::Payloads { stream, payloads, newest } => self.peers.mirror_payloads(now, stream, payloads, newest),
+            ShardMessage::PayloadsEnd { stream } => self.peers.mirror_end(now, stream, &mut self.events),
             ShardMessage::PeerLeft { stream, from } => {
                 if let Some(stream) = self.by_id.get(&stream).and_then(|key| self.streams.get_mut(*key)) {
                     self.peers.mirrored_left(stream, from, &self.links);
                     stream.drop_unused_conversions(&self.fans);
                 }
             }
-            ShardMessage::Datagram { from, data } => self.peers.take_forwarded(now, from, &data),
+            ShardMessage::Datagram { from, data, via } => {
+                let mut data = data.to_vec();
+                self.peers.take_datagram(now, from, &mut data, Some(via), &self.links, &self.counters);
+            }
+            ShardMessage::Bound { address, shard, bound } => self.peers.bind_foreign(address, shard, bound),
         }
     }
 
@@ -917,7 +929,7 @@ impl Shard {
         for (key, why) in closed {
             self.close_viewer(key, why);
         }
-        self.peers.each_second(now, &mut self.events);
+        self.peers.each_second(&self.streams, &self.by_id, &mut self.events);
         let idle: Vec<usize> = self.conns.iter().filter(|(_, c)| c.is_idle(now)).map(|(key, _)| key).collect();
         for key in idle {
             if let Some(stream) = self.conns.get(key).and_then(Conn::connecting) {
@@ -973,7 +985,7 @@ impl Shard {
         for key in keys {
             self.drop_viewer(key);
         }
-        self.peers.close_all(&mut self.events);
+        self.peers.close_all(Instant::now(), &mut self.events);
     }
 }
 

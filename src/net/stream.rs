@@ -92,23 +92,32 @@ struct Converted {
 }
 
 /// RTP payloads of a stream, made once for all WebRTC viewers of this thread.
+#[derive(Default)]
 pub(super) struct RtpFan {
     packetizer: Option<Packetizer>,
-    pub ring: PayloadRing,
-    /// Keys of peers in the shard.
-    pub peers: Vec<usize>,
+    pub video: PayloadRing,
+    pub audio: PayloadRing,
+    /// Slots of peers in the shard.
+    pub peers: Vec<u32>,
     pub flush_at: Option<Instant>,
+    /// Peers on each other shard.
     pub mirrors: Vec<u32>,
-    pub mirrored: u64,
+    /// Ends of the rings when they were last given to the mirrors.
+    pub mirrored: (u64, u64),
+    /// The newest frame's time of presentation, and when it came.
+    pub newest: Option<(Instant, MediaTime)>,
 }
 
 impl RtpFan {
-    pub fn mirror() -> Self {
-        RtpFan { packetizer: None, ring: PayloadRing::default(), peers: Vec::new(), flush_at: None, mirrors: Vec::new(), mirrored: 0 }
-    }
-
     pub fn is_mirrored(&self) -> bool {
         self.mirrors.iter().any(|n| *n > 0)
+    }
+
+    pub fn ring(&self, track: TrackId) -> &PayloadRing {
+        match track {
+            TrackId::Video => &self.video,
+            TrackId::Audio => &self.audio,
+        }
     }
 
     pub fn append(&mut self, payloads: &mut Vec<RtpPayload>, now: Instant, hold: Duration) {
@@ -116,15 +125,29 @@ impl RtpFan {
             return;
         }
         for payload in payloads.drain(..) {
-            self.ring.push(payload);
+            match payload.track {
+                TrackId::Video => self.video.push(payload),
+                TrackId::Audio => self.audio.push(payload),
+            }
         }
         if self.flush_at.is_none() {
             self.flush_at = Some(now + hold);
         }
     }
+
+    fn packetize(&mut self, frame: &Frame, payloads: &mut Vec<RtpPayload>, now: Instant, hold: Duration) {
+        if frame.track == TrackId::Video {
+            self.newest = Some((frame.received, frame.pts));
+        }
+        if let Some(packetizer) = &mut self.packetizer {
+            packetizer.push(frame, payloads);
+            self.append(payloads, now, hold);
+        }
+    }
 }
 
-/// The last RTP payloads, numbered without gaps: what is to be sent, and what is resent when a viewer misses it.
+/// The last RTP payloads of a track, numbered without gaps: what is to be sent, and what is sent again when a viewer
+/// misses it.
 #[derive(Debug, Default)]
 pub(super) struct PayloadRing {
     payloads: VecDeque<RtpPayload>,
@@ -410,12 +433,12 @@ impl Stream {
     }
 
     /// Makes the RTP payloads' rendition and fills it from the ring.
-    pub fn make_rtp(&mut self, payload_bytes_max: usize, shards: usize, now: Instant) {
+    pub fn make_rtp(&mut self, shards: usize, now: Instant) {
         let sound = rtp_sound(self.hub.audio());
         self.start_conversion(sound);
-        let mut packetizer = Packetizer::new(payload_bytes_max);
+        let mut packetizer = Packetizer::new(limits::RTP_PAYLOAD_BYTES_MAX);
         packetizer.set_tracks(&self.tracks_for(sound));
-        let mut rtp = RtpFan { packetizer: Some(packetizer), mirrors: vec![0; shards], ..RtpFan::mirror() };
+        let mut rtp = RtpFan { packetizer: Some(packetizer), mirrors: vec![0; shards], ..RtpFan::default() };
         for frame in self.ring_frames(sound) {
             rtp.packetize(&frame, &mut self.payloads, now, Duration::ZERO);
         }
@@ -501,15 +524,6 @@ impl Stream {
         frames.sort_by_key(|f| (f.dts, f.track == TrackId::Audio));
         let start = frames.iter().position(|f| f.track == TrackId::Video).unwrap_or(0);
         frames.split_off(start)
-    }
-}
-
-impl RtpFan {
-    fn packetize(&mut self, frame: &Frame, payloads: &mut Vec<RtpPayload>, now: Instant, hold: Duration) {
-        if let Some(packetizer) = &mut self.packetizer {
-            packetizer.push(frame, payloads);
-            self.append(payloads, now, hold);
-        }
     }
 }
 
