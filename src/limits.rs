@@ -223,8 +223,6 @@ pub const DTLS_HELLO_DATAGRAMS_MAX: usize = 8;
 pub const DTLS_LATE_ALERTS_MAX: u8 = 8;
 /// Bytes of an SDP offer; Chromium with every codec sends 8,000. At it: refused.
 pub const SDP_OFFER_BYTES_MAX: usize = 64 * 1024;
-/// Media lines of an SDP offer; players send 1 to 3. At it: refused.
-pub const SDP_MEDIA_MAX: usize = 16;
 /// Packets of one RTCP compound of a viewer; browsers send up to 5. At it: the rest is not read.
 pub const RTCP_COMPOUND_MAX: usize = 16;
 /// Lost packets of one viewer that wait to be sent again; a NACK names up to 17. At it: not sent again.

@@ -19,6 +19,7 @@ use crate::media::ingest::{self, Ingest};
 use crate::media::transcode::AudioTranscoder;
 use crate::session::IngestStats;
 use crate::session::port::Progress;
+use crate::time::MediaTime;
 
 /// Which rendition of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

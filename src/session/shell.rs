@@ -39,7 +39,8 @@ pub struct Handle {
 }
 
 impl Handle {
-    pub fn new(calls: mpsc::Sender<Call>, events: broadcast::Sender<Event>) -> Self {
+    /// `calls` leads to the control thread; `events` is where it tells.
+    pub fn new(calls: mpsc::Sender<Call>, events: broadcast::Sender<Event>) -> Handle {
         Handle { calls, events }
     }
 

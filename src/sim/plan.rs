@@ -199,7 +199,7 @@ impl Plan {
     pub(super) fn device(
         &self,
         config: &Config,
-        path: crate::sip::endpoint::Path,
+        path: crate::sip::Path,
     ) -> crate::gb28181::device::Config {
         crate::gb28181::device::Config {
             id: self.id,

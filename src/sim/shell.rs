@@ -21,7 +21,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use crate::gb28181::MediaTransport;
 use crate::gb28181::device::{Device, Event, MediaOffer, Output};
 use crate::net::udp;
-use crate::sip::endpoint::{Path, Transport};
+use crate::sip::{Path, Transport};
 
 use super::Quirk;
 use super::plan::{Config, Plan};

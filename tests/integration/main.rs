@@ -4,3 +4,4 @@ mod sip_endpoint;
 mod sip_torture;
 mod sip_vectors;
 mod vectors;
+mod api;
