@@ -345,6 +345,20 @@ fn what_is_not_in_the_rendition_is_ignored() {
 }
 
 #[test]
+fn a_frame_too_long_for_a_tag_is_left_out_of_flv() {
+    let source = small_video();
+    let mut mux = Mux::new(Form::Flv, std::slice::from_ref(&source.track));
+    let max = gantry::limits::FLV_FRAME_BYTES_MAX;
+    for (len, want) in [(max, 1), (max + 1, 0)] {
+        let mut frame = source.frames[0].clone();
+        frame.payload = vec![0; len].into();
+        let mut units = Vec::new();
+        mux.push(&frame, &mut units);
+        assert_eq!(units.len(), want, "{len}");
+    }
+}
+
+#[test]
 fn mime_names_the_codecs() {
     let source = small_video();
     let sound = media_files::audio_track(Codec::Aac, 16_000, 1, Bytes::from_static(&[0x14, 8]));
