@@ -121,7 +121,7 @@ struct Node {
     store: Store,
     stop: watch::Sender<bool>,
     http: Vec<tokio::task::JoinHandle<()>>,
-    demo: Option<sim::Running>,
+    demo: Option<sim::Sim>,
     /// Held so that no second node writes the same folder.
     _lock: File,
 }
@@ -363,7 +363,10 @@ fn platform_config(config: &Config, sip: SocketAddr, secrets: &Secrets) -> gb281
     platform.default_password = Some(secrets.device_password.clone());
     platform.keepalive = config.sip.keepalive_s.duration();
     platform.keepalive_misses = config.sip.keepalive_misses;
-    platform.expires_max = config.sip.register_max_s.duration();
+    platform.expires_default = config.sip.expires_default_s.duration();
+    platform.expires_max = config.sip.expires_max_s.duration();
+    platform.utc_offset = config.sip.utc_offset_min * 60;
+    platform.invite_timeout = config.media.answer_timeout_ms.duration();
     platform
 }
 
@@ -374,6 +377,10 @@ fn core_config(config: &Config, media: &Media) -> CoreConfig {
         ssrc_realm: CoreConfig::realm_of(config.sip.id),
         media_ip: config.media.advertised_ip,
         transport: config.media.transport,
+        fallback: config.media.fallback,
+        invite_timeout: config.media.answer_timeout_ms.duration(),
+        rtp_timeout: config.media.rtp_timeout_ms.duration(),
+        picture_timeout: config.media.picture_timeout_ms.duration(),
         linger: config.media.linger_s.duration(),
         streams_max: config.limits.streams as usize,
         sessions_max: config.limits.viewers as usize,

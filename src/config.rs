@@ -150,8 +150,8 @@ sections! {
     }
     /// Media from devices.
     media: Media {
-        /// First port for RTP, UDP and TCP: media thread n listens at `rtp_port` + n.
-        rtp_port: u16 = 30_000, in 1..=65_535;
+        /// First port for RTP, UDP and TCP: media thread n listens at `rtp_port` + n. 0 = any free ones.
+        rtp_port: u16 = 30_000, in 0..=65_535;
         /// Media threads; 0 = one per core.
         shards: u16 = 0, in 0..=64;
         /// Address that devices are told to send media to; "" = the one by which each device reached us.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::gb28181::Platform;
+use crate::media::ps::demux;
 use crate::metrics::Metrics;
 use crate::net::budget::Budget;
 use crate::net::counters::ShardCounters;
@@ -28,10 +29,10 @@ pub(super) fn observer(
         for (index, counters) in shards.iter().enumerate() {
             media(&metrics, &index.to_string(), counters);
         }
-        let written = store.counters();
+        let written = store.stats();
         metrics.store_written.set(&[], written.written);
         metrics.store_failed.set(&[], written.failed);
-        metrics.queue_depth.set(&["store"], written.waiting);
+        metrics.queue_depth.set(&["store"], written.pending);
         metrics.queue_dropped.set(&["store"], written.dropped);
     })
 }
@@ -73,8 +74,8 @@ fn signalling(metrics: &Metrics, platform: &Platform, sockets: SipCounters) {
     metrics.kernel_drops.set(&["sip"], sockets.kernel_dropped);
     metrics.queue_dropped.set(&["sip out"], sockets.send_failed);
     let g = platform.gauges();
-    metrics.devices.set(&["online"], g.online as u64);
-    metrics.devices.set(&["offline"], g.known.saturating_sub(g.online) as u64);
+    metrics.devices.set(&["online"], g.devices_online as u64);
+    metrics.devices.set(&["offline"], g.devices_known.saturating_sub(g.devices_online) as u64);
     metrics.queue_depth.set(&["device queries"], g.queries_waiting as u64);
 }
 
@@ -103,8 +104,8 @@ fn media(metrics: &Metrics, shard: &str, counters: &ShardCounters) {
     metrics.sent_bytes.set(&of_shard, s.sent_bytes);
     metrics.viewers_skipped.set(&of_shard, s.skipped);
     metrics.ring_bytes.set(&of_shard, s.ring_bytes);
-    for (kind, n) in s.ps_errors() {
-        metrics.ps_errors.set(&[shard, kind], n);
+    for (kind, n) in demux::Error::ALL.iter().zip(s.ps_errors) {
+        metrics.ps_errors.set(&[shard, kind.name()], n);
     }
     for (protocol, n) in [("flv", s.flv_viewers), ("fmp4", s.fmp4_viewers), ("webrtc", s.webrtc_viewers)] {
         metrics.viewers.set(&[shard, protocol], n);

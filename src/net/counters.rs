@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use crate::media::ps::demux;
 use crate::session::IngestStats;
 
 /// A number that one thread raises and others read.
@@ -54,6 +55,8 @@ pub struct Snapshot {
     pub events_waiting: u64,
     pub events_dropped: u64,
     pub ingest: IngestStats,
+    /// In the order of [`demux::Error::ALL`].
+    pub ps_errors: [u64; demux::Error::ALL.len()],
 }
 
 impl ShardCounters {

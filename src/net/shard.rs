@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 
 use super::conn::Conn;
 use super::peer::{NewPeer, Peers};
-use super::stream::{Fan, FanKey, Holds, Stream};
+use super::stream::{Fan, FanKey, Holds, PsErrors, Stream};
 use super::udp::RecvBatch;
 use super::viewer::{Closed, Io, Shared, Viewer};
 use crate::egress::fan::Framing;
@@ -214,6 +214,7 @@ pub(super) struct Shard {
     skipped_gone: u64,
     /// Counts of streams that are over, or were reset.
     ingest_gone: IngestStats,
+    ps_errors_gone: PsErrors,
     last_service: (Instant, u64, u64),
     statistics_from: (u64, u64),
 }
@@ -261,6 +262,7 @@ impl Shard {
             sent_bytes_gone: 0,
             skipped_gone: 0,
             ingest_gone: IngestStats::default(),
+            ps_errors_gone: PsErrors::default(),
             last_service: (now, 0, 0),
             statistics_from: (0, 0),
         })
@@ -401,6 +403,8 @@ impl Shard {
                 self.statistics_from = (self.received_bytes, self.sent_bytes());
                 for (_, stream) in &mut self.streams {
                     self.ingest_gone = add(self.ingest_gone, &stream.stats(now));
+                    self.ps_errors_gone = add_errors(self.ps_errors_gone, &stream.last_ps_errors);
+        self.ps_errors_gone = add_errors(self.ps_errors_gone, &stream.last_ps_errors);
                     stream.reset_stats();
                 }
             }
@@ -441,6 +445,7 @@ impl Shard {
         let Some(key) = self.by_id.remove(&id) else { return };
         let Some(mut stream) = self.streams.try_remove(key) else { return };
         self.ingest_gone = add(self.ingest_gone, &stream.stats(now));
+        self.ps_errors_gone = add_errors(self.ps_errors_gone, &stream.last_ps_errors);
         if let Some(ssrc) = stream.ssrc {
             self.by_ssrc.remove(&ssrc);
         }
@@ -962,6 +967,7 @@ impl Shard {
             ring_bytes: self.ring_bytes_reported as u64,
             events_waiting: self.events.waiting.len() as u64,
             events_dropped: self.events.dropped,
+            ps_errors: self.streams.iter().fold(self.ps_errors_gone, |sum, (_, s)| add_errors(sum, &s.last_ps_errors)),
             ingest: self.streams.iter().fold(self.ingest_gone, |sum, (_, s)| add(sum, &s.last_stats)),
         });
         self.events.send(MediaEvent::Service(MediaServiceView {
@@ -987,6 +993,10 @@ impl Shard {
         }
         self.peers.close_all(Instant::now(), &mut self.events);
     }
+}
+
+fn add_errors(sum: PsErrors, more: &PsErrors) -> PsErrors {
+    std::array::from_fn(|kind| sum[kind] + more[kind])
 }
 
 fn add(sum: IngestStats, more: &IngestStats) -> IngestStats {

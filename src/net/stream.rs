@@ -16,10 +16,14 @@ use crate::limits;
 use crate::media::frame::{Codec, Frame, Track, TrackId};
 use crate::media::hub::Hub;
 use crate::media::ingest::{self, Ingest};
+use crate::media::ps::demux;
 use crate::media::transcode::AudioTranscoder;
 use crate::session::IngestStats;
 use crate::session::port::Progress;
 use crate::time::MediaTime;
+
+/// Damage found in a program stream, in the order of [`demux::Error::ALL`].
+pub(super) type PsErrors = [u64; demux::Error::ALL.len()];
 
 /// Which rendition of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -230,6 +234,7 @@ pub(super) struct Stream {
     live: Option<Vec<Track>>,
     pub stalled: bool,
     pub last_stats: IngestStats,
+    pub last_ps_errors: PsErrors,
     outputs: Vec<ingest::Output>,
     units: Vec<Unit>,
     frames: Vec<Frame>,
@@ -258,6 +263,7 @@ impl Stream {
             live: None,
             stalled: false,
             last_stats: IngestStats::default(),
+            last_ps_errors: PsErrors::default(),
             outputs: Vec::new(),
             units: Vec::new(),
             frames: Vec::new(),
@@ -466,6 +472,7 @@ impl Stream {
 
     pub fn stats(&mut self, now: Instant) -> IngestStats {
         let s = self.ingest.stats(now);
+        self.last_ps_errors = s.ps_errors_by_kind;
         self.last_stats = IngestStats {
             packets: s.packets,
             bytes: s.bytes,
@@ -486,6 +493,7 @@ impl Stream {
     pub fn reset_stats(&mut self) {
         self.ingest.reset_stats();
         self.last_stats = IngestStats::default();
+        self.last_ps_errors = PsErrors::default();
     }
 
     fn start_conversion(&mut self, sound: Sound) {

@@ -105,6 +105,8 @@ pub struct Stats {
     pub rtcp_packets: u64,
     pub rtcp_errors: u64,
     pub ps_errors: u64,
+    /// The same by kind, in the order of [`demux::Error::ALL`].
+    pub ps_errors_by_kind: [u64; demux::Error::ALL.len()],
     pub frames: u64,
     pub key_frames: u64,
     /// Frames with packets missing in or just before them.
@@ -640,8 +642,9 @@ impl<S: Sink> demux::Sink for Flow<'_, S> {
         sound.pes_end(&mut |made| give_sound(made, timeline, stats, unsupported_audio, sink));
     }
 
-    fn error(&mut self, _: demux::Error) {
+    fn error(&mut self, error: demux::Error) {
         self.content.stats.ps_errors += 1;
+        self.content.stats.ps_errors_by_kind[error as usize] += 1;
     }
 }
 

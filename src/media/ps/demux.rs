@@ -52,6 +52,22 @@ pub enum Error {
     Overlong,
 }
 
+impl Error {
+    pub const ALL: [Error; 5] =
+        [Error::NoStartCode, Error::PackHeader, Error::Length, Error::PesHeader, Error::Overlong];
+
+    /// Short stable name, for counters.
+    pub fn name(self) -> &'static str {
+        match self {
+            Error::NoStartCode => "no start code",
+            Error::PackHeader => "pack header",
+            Error::Length => "length",
+            Error::PesHeader => "PES header",
+            Error::Overlong => "overlong",
+        }
+    }
+}
+
 /// Takes what the demultiplexer finds.
 pub trait Sink {
     fn map(&mut self, map: &StreamMap);
