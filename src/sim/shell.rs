@@ -21,7 +21,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use crate::gb28181::MediaTransport;
 use crate::gb28181::device::{Device, Event, MediaOffer, Output};
 use crate::net::udp;
-use crate::sip::endpoint::{Path, Transport};
+use crate::sip::{Path, Transport};
 
 use super::Quirk;
 use super::plan::{Config, Plan};
@@ -106,7 +106,6 @@ pub fn start(config: Config, seed: u64) -> io::Result<Sim> {
         let mut worker = Worker {
             poll,
             local,
-            server: config.server,
             devices: Vec::new(),
             streams: HashMap::new(),
             next_stream: 0,
@@ -170,7 +169,6 @@ enum Timer {
     Stream(u64),
 }
 
-#[derive(Debug)]
 struct Peer {
     device: Device,
     plan: Plan,
@@ -183,11 +181,9 @@ struct Peer {
     streams: Vec<u64>,
 }
 
-#[derive(Debug)]
 struct Worker {
     poll: Poll,
     local: IpAddr,
-    server: SocketAddr,
     devices: Vec<Peer>,
     streams: HashMap<u64, Stream>,
     next_stream: u64,
