@@ -261,10 +261,7 @@ mod tests {
             Pushed::Complete
         );
         assert_eq!(assembly.finish(), (vec![], false));
-        assert_eq!(
-            Assembly::new(0, now, QUIET).finish(),
-            (vec![], true)
-        );
+        assert_eq!(Assembly::new(0, now, QUIET).finish(), (vec![], true));
     }
 
     #[test]

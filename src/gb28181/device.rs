@@ -27,16 +27,15 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::manscdp::{self, Charset, CmdType, Root, encode};
-use super::offer::proto_of;
+use super::offer;
 use super::types::{CatalogItem, DeviceInfo, MediaTransport};
 use crate::id::{ChannelId, DeviceId, GbId, Ssrc};
 use crate::limits::SIM_MEDIA_MAX;
-use crate::sip::dialog::Dialog;
-use crate::sip::digest;
-use crate::sip::endpoint::{self, Endpoint, Incoming, Path, ServerId, TransactionId, Transmit};
-use crate::sip::message::{HeaderName, Message, Method};
 use crate::sip::sdp::{Direction, MediaLine, Sdp, SdpBuilder, Setup};
-use crate::sip::write::{Request, Response};
+use crate::sip::{
+    Dialog, Endpoint, HeaderName, Incoming, Message, Method, Path, Request, Response, ServerId,
+    TransactionId, Transmit, digest, endpoint,
+};
 use crate::time::earliest;
 
 /// What a device is and whom it talks to.
@@ -126,10 +125,17 @@ struct Media {
 }
 
 enum MediaState {
-    Invited { incoming: Box<Incoming> },
+    Invited {
+        incoming: Box<Incoming>,
+    },
     /// 200 OK is sent, ACK is awaited.
-    Accepted { server: ServerId, dialog: Box<Dialog> },
-    Running { dialog: Box<Dialog> },
+    Accepted {
+        server: ServerId,
+        dialog: Box<Dialog>,
+    },
+    Running {
+        dialog: Box<Dialog>,
+    },
 }
 
 /// See the [module](self).
@@ -279,9 +285,7 @@ impl Device {
         };
         if let MediaState::Invited { incoming } = &self.media[at].state {
             // It fails only for an INVITE that was cancelled and answered in between.
-            _ = self
-                .endpoint
-                .respond(now, incoming, Response::new(status));
+            _ = self.endpoint.respond(now, incoming, Response::new(status));
             self.media.remove(at);
         }
         self.pump(now);
@@ -330,9 +334,9 @@ impl Device {
             }
             endpoint::Event::Cancelled { invite } => self.cancelled(now, invite),
             endpoint::Event::AckMissing { invite } => {
-                let unconfirmed = self.media.iter().find(|m| {
-                    matches!(m.state, MediaState::Accepted { server, .. } if server == invite)
-                });
+                let unconfirmed = self.media.iter().find(
+                    |m| matches!(m.state, MediaState::Accepted { server, .. } if server == invite),
+                );
                 if let Some(id) = unconfirmed.map(|m| m.offer.id) {
                     self.end_media(now, id);
                 }
@@ -557,9 +561,7 @@ impl Device {
                 self.event(Event::Invited(offer));
             }
             Err(status) => {
-                _ = self
-                    .endpoint
-                    .respond(now, &incoming, Response::new(status));
+                _ = self.endpoint.respond(now, &incoming, Response::new(status));
             }
         }
     }
@@ -589,18 +591,19 @@ impl Device {
                     .is_some_and(|map| map.name.eq_ignore_ascii_case("PS"))
             })
             .ok_or(488u16)?;
-        let transport = match (video.tcp, video.setup()) {
+        let transport = match (video.is_tcp(), video.setup()) {
             (false, _) => MediaTransport::Udp,
             (true, Some(Setup::Active)) => MediaTransport::TcpActive,
             (true, Some(Setup::Passive | Setup::ActPass) | None) => MediaTransport::TcpPassive,
+            (true, Some(Setup::HoldConn)) => return Err(488),
         };
-        let ip = video.ip.or_else(|| sdp.connection_ip()).ok_or(488u16)?;
+        let ip = video.ip().or_else(|| sdp.connection_ip()).ok_or(488u16)?;
         Ok(MediaOffer {
             id,
             channel: ChannelId(channel),
             ssrc: Ssrc(sdp.ssrc().ok_or(488u16)?),
             transport,
-            remote: SocketAddr::new(ip, video.port),
+            remote: SocketAddr::new(ip, video.port()),
             payload_type,
         })
     }
@@ -669,11 +672,12 @@ fn answer_sdp(offer: &MediaOffer, media: SocketAddr) -> Vec<u8> {
         .media(MediaLine {
             kind: "video",
             port,
-            proto: proto_of(offer.transport),
+            tcp: offer::is_tcp(offer.transport),
             direction: Direction::SendOnly,
-            payloads: vec![(offer.payload_type, "PS", 90_000)],
+            payloads: vec![(offer.payload_type, "PS".to_owned(), 90_000)],
             setup,
             connection_new: setup.is_some(),
+            attributes: Vec::new(),
         })
         .y(offer.ssrc.0)
         .build()

@@ -13,7 +13,7 @@ use super::counters::Counters;
 use super::quirk::Quirks;
 use super::types::{MediaAnswer, MediaTransport};
 use crate::id::{ChannelId, GbId, Ssrc};
-use crate::sip::sdp::{Direction, MediaLine, Proto, Sdp, SdpBuilder, Setup};
+use crate::sip::sdp::{Direction, MediaLine, Sdp, SdpBuilder, Setup};
 
 /// Payload types that we offer and what they are (GB/T 28181-2016, annex C, table C.1, and 2022 for H.265).
 pub const PAYLOADS: [(u8, &str, u32); 4] = [
@@ -51,11 +51,15 @@ impl Offer {
             .media(MediaLine {
                 kind: "video",
                 port: self.media.port(),
-                proto: proto_of(self.transport),
+                tcp: is_tcp(self.transport),
                 direction: Direction::RecvOnly,
-                payloads: PAYLOADS.to_vec(),
+                payloads: PAYLOADS
+                    .iter()
+                    .map(|(pt, name, clock)| (*pt, (*name).to_owned(), *clock))
+                    .collect(),
                 setup,
                 connection_new: setup.is_some(),
+                attributes: Vec::new(),
             })
             .y(self.ssrc.0)
             .build()
@@ -92,17 +96,17 @@ impl Offer {
         }
         let sdp = Sdp::parse(body).map_err(|_| "SDP that cannot be read")?;
         let video = sdp.first("video").ok_or("SDP without a video line")?;
-        if video.port == 0 {
+        if video.port() == 0 {
             return Err("the video line is refused (port 0)");
         }
-        self.check_role(video.tcp, video.setup(), quirks, counters)?;
+        self.check_role(video.is_tcp(), video.setup(), quirks, counters)?;
         let payload_type = pick_payload(
             video
                 .payload_types()
                 .map(|pt| (pt, video.rtpmap(pt).map(|map| map.name))),
         )?;
         let ip = video
-            .ip
+            .ip()
             .or_else(|| sdp.connection_ip())
             .filter(|ip| !ip.is_unspecified())
             .unwrap_or(peer);
@@ -110,7 +114,7 @@ impl Offer {
         counters.answers_odd_ssrc += u64::from(ssrc != Some(self.ssrc));
         Ok(MediaAnswer {
             ssrc,
-            remote: Some(SocketAddr::new(ip, video.port)),
+            remote: Some(SocketAddr::new(ip, video.port())),
             transport: self.transport,
             payload_type,
         })
@@ -134,6 +138,9 @@ impl Offer {
             (MediaTransport::TcpPassive, _, Some(Setup::Active | Setup::ActPass))
             | (MediaTransport::TcpActive, _, Some(Setup::Passive | Setup::ActPass))
             | (MediaTransport::TcpPassive | MediaTransport::TcpActive, true, None) => Ok(()),
+            (MediaTransport::TcpPassive | MediaTransport::TcpActive, _, Some(Setup::HoldConn)) => {
+                Err("the device wants no connection (a=setup:holdconn)")
+            }
             (MediaTransport::TcpPassive, _, Some(Setup::Passive))
             | (MediaTransport::TcpActive, _, Some(Setup::Active)) => {
                 if !quirks.both_may_listen() {
@@ -146,10 +153,11 @@ impl Offer {
     }
 }
 
-pub fn proto_of(transport: MediaTransport) -> Proto {
+/// Whether the media line says `TCP/RTP/AVP`.
+pub fn is_tcp(transport: MediaTransport) -> bool {
     match transport {
-        MediaTransport::Udp => Proto::RtpAvp,
-        MediaTransport::TcpPassive | MediaTransport::TcpActive => Proto::TcpRtpAvp,
+        MediaTransport::Udp => false,
+        MediaTransport::TcpPassive | MediaTransport::TcpActive => true,
     }
 }
 
@@ -177,5 +185,199 @@ fn pick_payload<'a>(
         Some((_, pt)) => Ok(Some(pt)),
         None if any => Err("no payload type of our offer in the answer"),
         None => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gb28181::quirk::{MissingSdpPolicy, TcpRolePolicy};
+
+    const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 9));
+
+    fn offer(transport: MediaTransport) -> Offer {
+        Offer {
+            platform: "34020000002000000001".parse().expect("a code"),
+            channel: ChannelId("34020000001320000001".parse().expect("a code")),
+            ssrc: Ssrc(100_000_001),
+            transport,
+            media: SocketAddr::from(([192, 0, 2, 1], 30_000)),
+        }
+    }
+
+    fn check(transport: MediaTransport, body: &str) -> Result<MediaAnswer, &'static str> {
+        offer(transport).check(
+            body.as_bytes(),
+            Quirks::default(),
+            PEER,
+            &mut Counters::default(),
+        )
+    }
+
+    /// A device's answer with the given lines behind `t=`.
+    fn answer(lines: &str) -> String {
+        format!(
+            "v=0\r\no=34020000001320000001 0 0 IN IP4 192.0.2.7\r\ns=Play\r\nc=IN IP4 192.0.2.7\r\nt=0 0\r\n{}",
+            lines.replace('|', "\r\n")
+        )
+    }
+
+    #[test]
+    fn an_offer_is_written_as_the_standard_has_it_with_y_last() {
+        let text = String::from_utf8(offer(MediaTransport::TcpPassive).write(Quirks::default()));
+        assert_eq!(
+            text.expect("ASCII"),
+            "v=0\r\no=34020000001320000001 0 0 IN IP4 192.0.2.1\r\ns=Play\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n\
+             m=video 30000 TCP/RTP/AVP 96 97 98 99\r\na=recvonly\r\na=rtpmap:96 PS/90000\r\na=rtpmap:97 MPEG4/90000\r\n\
+             a=rtpmap:98 H264/90000\r\na=rtpmap:99 H265/90000\r\na=setup:passive\r\na=connection:new\r\ny=0100000001\r\n"
+        );
+        let text = String::from_utf8(offer(MediaTransport::Udp).write(Quirks::default()));
+        let text = text.expect("ASCII");
+        assert!(text.contains("m=video 30000 RTP/AVP 96 97 98 99\r\n"));
+        assert!(!text.contains("a=setup"));
+        assert_eq!(
+            offer(MediaTransport::Udp).subject(),
+            "34020000001320000001:0100000001,34020000002000000001:0"
+        );
+    }
+
+    #[test]
+    fn answers_of_real_devices_are_understood() {
+        let ok = |ssrc, port, payload_type| {
+            Ok(MediaAnswer {
+                ssrc,
+                remote: Some(SocketAddr::from(([192, 0, 2, 7], port))),
+                transport: MediaTransport::Udp,
+                payload_type,
+            })
+        };
+        let ours = Some(Ssrc(100_000_001));
+        let ps = "m=video 15060 RTP/AVP 96|a=sendonly|a=rtpmap:96 PS/90000|";
+        for (lines, expected) in [
+            (format!("{ps}y=0100000001|f=|"), ok(ours, 15_060, Some(96))),
+            // As a camera writes it: a TCP role on a UDP line, and a password.
+            (
+                format!("{ps}a=setup:active|a=username:34|a=password:1|a=filesize:0|y=0100000001|f=v/0/0/0a/0/0/0|"),
+                ok(ours, 15_060, Some(96)),
+            ),
+            // y= shortened, another one, of 20 digits, missing.
+            (format!("{ps}y=100000001|"), ok(ours, 15_060, Some(96))),
+            (format!("{ps}y=0200000001|"), ok(Some(Ssrc(200_000_001)), 15_060, Some(96))),
+            (format!("{ps}y=34020000001320000001|"), ok(None, 15_060, Some(96))),
+            (ps.to_owned(), ok(None, 15_060, Some(96))),
+            // Several payload types, the program stream not first; without rtpmap; renumbered.
+            (
+                "m=video 9 RTP/AVP 98 96|a=rtpmap:98 H264/90000|a=rtpmap:96 PS/90000|y=0100000001|".into(),
+                ok(ours, 9, Some(96)),
+            ),
+            ("m=video 9 RTP/AVP 98|y=0100000001|".into(), ok(ours, 9, Some(98))),
+            (
+                "m=video 9 RTP/AVP 100|a=rtpmap:100 ps/90000|y=0100000001|".into(),
+                ok(ours, 9, Some(100)),
+            ),
+            // An address of its own in the media description; recvonly copied from us.
+            (
+                "m=video 9 RTP/AVP 96|c=IN IP4 192.0.2.7|a=recvonly|a=rtpmap:96 PS/90000|y=0100000001|".into(),
+                ok(ours, 9, Some(96)),
+            ),
+        ] {
+            assert_eq!(check(MediaTransport::Udp, &answer(&lines)), expected, "{lines}");
+        }
+    }
+
+    #[test]
+    fn an_answer_without_an_address_means_where_sip_comes_from() {
+        let body = answer("m=video 15060 RTP/AVP 96|a=rtpmap:96 PS/90000|")
+            .replace("c=IN IP4 192.0.2.7", "c=IN IP4 0.0.0.0");
+        let answer = check(MediaTransport::Udp, &body).expect("it fits");
+        assert_eq!(answer.remote, Some(SocketAddr::new(PEER, 15_060)));
+    }
+
+    #[test]
+    fn answers_that_cannot_be_used_are_named() {
+        let udp = MediaTransport::Udp;
+        for (lines, expected) in [
+            ("m=audio 15060 RTP/AVP 8|", "SDP without a video line"),
+            (
+                "m=video 0 RTP/AVP 96|",
+                "the video line is refused (port 0)",
+            ),
+            (
+                "m=video 9 RTP/AVP 26|",
+                "no payload type of our offer in the answer",
+            ),
+            (
+                "m=video 9 RTP/AVP 96|a=rtpmap:96 MP2T/90000|",
+                "no payload type of our offer in the answer",
+            ),
+            (
+                "m=video 9 TCP/RTP/AVP 96|",
+                "TCP answered to an offer of UDP",
+            ),
+        ] {
+            assert_eq!(check(udp, &answer(lines)), Err(expected), "{lines}");
+        }
+        assert_eq!(check(udp, "no sdp"), Err("SDP that cannot be read"));
+        assert_eq!(check(udp, "\r\n"), Err("200 OK without SDP"));
+    }
+
+    #[test]
+    fn tcp_roles_are_checked() {
+        let line = |proto: &str, setup: &str| {
+            answer(&format!(
+                "m=video 15060 {proto} 96|a=rtpmap:96 PS/90000|{setup}y=0100000001|"
+            ))
+        };
+        use MediaTransport::{TcpActive, TcpPassive};
+        for (transport, proto, setup, fits) in [
+            (TcpPassive, "TCP/RTP/AVP", "a=setup:active|", true),
+            (TcpPassive, "TCP/RTP/AVP", "a=setup:actpass|", true),
+            (TcpPassive, "TCP/RTP/AVP", "", true),
+            (TcpPassive, "RTP/AVP", "a=setup:active|", true),
+            (TcpPassive, "RTP/AVP", "", false),
+            (TcpPassive, "TCP/RTP/AVP", "a=setup:holdconn|", false),
+            // Our own line copied; it connects all the same.
+            (TcpPassive, "TCP/RTP/AVP", "a=setup:passive|", true),
+            (TcpActive, "TCP/RTP/AVP", "a=setup:passive|", true),
+            (TcpActive, "TCP/RTP/AVP", "a=setup:active|", true),
+            (TcpActive, "RTP/AVP", "", false),
+        ] {
+            let body = line(proto, setup);
+            assert_eq!(
+                check(transport, &body).is_ok(),
+                fits,
+                "{transport:?} {proto} {setup}"
+            );
+        }
+        let strict = Quirks {
+            tcp_role: TcpRolePolicy::Refuse,
+            ..Quirks::default()
+        };
+        let body = line("TCP/RTP/AVP", "a=setup:passive|");
+        let mut counters = Counters::default();
+        let checked = offer(TcpPassive).check(body.as_bytes(), strict, PEER, &mut counters);
+        assert_eq!(checked, Err("the device takes the TCP role that is ours"));
+        let lenient =
+            offer(TcpPassive).check(body.as_bytes(), Quirks::default(), PEER, &mut counters);
+        assert!(lenient.is_ok());
+        assert_eq!(counters.answers_odd_role, 1);
+    }
+
+    #[test]
+    fn no_sdp_is_assent_only_where_a_policy_says_so_and_nothing_is_missing() {
+        let assume = Quirks {
+            missing_sdp: MissingSdpPolicy::Assume,
+            ..Quirks::default()
+        };
+        let mut counters = Counters::default();
+        for (transport, fits) in [
+            (MediaTransport::Udp, true),
+            (MediaTransport::TcpPassive, true),
+            (MediaTransport::TcpActive, false),
+        ] {
+            let checked = offer(transport).check(b"", assume, PEER, &mut counters);
+            assert_eq!(checked.is_ok(), fits, "{transport:?}");
+        }
+        assert_eq!(counters.answers_without_sdp, 2);
     }
 }

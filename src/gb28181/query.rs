@@ -192,3 +192,112 @@ impl Queries {
         earliest(start, self.deadlines.first().map(|(at, _, _)| *at))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gb28181::registrar::Registrar;
+    use crate::gb28181::types::DeviceAuth;
+    use crate::id::DeviceId;
+
+    fn slots(n: u32, now: Instant) -> Vec<Slot> {
+        let mut registrar = Registrar::new(Duration::from_secs(60));
+        (0..n)
+            .map(|i| {
+                let id = DeviceId(format!("{i}").parse().expect("a code"));
+                registrar
+                    .set_auth(now, id, DeviceAuth::Default)
+                    .expect("there is room")
+            })
+            .collect()
+    }
+
+    fn started(queries: &mut Queries, now: Instant) -> usize {
+        std::iter::from_fn(|| queries.poll_start(now)).count()
+    }
+
+    #[test]
+    fn questions_start_at_the_rate_and_within_the_places() {
+        let now = Instant::now();
+        let slots = slots(100, now);
+        let mut queries = Queries::new(30, 100, 1, now);
+        for slot in &slots {
+            assert!(queries.ask(*slot, QueryKind::Catalog, 0, false));
+            assert!(queries.ask(*slot, QueryKind::Catalog, 0, false));
+        }
+        assert_eq!(queries.waiting(), 100);
+        assert_eq!(started(&mut queries, now), 1);
+        assert_eq!(
+            queries.next_deadline(),
+            Some(now + Duration::from_millis(10))
+        );
+        // After a pause a burst, not all that was missed.
+        let later = now + Duration::from_secs(1);
+        assert_eq!(started(&mut queries, later), BURST as usize + 1);
+        assert_eq!(
+            started(&mut queries, later + Duration::from_secs(1)),
+            BURST as usize + 1
+        );
+        assert_eq!(
+            started(&mut queries, later + Duration::from_secs(2)),
+            BURST as usize + 1
+        );
+        assert_eq!(started(&mut queries, later + Duration::from_secs(2)), 0);
+        assert!(queries.active() <= 30);
+    }
+
+    #[test]
+    fn a_silent_device_gives_up_its_place_first_and_its_question_later() {
+        let now = Instant::now();
+        let slots = slots(2, now);
+        let mut queries = Queries::new(1, 1000, 1, now);
+        queries.ask(slots[0], QueryKind::Catalog, 0, false);
+        queries.ask(slots[1], QueryKind::DeviceInfo, 0, false);
+        let first = queries.poll_start(now).expect("a place is free");
+        let later = now + Duration::from_secs(QUERY_SLOT_S);
+        assert_eq!(queries.poll_expired(later), None);
+        assert_eq!(queries.poll_start(later).map(|q| q.slot), Some(slots[1]));
+        assert_eq!(queries.get(slots[0], QueryKind::Catalog), Some(first));
+        let end = now + Duration::from_secs(QUERY_ANSWER_S);
+        assert_eq!(queries.poll_expired(end), Some(first));
+        assert_eq!(queries.take(slots[0], QueryKind::Catalog), None);
+        queries
+            .take(slots[1], QueryKind::DeviceInfo)
+            .expect("it is under way");
+        assert_eq!(queries.next_deadline(), None);
+    }
+
+    #[test]
+    fn the_urgent_go_first() {
+        let now = Instant::now();
+        let slots = slots(2, now);
+        let mut queries = Queries::new(8, 1000, 1, now);
+        queries.ask(slots[0], QueryKind::Catalog, 0, false);
+        queries.ask(slots[1], QueryKind::Catalog, 0, true);
+        assert_eq!(queries.poll_start(now).map(|q| q.slot), Some(slots[1]));
+    }
+
+    #[test]
+    fn the_queue_has_an_end() {
+        let now = Instant::now();
+        let kinds = [
+            QueryKind::DeviceInfo,
+            QueryKind::Catalog,
+            QueryKind::DeviceStatus,
+        ];
+        let slots = slots((QUERIES_WAITING_MAX / kinds.len()) as u32 + 1, now);
+        let (last, slots) = slots.split_last().expect("there is one");
+        let mut queries = Queries::new(1, 1, 1, now);
+        let mut room = true;
+        for kind in kinds {
+            for slot in slots {
+                room &= queries.ask(*slot, kind, 0, false);
+            }
+        }
+        assert!(room);
+        assert_eq!(queries.waiting(), QUERIES_WAITING_MAX);
+        assert!(!queries.ask(*last, QueryKind::Catalog, 0, true));
+        queries.poll_start(now).expect("a place is free");
+        assert!(queries.ask(*last, QueryKind::Catalog, 0, true));
+    }
+}

@@ -172,11 +172,7 @@ mod tests {
             missing_sdp: MissingSdpPolicy::Refuse,
             ..AUTO
         };
-        assert!(
-            !configured
-                .for_agent(b"gosip/2")
-                .missing_sdp_is_assent()
-        );
+        assert!(!configured.for_agent(b"gosip/2").missing_sdp_is_assent());
         assert_eq!(AUTO.for_agent(b""), AUTO);
     }
 
@@ -185,7 +181,11 @@ mod tests {
         for (n, row) in TABLE.iter().enumerate() {
             assert_eq!(row.mark, row.mark.to_ascii_lowercase());
             assert!(!row.mark.is_empty());
-            assert!(TABLE[..n].iter().all(|other| !row.mark.contains(other.mark)));
+            assert!(
+                TABLE[..n]
+                    .iter()
+                    .all(|other| !row.mark.contains(other.mark))
+            );
         }
     }
 }

@@ -28,7 +28,7 @@ use crate::limits::{
     DEVICES_MAX, REGISTRATION_GRACE_S, SEEN_PERSIST_S, SUSPECTS_MAX, WRONG_PASSWORD_PAUSE_S,
     WRONG_PASSWORDS_MAX, WRONG_PASSWORDS_PER_IP_MAX,
 };
-use crate::sip::endpoint::{ConnId, Path, Transport};
+use crate::sip::{ConnId, Path, Transport};
 use crate::time::WallClock;
 
 /// Place of a device in the table; it never changes and is never given to another device.
@@ -58,10 +58,16 @@ pub struct Device {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Presence {
     /// Not there. It may come back by any message if it only fell silent, else by REGISTER alone.
-    Away { registered_until: Option<Instant> },
+    Away {
+        registered_until: Option<Instant>,
+    },
     /// The store says that it is there; nothing was heard since our start.
-    Assumed { expires: Instant },
-    Online { expires: Instant },
+    Assumed {
+        expires: Instant,
+    },
+    Online {
+        expires: Instant,
+    },
 }
 
 impl Device {
@@ -77,9 +83,7 @@ impl Device {
     fn deadline(&self, silence: Duration) -> Option<(Instant, OfflineReason)> {
         match self.presence {
             Presence::Away { .. } => None,
-            Presence::Assumed { .. } => {
-                Some((self.seen + silence, OfflineReason::KeepaliveMissed))
-            }
+            Presence::Assumed { .. } => Some((self.seen + silence, OfflineReason::KeepaliveMissed)),
             Presence::Online { expires } => {
                 let expired = expires + Duration::from_secs(REGISTRATION_GRACE_S);
                 let silent = self.seen + silence;
@@ -250,10 +254,10 @@ impl Registrar {
         now: Instant,
         id: DeviceId,
         auth: DeviceAuth,
-    ) -> Result<(), TableFull> {
+    ) -> Result<Slot, TableFull> {
         let slot = self.insert(now, id)?;
         self.devices[slot.0 as usize].auth = auth;
-        Ok(())
+        Ok(slot)
     }
 
     pub fn set_quirks(&mut self, slot: Slot, quirks: Quirks) {
@@ -532,5 +536,206 @@ impl Suspects {
             .get(&suspect)
             .or_else(|| self.old.get(&suspect))
             .copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(n: usize) -> DeviceId {
+        DeviceId(format!("{n:020}").parse().expect("a code"))
+    }
+
+    fn path(n: usize) -> Path {
+        Path {
+            peer: SocketAddr::from(([10, (n >> 16) as u8, (n >> 8) as u8, n as u8], 5060)),
+            local: SocketAddr::from(([10, 255, 0, 1], 5060)),
+            transport: Transport::Udp,
+        }
+    }
+
+    const SILENCE: Duration = Duration::from_secs(180);
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    #[test]
+    fn the_table_has_an_end_and_the_known_still_come_in() {
+        let now = Instant::now();
+        let mut registrar = Registrar::new(SILENCE);
+        for n in 0..DEVICES_MAX {
+            registrar
+                .register(now, id(n), path(n), HOUR, None)
+                .expect("there is room");
+        }
+        let one_more = registrar.register(now, id(DEVICES_MAX), path(1), HOUR, None);
+        assert_eq!(one_more, Err(TableFull));
+        assert!(registrar.register(now, id(3), path(3), HOUR, None).is_ok());
+        assert_eq!(registrar.online(), DEVICES_MAX);
+    }
+
+    #[test]
+    fn timers_cost_one_entry_a_device_however_much_it_says() {
+        let now = Instant::now();
+        let mut registrar = Registrar::new(SILENCE);
+        let (slot, _) = registrar
+            .register(now, id(1), path(1), HOUR, None)
+            .expect("there is room");
+        for s in 0..10_000 {
+            let at = now + Duration::from_millis(s * 100);
+            registrar.touch(at, slot, path(1));
+            assert!(registrar.poll_expired(at).is_none());
+        }
+        assert_eq!(registrar.timers.len(), 1);
+        let last = now + Duration::from_millis(999_900);
+        let end = last + SILENCE;
+        assert!(
+            registrar
+                .poll_expired(end - Duration::from_millis(1))
+                .is_none()
+        );
+        assert_eq!(
+            registrar.poll_expired(end),
+            Some((slot, OfflineReason::KeepaliveMissed))
+        );
+        assert_eq!(registrar.online(), 0);
+        assert_eq!(registrar.next_deadline(), None);
+    }
+
+    /// Every presence with everything that can happen to it, as the figure at the top has it.
+    #[test]
+    fn the_table_of_states_is_walked() {
+        let now = Instant::now();
+        let wall = WallClock {
+            at: now,
+            unix_ms: 1_700_000_000_000,
+        };
+        #[derive(Clone, Copy, Debug)]
+        enum Start {
+            Away,
+            Silent,
+            Assumed,
+            Online,
+        }
+        #[derive(Clone, Copy, Debug)]
+        enum What {
+            Register,
+            Unregister,
+            Message,
+            Silence,
+        }
+        use Start::{Assumed, Away, Online, Silent};
+        use What::{Message, Register, Silence, Unregister};
+        let table = [
+            (Away, Register, true),
+            (Away, Unregister, false),
+            (Away, Message, false),
+            (Away, Silence, false),
+            (Silent, Register, true),
+            (Silent, Unregister, false),
+            (Silent, Message, true),
+            (Silent, Silence, false),
+            (Assumed, Register, true),
+            (Assumed, Unregister, false),
+            (Assumed, Message, true),
+            (Assumed, Silence, false),
+            (Online, Register, true),
+            (Online, Unregister, false),
+            (Online, Message, true),
+            (Online, Silence, false),
+        ];
+        for (from, what, online) in table {
+            let mut registrar = Registrar::new(SILENCE);
+            let stored = |online, left_s: i64| StoredDevice {
+                device: id(1),
+                auth: DeviceAuth::Default,
+                peer: Some(path(1).peer),
+                over_tcp: false,
+                online,
+                expires_unix_s: 1_700_000_000 + left_s,
+                last_seen_unix_s: 1_700_000_000,
+                gb_version: None,
+            };
+            let local = path(1).local;
+            let slot = match from {
+                Away => registrar.restore(now, &stored(false, -1), local, &wall),
+                Silent => registrar.restore(now, &stored(false, 9000), local, &wall),
+                Assumed => registrar.restore(now, &stored(true, 9000), local, &wall),
+                Online => registrar
+                    .register(now, id(1), path(1), HOUR, None)
+                    .map(|(slot, _)| slot),
+            }
+            .expect("there is room");
+            match what {
+                Register => {
+                    _ = registrar.register(now, id(1), path(1), HOUR, None);
+                }
+                Unregister => {
+                    registrar.unregister(slot);
+                }
+                Message => {
+                    registrar.touch(now, slot, path(1));
+                }
+                Silence => {
+                    registrar.poll_expired(now + SILENCE);
+                }
+            }
+            assert_eq!(registrar.get(slot).is_online(), online, "{from:?} {what:?}");
+            assert_eq!(registrar.online(), usize::from(online), "{from:?} {what:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_stored_is_restored() {
+        let now = Instant::now();
+        let wall = WallClock {
+            at: now,
+            unix_ms: 1_700_000_000_000,
+        };
+        let mut registrar = Registrar::new(SILENCE);
+        let tcp = Path {
+            transport: Transport::Tcp(ConnId(4)),
+            ..path(1)
+        };
+        let (slot, _) = registrar
+            .register(now, id(1), tcp, HOUR, Some("2.0"))
+            .expect("there is room");
+        let stored = registrar.get(slot).stored(now, &wall);
+        let mut again = Registrar::new(SILENCE);
+        let slot = again
+            .restore(now, &stored, path(1).local, &wall)
+            .expect("there is room");
+        assert_eq!(again.get(slot).stored(now, &wall), stored);
+        // A connection does not outlive us, but its address is still the only one to believe.
+        assert_eq!(again.get(slot).path, None);
+        assert_eq!(again.sender(slot, &path(2)), Sender::Impostor);
+        assert_eq!(again.sender(slot, &tcp), Sender::Device);
+    }
+
+    #[test]
+    fn suspects_are_forgotten_in_the_end_and_by_number() {
+        let now = Instant::now();
+        let mut suspects = Suspects::default();
+        let ip = path(1).peer.ip();
+        for _ in 1..WRONG_PASSWORDS_MAX {
+            assert!(!suspects.wrong(now, ip, id(1)));
+        }
+        assert!(suspects.wrong(now, ip, id(1)));
+        assert!(suspects.is_paused(now, ip, id(1), true));
+        assert!(!suspects.is_paused(now, ip, id(2), true));
+        let later = now + Duration::from_secs(WRONG_PASSWORD_PAUSE_S);
+        assert!(!suspects.is_paused(later, ip, id(1), true));
+        suspects.wrong(later, ip, id(1));
+        assert!(!suspects.is_paused(later, ip, id(1), true));
+
+        for n in 0..4 * SUSPECTS_MAX {
+            suspects.wrong(now, path(n).peer.ip(), id(n));
+            assert!(suspects.len() <= SUSPECTS_MAX);
+        }
+        // A flood of others makes nobody's count smaller who goes on.
+        for n in 0..WRONG_PASSWORDS_MAX as usize {
+            suspects.wrong(now, ip, id(1));
+            suspects.wrong(now, path(n).peer.ip(), id(n + 7));
+        }
+        assert!(suspects.is_paused(now, ip, id(1), true));
     }
 }

@@ -22,10 +22,9 @@ use crate::gb28181::offer::Offer;
 use crate::gb28181::registrar::Slot;
 use crate::gb28181::types::{EndedBy, Event, Invite, InviteFailure, InviteId};
 use crate::limits::{INVITE_END_S, INVITES_MAX};
-use crate::sip::dialog::Dialog;
-use crate::sip::endpoint::{Incoming, Path, TransactionId};
-use crate::sip::message::{HeaderName, Message, Method};
-use crate::sip::write::{Request, Response};
+use crate::sip::{
+    Dialog, HeaderName, Incoming, Message, Method, Path, Request, Response, TransactionId,
+};
 
 /// One view.
 struct View {

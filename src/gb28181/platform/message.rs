@@ -14,9 +14,7 @@ use crate::gb28181::registrar::{Sender, Slot};
 use crate::gb28181::types::Event;
 use crate::id::DeviceId;
 use crate::limits::{CATALOG_ITEMS_HELD_MAX, CATALOGS_COMING_MAX};
-use crate::sip::endpoint::Incoming;
-use crate::sip::message::Method;
-use crate::sip::write::{Request, Response};
+use crate::sip::{Incoming, Method, Request, Response};
 
 pub(super) const MANSCDP: &str = "Application/MANSCDP+xml";
 
@@ -151,7 +149,10 @@ impl Platform {
     pub(super) fn report_unanswered(&mut self, now: Instant, device: DeviceId, kind: QueryKind) {
         match kind {
             QueryKind::Catalog => {
-                let coming = self.registrar.find(device).and_then(|s| self.catalogs.get(&s));
+                let coming = self
+                    .registrar
+                    .find(device)
+                    .and_then(|s| self.catalogs.get(&s));
                 if coming.is_none_or(|c| c.deadline() <= now) {
                     self.counters.catalogs_partial += 1;
                     self.event(Event::Catalog {

@@ -36,18 +36,17 @@ use bytes::Bytes;
 
 use super::catalog::Assembly;
 use super::counters::{Counters, Gauges};
-use super::quirk::Quirks;
 use super::query::{Queries, QueryKind};
+use super::quirk::Quirks;
 use super::registrar::{Registrar, Sender, Slot, Suspects, Touched};
 use super::types::{Command, Event, OfflineReason, Persist};
 use crate::id::{DeviceId, GbId};
 use crate::limits::PLATFORM_DRAIN_S;
 use crate::sip::digest::{self, Authenticator};
-use crate::sip::endpoint::{
-    self, ConnId, Endpoint, Incoming, Path, TransactionId, Transmit,
+use crate::sip::{
+    ConnId, Endpoint, HeaderName, Incoming, Message, Method, Path, Request, Response,
+    TransactionId, Transmit, endpoint,
 };
-use crate::sip::message::{HeaderName, Message, Method};
-use crate::sip::write::{Request, Response};
 use crate::time::{WallClock, earliest};
 
 use invite::Invites;
@@ -166,10 +165,7 @@ impl Platform {
             chunk.copy_from_slice(&endpoint.random_u64().to_le_bytes());
         }
         let first_sn = (endpoint.random_u64() % 1_000_000_000) as u32;
-        let digest = digest::Config {
-            realm: config.realm.clone(),
-            ..digest::Config::default()
-        };
+        let digest = digest::Config::new(config.realm.as_str());
         Platform {
             authenticator: Authenticator::new(digest, secret, now),
             registrar: Registrar::new(config.keepalive * config.keepalive_misses.max(1)),

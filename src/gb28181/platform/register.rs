@@ -13,9 +13,7 @@ use crate::gb28181::types::{DeviceAuth, OfflineReason};
 use crate::id::DeviceId;
 use crate::limits::GB_VERSION_BYTES_MAX;
 use crate::sip::digest::{Credentials, Verdict};
-use crate::sip::endpoint::Incoming;
-use crate::sip::message::{HeaderName, Message};
-use crate::sip::write::Response;
+use crate::sip::{HeaderName, Incoming, Message, Response};
 
 /// What becomes of a REGISTER.
 enum Admission {
