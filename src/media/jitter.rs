@@ -162,7 +162,7 @@ impl Jitter {
     ) {
         let next = self.next.unwrap_or(sequence);
         let ahead = sequence_distance(next, sequence);
-        if ahead >= DROPOUT_PACKETS_MAX || ahead < -MISORDER_PACKETS_MAX {
+        if !(-MISORDER_PACKETS_MAX..DROPOUT_PACKETS_MAX).contains(&ahead) {
             self.probe(now, sequence, packet, put);
             return;
         }

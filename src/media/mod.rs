@@ -2,6 +2,8 @@
 
 pub mod codec;
 pub mod frame;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod ingest;
 pub mod jitter;
 pub mod ps;

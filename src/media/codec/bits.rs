@@ -64,7 +64,7 @@ impl<'a> Bits<'a> {
                 return None;
             }
         }
-        Some(((1u32 << zeros) - 1).checked_add(self.u(zeros)?)?)
+        ((1u32 << zeros) - 1).checked_add(self.u(zeros)?)
     }
 
     /// se(v).

@@ -190,6 +190,8 @@ impl Sound {
             None if adts => (Codec::Aac, AGREEMENTS_MIN),
             None if is_mpeg_audio(head) => {
                 if self.codec.is_none() {
+                    // Later PES packets need not begin with a frame, so this is kept.
+                    self.declared = Some(Coding::Unsupported(0x03));
                     put(Made::Unsupported(0x03));
                 }
                 return;

@@ -1,7 +1,8 @@
 //! Program stream muxer: frames in, one pack a frame out. For simulated devices and for sending to other platforms.
 //!
 //! ISO/IEC 13818-1, 2.5.3.3 (pack header), 2.5.3.5 (system header), 2.5.4.1 (program stream map), 2.4.3.6 (PES);
-//! GB/T 28181-2016, annex C. Key frames carry the system header, the map and the parameter sets.
+//! GB/T 28181-2016, annex C. Key frames carry the system header, the map and the parameter sets; the first frame, and
+//! every frame of a stream of sound alone, carries header and map too.
 //!
 //! Pictures come in canonical form and leave with start codes where the lengths stood; AAC leaves in ADTS. A picture is
 //! split into PES packets of at most [`PES_PAYLOAD_BYTES_MAX`]; the first alone has the time. Opus has no stream type in a
@@ -25,6 +26,8 @@ const TIME_MASK: u64 = (1 << 33) - 1;
 pub struct Mux {
     video: Option<Track>,
     audio: Option<Track>,
+    /// The map has been written: before it nobody can tell what the streams are.
+    started: bool,
 }
 
 impl Mux {
@@ -32,6 +35,7 @@ impl Mux {
         Mux {
             video: video.cloned(),
             audio: audio.cloned(),
+            started: false,
         }
     }
 
@@ -46,22 +50,23 @@ impl Mux {
         }
     }
 
-    fn push_video(&self, frame: &Frame, pts: u64, dts: u64, out: &mut Vec<u8>) {
+    fn push_video(&mut self, frame: &Frame, pts: u64, dts: u64, out: &mut Vec<u8>) {
         let Some(track) = &self.video else {
             return;
         };
         write_pack_header(dts, out);
-        let mut sets: [&[u8]; 3] = [&[]; 3];
-        if frame.key {
+        if frame.key || !self.started {
             self.write_system_header(out);
             self.write_map(out);
-            if let Params::Video(video) = &*track.params {
-                sets = [
-                    video.vps.as_deref().unwrap_or_default(),
-                    &video.sps,
-                    &video.pps,
-                ];
-            }
+            self.started = true;
+        }
+        let mut sets: [&[u8]; 3] = [&[]; 3];
+        if let (true, Params::Video(video)) = (frame.key, &*track.params) {
+            sets = [
+                video.vps.as_deref().unwrap_or_default(),
+                &video.sps,
+                &video.pps,
+            ];
         }
         let units = || {
             let sets = sets.iter().copied().filter(|s| !s.is_empty());
@@ -80,7 +85,7 @@ impl Mux {
         }
     }
 
-    fn push_audio(&self, frame: &Frame, pts: u64, out: &mut Vec<u8>) {
+    fn push_audio(&mut self, frame: &Frame, pts: u64, out: &mut Vec<u8>) {
         let Some(track) = &self.audio else {
             return;
         };
@@ -96,9 +101,10 @@ impl Mux {
         };
         // A stream of sound alone has no key frames that could carry its map.
         write_pack_header(pts, out);
-        if self.video.is_none() {
+        if self.video.is_none() || !self.started {
             self.write_system_header(out);
             self.write_map(out);
+            self.started = true;
         }
         let header: &[u8] = header.as_ref().map_or(&[], |h| h);
         let mut body = Body {
