@@ -3,6 +3,8 @@
 pub mod codec;
 pub mod frame;
 pub mod hub;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod ingest;
 pub mod jitter;
 pub mod ps;

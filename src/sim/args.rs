@@ -187,7 +187,14 @@ mod tests {
 
     #[test]
     fn the_line_of_the_manual_works() {
-        let line = ["--count", "7", "--server", "127.0.0.1:5060", "--media", "clip"];
+        let line = [
+            "--count",
+            "7",
+            "--server",
+            "127.0.0.1:5060",
+            "--media",
+            "clip",
+        ];
         let config = parse(&line).expect("valid").config().expect("possible");
         assert_eq!(config.devices.len(), 7);
         assert_eq!(config.devices[6].id.to_string(), "34020000001180000007");

@@ -10,9 +10,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::media::codec::aac::Adts;
 use crate::media::codec::{aac, annexb, h264, h265};
-use crate::media::frame::{
-    AudioParams, Codec, Frame, Params, Track, TrackId, VideoParams,
-};
+use crate::media::frame::{AudioParams, Codec, Frame, Params, Track, TrackId, VideoParams};
 use crate::time::{MediaTime, TICKS_PER_SECOND};
 
 /// Ticks of a picture at 25 a second.

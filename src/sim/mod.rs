@@ -46,6 +46,6 @@ pub enum Quirk {
     UdpLost,
     /// Refuses UDP with 488.
     TcpOnly,
-    /// Sends no key frame.
+    /// Sends the map of its stream but no key frame.
     NoKeyFrame,
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::gb28181::manscdp::Charset;
-use crate::gb28181::{CatalogItem, DeviceInfo};
+use crate::gb28181::{CatalogItem, DeviceInfo, device};
 use crate::id::{ChannelId, DeviceId, GbId};
 use crate::limits;
+use crate::sip::Path;
 
 use super::Quirk;
 use super::reel::{Picture, Sound};
@@ -87,7 +88,7 @@ impl Config {
     /// Four cameras that differ in codec and sound.
     pub fn demo(server: SocketAddr, server_id: GbId, password: String) -> Config {
         use Picture::{Gate, Hall, Yard};
-        let base = "34020000001320000001".parse().expect("20 digits");
+        let base = DeviceId("34020000001320000001".parse().expect("20 digits"));
         let rows = [
             ("Yard", Yard, Sound::G711a),
             ("Gate", Gate, Sound::Aac),
@@ -183,7 +184,11 @@ impl Plan {
     fn code(&self, kind: u32, item: u32) -> GbId {
         let (prefix, serial) = self.id.0.as_str().split_at(13);
         let serial: u32 = serial.parse().expect("seven digits");
-        let code = format!("{}{kind:03}{:07}", &prefix[..10], serial % 100_000 * 100 + item);
+        let code = format!(
+            "{}{kind:03}{:07}",
+            &prefix[..10],
+            serial % 100_000 * 100 + item
+        );
         code.parse().expect("20 digits")
     }
 
@@ -196,12 +201,8 @@ impl Plan {
         self.pictures[turn % self.pictures.len()]
     }
 
-    pub(super) fn device(
-        &self,
-        config: &Config,
-        path: crate::sip::Path,
-    ) -> crate::gb28181::device::Config {
-        crate::gb28181::device::Config {
+    pub(super) fn device(&self, config: &Config, path: Path) -> device::Config {
+        device::Config {
             id: self.id,
             password: config.password.clone(),
             server: config.server_id,
@@ -246,7 +247,10 @@ mod tests {
                 }
             }
         }
-        assert_eq!(nth(base, limits::SIM_DEVICES_MAX), Err(PlanError::TooManyDevices));
+        assert_eq!(
+            nth(base, limits::SIM_DEVICES_MAX),
+            Err(PlanError::TooManyDevices)
+        );
         let short = DeviceId("3402".parse().expect("a code"));
         assert_eq!(nth(short, 0), Err(PlanError::NotTwentyDigits));
     }

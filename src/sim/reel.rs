@@ -69,9 +69,9 @@ impl Sound {
 pub(super) struct Piece {
     pub bytes: Vec<u8>,
     pub key: bool,
-    /// Time of the frame in the clip, in ticks; what `clocks` say.
-    pub time: i64,
     clocks: Vec<Clock>,
+    /// Where the first PES packet begins.
+    body: usize,
 }
 
 /// A clock in a piece, by the offset of its first byte.
@@ -110,12 +110,7 @@ impl Reel {
                 .map(|frame| {
                     let mut bytes = Vec::new();
                     mux.push(frame, &mut bytes);
-                    Piece {
-                        clocks: clocks(&bytes),
-                        key: frame.key,
-                        time: frame.pts.0,
-                        bytes,
-                    }
+                    Piece::new(frame.key, bytes)
                 })
                 .collect(),
             step: clip.step,
@@ -135,6 +130,35 @@ impl Loop {
 }
 
 impl Piece {
+    fn new(key: bool, bytes: Vec<u8>) -> Piece {
+        let clocks = clocks(&bytes);
+        let first_stamp = clocks.iter().find_map(|clock| match *clock {
+            Clock::Reference(_) => None,
+            Clock::Stamp(at) => Some(at),
+        });
+        Piece {
+            // The stamp stands behind nine bytes of its packet.
+            body: first_stamp.map_or(bytes.len(), |at| at - 9),
+            bytes,
+            key,
+            clocks,
+        }
+    }
+
+    /// What stands before the frame itself: pack header, and on key frames system header and map.
+    pub fn without_frame(&self) -> Piece {
+        let body = self.body;
+        let within = |clock: &Clock| match *clock {
+            Clock::Reference(at) | Clock::Stamp(at) => at < body,
+        };
+        Piece {
+            bytes: self.bytes[..body].to_vec(),
+            key: false,
+            clocks: self.clocks.iter().copied().filter(within).collect(),
+            body,
+        }
+    }
+
     /// Sets the clocks of this piece to `time` (33 bits of ticks) where it was copied to: `place` says where a byte of the
     /// piece stands in `out`.
     pub fn set_clocks(&self, time: u64, out: &mut [u8], place: impl Fn(usize) -> usize) {
@@ -233,15 +257,12 @@ mod tests {
     #[test]
     fn every_clock_of_a_piece_is_set() {
         let reel = Reel::new(Picture::Yard, Sound::G711a);
-        let mut mux_time = 0;
-        for piece in &reel.picture.pieces {
-            assert_eq!(piece.time, mux_time);
-            mux_time += reel.picture.step;
+        for (n, piece) in (0..).zip(&reel.picture.pieces) {
             let stamps = piece.clocks.iter();
             assert_eq!(stamps.filter(|c| matches!(c, Clock::Stamp(_))).count(), 1);
             let mut out = piece.bytes.clone();
             // Set to what it says, a piece does not change; so the clocks are found and written as the muxer does.
-            piece.set_clocks(piece.time as u64, &mut out, |at| at);
+            piece.set_clocks(n * reel.picture.step as u64, &mut out, |at| at);
             assert_eq!(out, piece.bytes);
             let time = (1 << 33) - 5;
             piece.set_clocks(time, &mut out, |at| at);

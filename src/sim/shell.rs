@@ -106,7 +106,6 @@ pub fn start(config: Config, seed: u64) -> io::Result<Sim> {
         let mut worker = Worker {
             poll,
             local,
-            server: config.server,
             devices: Vec::new(),
             streams: HashMap::new(),
             next_stream: 0,
@@ -170,7 +169,6 @@ enum Timer {
     Stream(u64),
 }
 
-#[derive(Debug)]
 struct Peer {
     device: Device,
     plan: Plan,
@@ -183,11 +181,9 @@ struct Peer {
     streams: Vec<u64>,
 }
 
-#[derive(Debug)]
 struct Worker {
     poll: Poll,
     local: IpAddr,
-    server: SocketAddr,
     devices: Vec<Peer>,
     streams: HashMap<u64, Stream>,
     next_stream: u64,

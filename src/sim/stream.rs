@@ -107,11 +107,9 @@ impl Stream {
     ) -> Stream {
         let ssrc = match quirk {
             Quirk::WrongSsrc => Ssrc(!offer.ssrc.0),
-            Quirk::None
-            | Quirk::Silent
-            | Quirk::UdpLost
-            | Quirk::TcpOnly
-            | Quirk::NoKeyFrame => offer.ssrc,
+            Quirk::None | Quirk::Silent | Quirk::UdpLost | Quirk::TcpOnly | Quirk::NoKeyFrame => {
+                offer.ssrc
+            }
         };
         Stream {
             device,
@@ -201,10 +199,12 @@ impl Stream {
         if piece.key {
             self.skipping = false;
         }
-        let no_key = self.quirk == Quirk::NoKeyFrame && piece.key;
-        if no_key || self.skipping {
+        if self.skipping {
             sent.dropped += 1;
             return Ok(());
+        }
+        if piece.key && self.quirk == Quirk::NoKeyFrame {
+            return self.send(&piece.without_frame(), time, buffer, sent);
         }
         self.send(piece, time, buffer, sent)
     }
@@ -437,10 +437,19 @@ mod tests {
             assert!(frames.iter().all(|f| !f.damaged));
             let steps = pictures.windows(2).map(|w| w[1].pts.0 - w[0].pts.0);
             assert!(steps.into_iter().all(|s| s == 3_600));
-            assert!(pictures.iter().map(|f| f.key).eq((0..300).map(|n| n % 25 == 0)));
+            assert!(
+                pictures
+                    .iter()
+                    .map(|f| f.key)
+                    .eq((0..300).map(|n| n % 25 == 0))
+            );
             assert!(tracks.iter().any(|t| t.codec == picture.codec()));
             assert_eq!(tracks.len(), 2, "picture and sound: {tracks:?}");
-            assert!(facts.iter().all(|f| matches!(f, Fact::FirstRtp { .. } | Fact::FirstPs)));
+            assert!(
+                facts
+                    .iter()
+                    .all(|f| matches!(f, Fact::FirstRtp { .. } | Fact::FirstPs))
+            );
         }
     }
 }

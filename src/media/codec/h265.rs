@@ -141,7 +141,7 @@ impl Sps {
 }
 
 fn depth(minus8: u32) -> Option<u8> {
-    (minus8 <= 8).then_some(minus8 as u8 + 8)
+    (minus8 <= 8).then(|| minus8 as u8 + 8)
 }
 
 fn skip_sub_layers(b: &mut Bits, sub_layers_minus1: u32) -> Option<()> {
