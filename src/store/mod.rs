@@ -1,1 +1,309 @@
-//! See ARCHITECTURE.md.
+//! The database: devices, channels, users and logins survive a restart.
+//!
+//! SQLite in the data folder by default, PostgreSQL by config (feature `postgres`): one schema, one set of queries, in
+//! SQL that both speak. Changes of devices are written behind by one task, many in a transaction ([`writer`]); users and
+//! logins, which are rare, at once.
+//!
+//! Not done: media (recordings are files), clusters (who owns what), deleting devices.
+//!
+//! Bounds: [`limits::STORE_PENDING_DEVICES_MAX`], [`limits::STORE_BATCH_DEVICES_MAX`],
+//! [`limits::STORE_CONNECTIONS_MAX`].
+
+mod device;
+mod seal;
+mod user;
+mod writer;
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use sqlx::any::AnyPoolOptions;
+use sqlx::{AnyPool, Row};
+
+use crate::gb28181::{DeviceInfo, Persist};
+use crate::id::DeviceId;
+use crate::limits;
+
+pub use device::DeviceRecord;
+pub use user::{LoginRow, User};
+
+use crate::gb28181::CatalogItem;
+use seal::Sealer;
+use writer::Writer;
+
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("src/store/migrations");
+
+const DATABASE_FILE: &str = "gantry.db";
+const KEY_FILE: &str = "gantry.key";
+
+/// What could not be done with the database or its files. `Display` is one line.
+#[derive(Debug)]
+pub struct Error {
+    doing: &'static str,
+    source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+impl Error {
+    fn new(
+        doing: &'static str,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Error {
+        Error {
+            doing,
+            source: source.into(),
+        }
+    }
+
+    /// For `map_err`.
+    fn at<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
+        doing: &'static str,
+    ) -> impl FnOnce(E) -> Error {
+        move |source| Error::new(doing, source)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let source = self.source.to_string().replace('\n', " ");
+        write!(f, "store: {}: {source}", self.doing)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&*self.source)
+    }
+}
+
+/// Counters of the write-behind queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreStats {
+    /// Devices whose changes wait.
+    pub pending: u64,
+    /// Devices written since the start.
+    pub written: u64,
+    /// Changes dropped at [`limits::STORE_PENDING_DEVICES_MAX`].
+    pub dropped: u64,
+    /// Attempts to write that failed. What they carried waits for the next one.
+    pub failed: u64,
+}
+
+/// The open database. Cheap to clone; the last one dropped ends the writer ([`Store::flush`] first).
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    pool: AnyPool,
+    sealer: Arc<Sealer>,
+    writer: Writer,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Opens or makes the database of a data folder. `url` `""` means SQLite in that folder.
+    ///
+    /// Errors: the folder cannot be made or written, the database does not answer, or it was made by a newer version.
+    pub async fn open(data_dir: &Path, url: &str) -> Result<Store, Error> {
+        std::fs::create_dir_all(data_dir).map_err(Error::at("making the data folder"))?;
+        let sealer = Sealer::open(&data_dir.join(KEY_FILE)).map_err(Error::at("reading its key"))?;
+        sqlx::any::install_default_drivers();
+        let url = if url.is_empty() {
+            sqlite_url(&data_dir.join(DATABASE_FILE))?
+        } else {
+            url.to_owned()
+        };
+        let sqlite = url.starts_with("sqlite:");
+        let pool = AnyPoolOptions::new()
+            .max_connections(limits::STORE_CONNECTIONS_MAX)
+            .after_connect(move |connection, _| {
+                Box::pin(async move {
+                    if sqlite {
+                        // WAL lets readers and the writer work at one time. NORMAL syncs at checkpoints: power loss
+                        // can cost the last commits, never the file.
+                        sqlx::raw_sql("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;")
+                            .execute(connection)
+                            .await?;
+                    }
+                    Ok(())
+                })
+            })
+            .connect(&url)
+            .await
+            .map_err(Error::at("opening the database"))?;
+        MIGRATIONS
+            .run(&pool)
+            .await
+            .map_err(Error::at("bringing the schema up to date"))?;
+        let sealer = Arc::new(sealer);
+        let writer = Writer::start(pool.clone(), Arc::clone(&sealer));
+        Ok(Store {
+            inner: Arc::new(Inner {
+                pool,
+                sealer,
+                writer,
+            }),
+        })
+    }
+
+    /// Every device with its channels.
+    pub async fn load(&self) -> Result<Vec<DeviceRecord>, Error> {
+        device::load(&self.inner.pool, &self.inner.sealer)
+            .await
+            .map_err(Error::at("reading the devices"))
+    }
+
+    /// Takes a change of a device. Never waits; it is written within [`limits::STORE_BATCH_WAIT_MS_MAX`] or so.
+    pub fn persist(&self, change: Persist) {
+        self.inner.writer.persist(change);
+    }
+
+    /// As [`Store::persist`].
+    pub fn save_info(&self, device: DeviceId, info: DeviceInfo) {
+        self.inner.writer.save_info(device, info);
+    }
+
+    /// Replaces the channels of a device. **Order**: the place of a channel in the list is its index in the API, so the
+    /// caller keeps channels where they were and adds new ones at the end. As [`Store::persist`] otherwise.
+    pub fn save_channels(&self, device: DeviceId, channels: Vec<CatalogItem>, partial: bool) {
+        self.inner.writer.save_channels(device, channels, partial);
+    }
+
+    /// Returns when everything taken so far is in the database. Errors: an attempt failed; the changes still wait.
+    pub async fn flush(&self) -> Result<(), Error> {
+        self.inner.writer.flush().await
+    }
+
+    pub fn stats(&self) -> StoreStats {
+        self.inner.writer.stats()
+    }
+
+    /// A secret of this installation: the one stored under `name`, or what `make` gives, kept from now on.
+    pub async fn secret(
+        &self,
+        name: &'static str,
+        make: impl FnOnce() -> Vec<u8>,
+    ) -> Result<Vec<u8>, Error> {
+        let doing = "reading a secret";
+        let find = || {
+            sqlx::query("SELECT value FROM meta WHERE name = $1")
+                .bind(name)
+                .fetch_optional(&self.inner.pool)
+        };
+        let mut row = find().await.map_err(Error::at(doing))?;
+        if row.is_none() {
+            // Another node may do the same at the same moment: the first one wins, and both read it.
+            sqlx::query("INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING")
+                .bind(name)
+                .bind(self.inner.sealer.seal(name, &make()))
+                .execute(&self.inner.pool)
+                .await
+                .map_err(Error::at("writing a secret"))?;
+            row = find().await.map_err(Error::at(doing))?;
+        }
+        let row = row.ok_or_else(|| Error::new(doing, "it is gone"))?;
+        let sealed: String = row.try_get(0).map_err(Error::at(doing))?;
+        self.inner.sealer.unseal(name, &sealed).ok_or_else(|| {
+            Error::new(
+                doing,
+                format!("{name} was sealed with another key than {KEY_FILE} of the data folder"),
+            )
+        })
+    }
+
+    /// Unpredictable bytes, for passwords and keys.
+    pub fn random<const N: usize>(&self) -> [u8; N] {
+        self.inner.sealer.random()
+    }
+}
+
+/// The path as a URL: whatever is not plain is percent-encoded.
+fn sqlite_url(path: &Path) -> Result<String, Error> {
+    let path = std::path::absolute(path).map_err(Error::at("finding the data folder"))?;
+    let mut url = String::from("sqlite://");
+    for byte in path.to_string_lossy().bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'_' | b'-' | b'~' => {
+                url.push(char::from(byte));
+            }
+            _ => url.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    url.push_str("?mode=rwc");
+    Ok(url)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use std::path::PathBuf;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    /// A folder of its own for a test, removed at the end.
+    pub(crate) struct Folder(PathBuf);
+
+    impl Folder {
+        pub(crate) fn path(&self) -> &Path {
+            &self.0
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    pub(crate) fn folder() -> Folder {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("gantry unit #{} {number}%", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).expect("the temporary folder can be written");
+        Folder(path)
+    }
+
+    #[tokio::test]
+    async fn a_secret_is_made_once_and_kept() {
+        let folder = folder();
+        let store = Store::open(folder.path(), "").await.expect("opens");
+        let first = store.secret("token", || vec![1, 2, 3]).await.expect("made");
+        assert_eq!(first, [1, 2, 3]);
+        drop(store);
+        let store = Store::open(folder.path(), "").await.expect("opens again");
+        let again = store.secret("token", || vec![9]).await.expect("read");
+        assert_eq!(again, [1, 2, 3]);
+    }
+
+    #[tokio::test]
+    async fn a_secret_of_another_key_is_an_error() {
+        let folder = folder();
+        let store = Store::open(folder.path(), "").await.expect("opens");
+        store.secret("token", || vec![1]).await.expect("made");
+        drop(store);
+        std::fs::remove_file(folder.path().join(KEY_FILE)).expect("the key was there");
+        let store = Store::open(folder.path(), "").await.expect("opens");
+        let error = store.secret("token", || vec![2]).await.expect_err("sealed");
+        assert!(error.to_string().contains("another key"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_cannot_be_made_is_one_line() {
+        let folder = folder();
+        let file = folder.path().join("file");
+        std::fs::write(&file, b"").expect("written");
+        let error = Store::open(&file.join("data"), "").await.expect_err("no folder");
+        let text = error.to_string();
+        assert!(text.starts_with("store: making the data folder: "), "{text}");
+        assert!(!text.contains('\n'));
+    }
+}

@@ -1,0 +1,424 @@
+//! Devices and channels as rows.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::sync::LazyLock;
+
+use sqlx::any::AnyRow;
+use sqlx::{AnyPool, Row};
+
+use crate::gb28181::{CatalogItem, DeviceAuth, DeviceInfo, StoredDevice};
+use crate::id::{DeviceId, GbId};
+
+use super::seal::Sealer;
+
+/// A device as the store knows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeviceRecord {
+    pub stored: StoredDevice,
+    pub info: DeviceInfo,
+    /// The place in the list is the index of the API.
+    pub channels: Vec<CatalogItem>,
+    /// The last Catalog did not come whole.
+    pub partial: bool,
+}
+
+/// What changed of one device since it was last written.
+#[derive(Clone, Debug, Default)]
+pub struct Change {
+    pub registration: Option<StoredDevice>,
+    /// Set only while `registration` is not.
+    pub seen_unix_s: Option<i64>,
+    /// Set only while `registration` is not.
+    pub offline: bool,
+    pub info: Option<DeviceInfo>,
+    pub channels: Option<(Vec<CatalogItem>, bool)>,
+}
+
+impl Change {
+    pub fn register(&mut self, device: StoredDevice) {
+        self.registration = Some(device);
+        self.seen_unix_s = None;
+        self.offline = false;
+    }
+
+    pub fn see(&mut self, unix_s: i64) {
+        match &mut self.registration {
+            Some(device) => device.last_seen_unix_s = unix_s,
+            None => self.seen_unix_s = Some(unix_s),
+        }
+    }
+
+    pub fn lose(&mut self) {
+        match &mut self.registration {
+            Some(device) => device.online = false,
+            None => self.offline = true,
+        }
+    }
+
+    /// Puts what came later over this.
+    pub fn then(mut self, later: Change) -> Change {
+        if let Some(device) = later.registration {
+            self.register(device);
+        }
+        if let Some(unix_s) = later.seen_unix_s {
+            self.see(unix_s);
+        }
+        if later.offline {
+            self.lose();
+        }
+        self.info = later.info.or(self.info);
+        self.channels = later.channels.or(self.channels);
+        self
+    }
+}
+
+/// Rows of one statement. Three sizes keep the number of prepared statements small.
+const CHUNKS: [usize; 3] = [100, 10, 1];
+
+/// A statement over several rows, prepared for each size of [`CHUNKS`].
+struct Bulk {
+    sizes: [String; CHUNKS.len()],
+}
+
+impl Bulk {
+    /// `columns` placeholders a row: `before ($1, $2), ($3, $4) after`.
+    fn new(before: &str, columns: usize, after: &str) -> Bulk {
+        let build = |rows: usize| {
+            let mut sql = String::from(before);
+            for row in 0..rows {
+                sql.push_str(if row == 0 { " (" } else { ", (" });
+                for column in 0..columns {
+                    let comma = if column == 0 { "" } else { ", " };
+                    let _ = write!(sql, "{comma}${}", row * columns + column + 1);
+                }
+                sql.push(')');
+            }
+            sql.push(' ');
+            sql.push_str(after);
+            sql
+        };
+        Bulk {
+            sizes: CHUNKS.map(build),
+        }
+    }
+
+    /// Runs it over all rows. `bind` gives the values of one row, in the order of the columns.
+    async fn run<T>(
+        &'static self,
+        transaction: &mut AnyTransaction<'_>,
+        mut rows: &[T],
+        bind: impl for<'q> Fn(AnyQuery<'q>, &T) -> AnyQuery<'q>,
+    ) -> sqlx::Result<()> {
+        for (size, sql) in CHUNKS.into_iter().zip(&self.sizes) {
+            while rows.len() >= size {
+                let (chunk, rest) = rows.split_at(size);
+                let query = chunk
+                    .iter()
+                    .fold(sqlx::query(sql.as_str()), |query, row| bind(query, row));
+                query.execute(&mut **transaction).await?;
+                rows = rest;
+            }
+        }
+        Ok(())
+    }
+}
+
+type AnyTransaction<'c> = sqlx::Transaction<'c, sqlx::Any>;
+type AnyQuery<'q> = sqlx::query::Query<'q, sqlx::Any, sqlx::any::AnyArguments>;
+
+static REGISTER: LazyLock<Bulk> = LazyLock::new(|| {
+    Bulk::new(
+        "INSERT INTO devices (id, auth, password, peer, over_tcp, online, expires_s, last_seen_s, gb_version) VALUES",
+        9,
+        "ON CONFLICT (id) DO UPDATE SET auth = excluded.auth, password = excluded.password, peer = excluded.peer, \
+         over_tcp = excluded.over_tcp, online = excluded.online, expires_s = excluded.expires_s, \
+         last_seen_s = excluded.last_seen_s, gb_version = excluded.gb_version",
+    )
+});
+
+// Keepalives and losses of devices that were never stored change nothing.
+static SEEN: LazyLock<Bulk> = LazyLock::new(|| {
+    Bulk::new(
+        "WITH changed (device, seen) AS (VALUES",
+        2,
+        ") UPDATE devices SET last_seen_s = changed.seen FROM changed WHERE devices.id = changed.device",
+    )
+});
+
+static OFFLINE: LazyLock<Bulk> = LazyLock::new(|| {
+    Bulk::new(
+        "WITH changed (device) AS (VALUES",
+        1,
+        ") UPDATE devices SET online = 0 FROM changed WHERE devices.id = changed.device",
+    )
+});
+
+static INFO: LazyLock<Bulk> = LazyLock::new(|| {
+    Bulk::new(
+        "INSERT INTO devices (id, name, manufacturer, model, firmware, channel_count) VALUES",
+        6,
+        "ON CONFLICT (id) DO UPDATE SET name = excluded.name, manufacturer = excluded.manufacturer, \
+         model = excluded.model, firmware = excluded.firmware, channel_count = excluded.channel_count",
+    )
+});
+
+static PARTIAL: LazyLock<Bulk> = LazyLock::new(|| {
+    Bulk::new(
+        "INSERT INTO devices (id, catalog_partial) VALUES",
+        2,
+        "ON CONFLICT (id) DO UPDATE SET catalog_partial = excluded.catalog_partial",
+    )
+});
+
+static CHANNEL: LazyLock<Bulk> = LazyLock::new(|| {
+    Bulk::new(
+        "INSERT INTO channels (device, place, id, name, manufacturer, model, owner, civil_code, address, parent_id, \
+         flags, longitude, latitude, ptz_type) VALUES",
+        14,
+        "",
+    )
+});
+
+const FLAG_PARENTAL: i64 = 1;
+const FLAG_SECRECY: i64 = 2;
+const FLAG_ONLINE: i64 = 4;
+
+const AUTH_DEFAULT: i64 = 0;
+const AUTH_PASSWORD: i64 = 1;
+const AUTH_NOT_NEEDED: i64 = 2;
+
+/// Writes the changes of a batch in the caller's transaction.
+pub async fn write(
+    transaction: &mut AnyTransaction<'_>,
+    sealer: &Sealer,
+    batch: &[(DeviceId, Change)],
+) -> sqlx::Result<()> {
+    let registrations: Vec<&StoredDevice> = batch
+        .iter()
+        .filter_map(|(_, change)| change.registration.as_ref())
+        .collect();
+    REGISTER
+        .run(transaction, &registrations, |query, device| {
+            bind_registration(query, device, sealer)
+        })
+        .await?;
+
+    let seen: Vec<(DeviceId, i64)> = batch
+        .iter()
+        .filter_map(|(device, change)| Some((*device, change.seen_unix_s?)))
+        .collect();
+    SEEN.run(transaction, &seen, |query, (device, unix_s)| {
+        query.bind(device.to_string()).bind(*unix_s)
+    })
+    .await?;
+
+    let offline: Vec<DeviceId> = batch
+        .iter()
+        .filter(|(_, change)| change.offline)
+        .map(|(device, _)| *device)
+        .collect();
+    OFFLINE
+        .run(transaction, &offline, |query, device| {
+            query.bind(device.to_string())
+        })
+        .await?;
+
+    let infos: Vec<(DeviceId, &DeviceInfo)> = batch
+        .iter()
+        .filter_map(|(device, change)| Some((*device, change.info.as_ref()?)))
+        .collect();
+    INFO.run(transaction, &infos, |query, (device, info)| {
+        query
+            .bind(device.to_string())
+            .bind(clean(&info.name))
+            .bind(clean(&info.manufacturer))
+            .bind(clean(&info.model))
+            .bind(clean(&info.firmware))
+            .bind(info.channels.map_or(-1, i64::from))
+    })
+    .await?;
+
+    for (device, change) in batch {
+        if let Some((channels, partial)) = &change.channels {
+            write_channels(transaction, *device, channels, *partial).await?;
+        }
+    }
+    Ok(())
+}
+
+fn bind_registration<'q>(
+    query: AnyQuery<'q>,
+    device: &StoredDevice,
+    sealer: &Sealer,
+) -> AnyQuery<'q> {
+    let id = device.device.to_string();
+    let (auth, password) = match &device.auth {
+        DeviceAuth::Default => (AUTH_DEFAULT, String::new()),
+        DeviceAuth::Password(password) => (AUTH_PASSWORD, sealer.seal(&id, password.as_bytes())),
+        DeviceAuth::NotNeeded => (AUTH_NOT_NEEDED, String::new()),
+    };
+    query
+        .bind(id)
+        .bind(auth)
+        .bind(password)
+        .bind(device.peer.map_or_else(String::new, |peer| peer.to_string()))
+        .bind(i64::from(device.over_tcp))
+        .bind(i64::from(device.online))
+        .bind(device.expires_unix_s)
+        .bind(device.last_seen_unix_s)
+        .bind(clean(device.gb_version.as_deref().unwrap_or_default()))
+}
+
+async fn write_channels(
+    transaction: &mut AnyTransaction<'_>,
+    device: DeviceId,
+    channels: &[CatalogItem],
+    partial: bool,
+) -> sqlx::Result<()> {
+    PARTIAL
+        .run(transaction, &[(device, partial)], |query, (device, partial)| {
+            query.bind(device.to_string()).bind(i64::from(*partial))
+        })
+        .await?;
+    sqlx::query("DELETE FROM channels WHERE device = $1")
+        .bind(device.to_string())
+        .execute(&mut **transaction)
+        .await?;
+    let rows: Vec<(i64, &CatalogItem)> = (0..).zip(channels).collect();
+    CHANNEL
+        .run(transaction, &rows, |query, (place, item)| {
+            bind_channel(query.bind(device.to_string()).bind(*place), item)
+        })
+        .await
+}
+
+fn bind_channel<'q>(query: AnyQuery<'q>, item: &CatalogItem) -> AnyQuery<'q> {
+    let flag = |set: bool, bit: i64| if set { bit } else { 0 };
+    let degrees = |value: Option<f64>| value.map_or_else(String::new, |v| v.to_string());
+    query
+        .bind(clean(&item.id))
+        .bind(clean(&item.name))
+        .bind(clean(&item.manufacturer))
+        .bind(clean(&item.model))
+        .bind(clean(&item.owner))
+        .bind(clean(&item.civil_code))
+        .bind(clean(&item.address))
+        .bind(clean(&item.parent_id))
+        .bind(
+            flag(item.parental, FLAG_PARENTAL)
+                | flag(item.secrecy, FLAG_SECRECY)
+                | flag(item.online, FLAG_ONLINE),
+        )
+        .bind(degrees(item.longitude))
+        .bind(degrees(item.latitude))
+        .bind(i64::from(item.ptz_type))
+}
+
+/// PostgreSQL takes no NUL in a text, and a device may send one.
+fn clean(text: &str) -> String {
+    if text.contains('\0') {
+        text.replace('\0', "")
+    } else {
+        text.to_owned()
+    }
+}
+
+/// Rows that cannot be read as a device are left out and logged: one bad row must not keep the node from starting.
+pub async fn load(pool: &AnyPool, sealer: &Sealer) -> sqlx::Result<Vec<DeviceRecord>> {
+    let rows = sqlx::query(
+        "SELECT id, auth, password, peer, over_tcp, online, expires_s, last_seen_s, gb_version, \
+         name, manufacturer, model, firmware, channel_count, catalog_partial FROM devices ORDER BY id",
+    )
+    .fetch_all(pool)
+    .await?;
+    let mut devices = Vec::with_capacity(rows.len());
+    let mut places = HashMap::with_capacity(rows.len());
+    for row in &rows {
+        let id: String = row.try_get(0)?;
+        let Ok(code) = id.parse::<GbId>() else {
+            tracing::warn!(device = id, "the store holds a device with a bad code");
+            continue;
+        };
+        places.insert(id, devices.len());
+        devices.push(read_device(row, DeviceId(code), sealer)?);
+    }
+    drop(rows);
+    let rows = sqlx::query(
+        "SELECT device, id, name, manufacturer, model, owner, civil_code, address, parent_id, flags, longitude, \
+         latitude, ptz_type FROM channels ORDER BY device, place",
+    )
+    .fetch_all(pool)
+    .await?;
+    for row in &rows {
+        let device: &str = row.try_get(0)?;
+        if let Some(place) = places.get(device) {
+            devices[*place].channels.push(read_channel(row)?);
+        }
+    }
+    Ok(devices)
+}
+
+fn read_device(row: &AnyRow, device: DeviceId, sealer: &Sealer) -> sqlx::Result<DeviceRecord> {
+    let text = |index: usize| row.try_get::<String, _>(index);
+    let number = |index: usize| row.try_get::<i64, _>(index);
+    let auth = match number(1)? {
+        AUTH_PASSWORD => {
+            let plain = sealer
+                .unseal(&device.to_string(), &text(2)?)
+                .and_then(|bytes| String::from_utf8(bytes).ok());
+            match plain {
+                Some(password) => DeviceAuth::Password(password),
+                None => {
+                    tracing::warn!(%device, "its password was sealed with another key; the default one counts");
+                    DeviceAuth::Default
+                }
+            }
+        }
+        AUTH_NOT_NEEDED => DeviceAuth::NotNeeded,
+        _ => DeviceAuth::Default,
+    };
+    Ok(DeviceRecord {
+        stored: StoredDevice {
+            device,
+            auth,
+            peer: text(3)?.parse().ok(),
+            over_tcp: number(4)? != 0,
+            online: number(5)? != 0,
+            expires_unix_s: number(6)?,
+            last_seen_unix_s: number(7)?,
+            gb_version: Some(text(8)?).filter(|version| !version.is_empty()),
+        },
+        info: DeviceInfo {
+            name: text(9)?,
+            manufacturer: text(10)?,
+            model: text(11)?,
+            firmware: text(12)?,
+            channels: u32::try_from(number(13)?).ok(),
+        },
+        channels: Vec::new(),
+        partial: number(14)? != 0,
+    })
+}
+
+fn read_channel(row: &AnyRow) -> sqlx::Result<CatalogItem> {
+    let text = |index: usize| row.try_get::<String, _>(index);
+    let flags: i64 = row.try_get(9)?;
+    let ptz_type: i64 = row.try_get(12)?;
+    Ok(CatalogItem {
+        id: text(1)?,
+        name: text(2)?,
+        manufacturer: text(3)?,
+        model: text(4)?,
+        owner: text(5)?,
+        civil_code: text(6)?,
+        address: text(7)?,
+        parent_id: text(8)?,
+        parental: flags & FLAG_PARENTAL != 0,
+        secrecy: flags & FLAG_SECRECY != 0,
+        online: flags & FLAG_ONLINE != 0,
+        longitude: text(10)?.parse().ok(),
+        latitude: text(11)?.parse().ok(),
+        ptz_type: u8::try_from(ptz_type).unwrap_or(0),
+    })
+}
