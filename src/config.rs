@@ -141,10 +141,12 @@ sections! {
         keepalive_s: Seconds = Seconds(60), in 5..=3_600;
         /// Keepalives in a row that may be missing before a device counts as offline.
         keepalive_misses: u32 = 3, in 1..=100;
-        /// Seconds that a registration lasts at least; a shorter one is refused with 423.
-        register_min_s: Seconds = Seconds(60), in 10..=86_400;
+        /// Seconds that a registration lasts when the device does not say.
+        expires_default_s: Seconds = Seconds(3_600), in 60..=604_800;
         /// Seconds that a registration lasts at most; a longer one is shortened.
-        register_max_s: Seconds = Seconds(86_400), in 60..=31_536_000;
+        expires_max_s: Seconds = Seconds(604_800), in 60..=31_536_000;
+        /// Minutes by which the clock that devices are told (Date of the answer to REGISTER) is ahead of UTC, -720 to 840.
+        utc_offset_min: i32 = 480;
     }
     /// Media from devices.
     media: Media {
@@ -156,8 +158,14 @@ sections! {
         advertised_ip: Option<IpAddr> = None;
         /// How devices are asked to send: "udp", "tcp-passive" (they connect to us) or "tcp-active" (we connect).
         transport: MediaTransport = MediaTransport::Udp;
-        /// Milliseconds to wait for a packet that is late, before it counts as lost.
-        reorder_ms: Millis = Millis(200), in 0..=5_000;
+        /// true = when nothing comes that way, the other ways are tried, and what works is remembered per device.
+        fallback: bool = true;
+        /// Milliseconds that a device may take to answer INVITE.
+        answer_timeout_ms: Millis = Millis(8_000), in 500..=60_000;
+        /// Milliseconds from its answer to the first RTP packet.
+        rtp_timeout_ms: Millis = Millis(3_000), in 500..=60_000;
+        /// Milliseconds from the first RTP packet to the first key frame.
+        picture_timeout_ms: Millis = Millis(6_000), in 500..=60_000;
         /// Bytes of the last frames kept per stream, so that a new viewer starts at once.
         ring_bytes: u64 = 16 << 20, in 1 << 20..=1 << 30;
         /// Bytes of the last frames kept in the whole process.
@@ -318,11 +326,15 @@ impl Config {
         if self.sip.id.as_str().len() != 20 {
             return Err(("sip.id", format!("{} has not 20 digits", self.sip.id)));
         }
-        if self.sip.register_min_s > self.sip.register_max_s {
+        if self.sip.expires_default_s > self.sip.expires_max_s {
             return Err((
-                "sip.register_min_s",
-                "is more than sip.register_max_s".into(),
+                "sip.expires_default_s",
+                "is more than sip.expires_max_s".into(),
             ));
+        }
+        if !(-720..=840).contains(&self.sip.utc_offset_min) {
+            let problem = format!("{} is outside -720 to 840", self.sip.utc_offset_min);
+            return Err(("sip.utc_offset_min", problem));
         }
         if u32::from(self.media.rtp_port) + u32::from(self.shards()) > 1 << 16 {
             return Err((
@@ -409,7 +421,10 @@ impl Loader {
         Ok(())
     }
 
-    fn environment(&mut self, env: impl IntoIterator<Item = (String, String)>) -> Result<(), Error> {
+    fn environment(
+        &mut self,
+        env: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<(), Error> {
         let variables: HashMap<String, Key> = Config::keys()
             .into_iter()
             .map(|key| (key.variable(), key))
@@ -543,8 +558,14 @@ mod tests {
         let env = [
             ("GANTRY_SIP_LISTEN".to_owned(), "127.0.0.1:6000".to_owned()),
             ("GANTRY_NODE_NAME".to_owned(), "from env".to_owned()),
-            ("GANTRY_WEBRTC_ADVERTISED_IPS".to_owned(), "10.0.0.1, ::1".to_owned()),
-            ("GANTRY_SIP_PORT_5060_TCP".to_owned(), "tcp://10.0.0.1".to_owned()),
+            (
+                "GANTRY_WEBRTC_ADVERTISED_IPS".to_owned(),
+                "10.0.0.1, ::1".to_owned(),
+            ),
+            (
+                "GANTRY_SIP_PORT_5060_TCP".to_owned(),
+                "tcp://10.0.0.1".to_owned(),
+            ),
         ];
         let overrides = [("node.name".to_owned(), "from argument".to_owned())];
         let config = Config::load(None, env, &overrides).expect("good values");
@@ -564,7 +585,10 @@ mod tests {
     fn errors_name_variable_or_argument() {
         let env = [("GANTRY_SIP_LISTEN".to_owned(), "x".to_owned())];
         let error = Config::load(None, env, &[]).unwrap_err().to_string();
-        assert!(error.starts_with("GANTRY_SIP_LISTEN: sip.listen: "), "{error}");
+        assert!(
+            error.starts_with("GANTRY_SIP_LISTEN: sip.listen: "),
+            "{error}"
+        );
         let overrides = [("sip.nothing".to_owned(), "x".to_owned())];
         let error = Config::load(None, [], &overrides).unwrap_err().to_string();
         assert_eq!(error, "argument: unknown key sip.nothing");
@@ -575,7 +599,10 @@ mod tests {
         let error = Config::load(Some(Path::new("/nowhere/gantry.toml")), [], &[])
             .unwrap_err()
             .to_string();
-        assert!(error.starts_with("/nowhere/gantry.toml: cannot be read: "), "{error}");
+        assert!(
+            error.starts_with("/nowhere/gantry.toml: cannot be read: "),
+            "{error}"
+        );
     }
 
     /// `GANTRY_REGENERATE=1 cargo test` writes the file anew.

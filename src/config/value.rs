@@ -110,11 +110,50 @@ macro_rules! number {
 }
 
 number! {
-    u64, Ok, |n: &u64| *n;
     u32, |n| u32::try_from(n).map_err(|_| format!("{n} is more than {}", u32::MAX)), |n: &u32| u64::from(*n);
     u16, |n| u16::try_from(n).map_err(|_| format!("{n} is more than {}", u16::MAX)), |n: &u16| u64::from(*n);
     Seconds, |n| Ok(Seconds(n)), |n: &Seconds| n.0;
     Millis, |n| Ok(Millis(n)), |n: &Millis| n.0;
+}
+
+impl Value for u64 {
+    fn from_text(text: &str) -> Result<Self, String> {
+        integer_text(text)
+    }
+
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, String> {
+        integer(value)
+    }
+
+    fn to_toml(&self) -> String {
+        self.to_string()
+    }
+
+    fn number(&self) -> Option<u64> {
+        Some(*self)
+    }
+}
+
+impl Value for i32 {
+    fn from_text(text: &str) -> Result<Self, String> {
+        text.trim()
+            .parse()
+            .map_err(|_| format!("{text:?} is not a whole number"))
+    }
+
+    fn from_toml(value: &DeValue<'_>) -> Result<Self, String> {
+        match value.as_integer() {
+            Some(number) => Self::from_text(number.as_str()),
+            None => Err(format!(
+                "a whole number is needed, not {}",
+                value.type_str()
+            )),
+        }
+    }
+
+    fn to_toml(&self) -> String {
+        self.to_string()
+    }
 }
 
 impl Value for bool {
@@ -170,7 +209,9 @@ impl Value for PathBuf {
 impl Value for SocketAddr {
     fn from_text(text: &str) -> Result<Self, String> {
         text.trim().parse().map_err(|_| {
-            format!("{text:?} is not an address with a port, such as \"0.0.0.0:5060\" or \"[::]:5060\"")
+            format!(
+                "{text:?} is not an address with a port, such as \"0.0.0.0:5060\" or \"[::]:5060\""
+            )
         })
     }
 

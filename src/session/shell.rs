@@ -4,7 +4,8 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::types::{Command, Error, Event, Reply};
 
-type Call = (Command, oneshot::Sender<Result<Reply, Error>>);
+/// A command with the place for its answer.
+pub type Call = (Command, oneshot::Sender<Result<Reply, Error>>);
 
 /// Talks to the control thread. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -14,6 +15,11 @@ pub struct Handle {
 }
 
 impl Handle {
+    /// `calls` leads to the control thread; `events` is where it tells.
+    pub fn new(calls: mpsc::Sender<Call>, events: broadcast::Sender<Event>) -> Handle {
+        Handle { calls, events }
+    }
+
     /// Asks and waits for the answer. [`Error::ShuttingDown`] when the control thread is gone.
     pub async fn call(&self, command: Command) -> Result<Reply, Error> {
         let (answer, wait) = oneshot::channel();

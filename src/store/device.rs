@@ -113,9 +113,7 @@ impl Bulk {
         for (size, sql) in CHUNKS.into_iter().zip(&self.sizes) {
             while rows.len() >= size {
                 let (chunk, rest) = rows.split_at(size);
-                let query = chunk
-                    .iter()
-                    .fold(sqlx::query(sql.as_str()), |query, row| bind(query, row));
+                let query = chunk.iter().fold(sqlx::query(sql.as_str()), &bind);
                 query.execute(&mut **transaction).await?;
                 rows = rest;
             }
@@ -262,7 +260,11 @@ fn bind_registration<'q>(
         .bind(id)
         .bind(auth)
         .bind(password)
-        .bind(device.peer.map_or_else(String::new, |peer| peer.to_string()))
+        .bind(
+            device
+                .peer
+                .map_or_else(String::new, |peer| peer.to_string()),
+        )
         .bind(i64::from(device.over_tcp))
         .bind(i64::from(device.online))
         .bind(device.expires_unix_s)
@@ -277,9 +279,11 @@ async fn write_channels(
     partial: bool,
 ) -> sqlx::Result<()> {
     PARTIAL
-        .run(transaction, &[(device, partial)], |query, (device, partial)| {
-            query.bind(device.to_string()).bind(i64::from(*partial))
-        })
+        .run(
+            transaction,
+            &[(device, partial)],
+            |query, (device, partial)| query.bind(device.to_string()).bind(i64::from(*partial)),
+        )
         .await?;
     sqlx::query("DELETE FROM channels WHERE device = $1")
         .bind(device.to_string())

@@ -1,7 +1,7 @@
 //! The database: devices, channels, users and logins survive a restart.
 //!
 //! SQLite in the data folder by default, PostgreSQL by config (feature `postgres`): one schema, one set of queries, in
-//! SQL that both speak. Changes of devices are written behind by one task, many in a transaction ([`writer`]); users and
+//! SQL that both speak. Changes of devices are written behind by one task, many in a transaction (`writer.rs`); users and
 //! logins, which are rare, at once.
 //!
 //! Not done: media (recordings are files), clusters (who owns what), deleting devices.
@@ -115,7 +115,8 @@ impl Store {
     /// Errors: the folder cannot be made or written, the database does not answer, or it was made by a newer version.
     pub async fn open(data_dir: &Path, url: &str) -> Result<Store, Error> {
         std::fs::create_dir_all(data_dir).map_err(Error::at("making the data folder"))?;
-        let sealer = Sealer::open(&data_dir.join(KEY_FILE)).map_err(Error::at("reading its key"))?;
+        let sealer =
+            Sealer::open(&data_dir.join(KEY_FILE)).map_err(Error::at("reading its key"))?;
         sqlx::any::install_default_drivers();
         let url = if url.is_empty() {
             sqlite_url(&data_dir.join(DATABASE_FILE))?
@@ -202,12 +203,14 @@ impl Store {
         let mut row = find().await.map_err(Error::at(doing))?;
         if row.is_none() {
             // Another node may do the same at the same moment: the first one wins, and both read it.
-            sqlx::query("INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING")
-                .bind(name)
-                .bind(self.inner.sealer.seal(name, &make()))
-                .execute(&self.inner.pool)
-                .await
-                .map_err(Error::at("writing a secret"))?;
+            sqlx::query(
+                "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING",
+            )
+            .bind(name)
+            .bind(self.inner.sealer.seal(name, &make()))
+            .execute(&self.inner.pool)
+            .await
+            .map_err(Error::at("writing a secret"))?;
             row = find().await.map_err(Error::at(doing))?;
         }
         let row = row.ok_or_else(|| Error::new(doing, "it is gone"))?;
@@ -301,9 +304,14 @@ pub(crate) mod tests {
         let folder = folder();
         let file = folder.path().join("file");
         std::fs::write(&file, b"").expect("written");
-        let error = Store::open(&file.join("data"), "").await.expect_err("no folder");
+        let error = Store::open(&file.join("data"), "")
+            .await
+            .expect_err("no folder");
         let text = error.to_string();
-        assert!(text.starts_with("store: making the data folder: "), "{text}");
+        assert!(
+            text.starts_with("store: making the data folder: "),
+            "{text}"
+        );
         assert!(!text.contains('\n'));
     }
 }

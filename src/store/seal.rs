@@ -92,9 +92,9 @@ fn read_key(path: &Path) -> std::io::Result<[u8; KEY_BYTES]> {
     std::fs::File::open(path)?
         .take(KEY_BYTES as u64 + 1)
         .read_to_end(&mut bytes)?;
-    bytes.try_into().map_err(|_| {
-        std::io::Error::new(ErrorKind::InvalidData, "the key file has not 32 bytes")
-    })
+    bytes
+        .try_into()
+        .map_err(|_| std::io::Error::new(ErrorKind::InvalidData, "the key file has not 32 bytes"))
 }
 
 /// Written beside and renamed, so that a crash leaves no half key.
@@ -142,7 +142,10 @@ mod tests {
         let folder = crate::store::tests::folder();
         let path = folder.path().join("gantry.key");
         Sealer::open(&path).expect("a key is made");
-        let mode = std::fs::metadata(&path).expect("the file is there").permissions().mode();
+        let mode = std::fs::metadata(&path)
+            .expect("the file is there")
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600);
     }
 

@@ -32,11 +32,12 @@ impl Store {
     /// Users whose proof can be opened with the key of the data folder; others are logged.
     pub async fn users(&self) -> Result<Vec<User>, Error> {
         let doing = "reading the users";
-        let rows =
-            sqlx::query("SELECT name, proof, role, enabled, created_s, password_s FROM users ORDER BY name")
-                .fetch_all(&self.inner.pool)
-                .await
-                .map_err(Error::at(doing))?;
+        let rows = sqlx::query(
+            "SELECT name, proof, role, enabled, created_s, password_s FROM users ORDER BY name",
+        )
+        .fetch_all(&self.inner.pool)
+        .await
+        .map_err(Error::at(doing))?;
         let mut users = Vec::new();
         for row in rows {
             let read = || -> sqlx::Result<(User, String)> {
@@ -59,7 +60,10 @@ impl Store {
                     users.push(user);
                 }
                 None => {
-                    tracing::warn!(user = user.name, "its password was sealed with another key; it cannot log in");
+                    tracing::warn!(
+                        user = user.name,
+                        "its password was sealed with another key; it cannot log in"
+                    );
                 }
             }
         }
@@ -181,7 +185,11 @@ mod tests {
         let store = Store::open(folder.path(), "").await.expect("opens");
         for (token_id, expires_unix_s) in [(1, 100), (u64::MAX, 200), (3, 300)] {
             let user = "admin".into();
-            let login = LoginRow { token_id, user, expires_unix_s };
+            let login = LoginRow {
+                token_id,
+                user,
+                expires_unix_s,
+            };
             store.put_login(&login).await.expect("written");
         }
         store.remove_login(3).await.expect("removed");

@@ -79,7 +79,8 @@ impl Writer {
     pub fn persist(&self, change: Persist) {
         match change {
             Persist::Device(stored) => {
-                self.queue.change(stored.device, |change| change.register(stored));
+                self.queue
+                    .change(stored.device, |change| change.register(stored));
             }
             Persist::Seen { device, unix_s } => {
                 self.queue.change(device, |change| change.see(unix_s));
@@ -110,7 +111,10 @@ impl Writer {
         if done.committed >= target {
             Ok(())
         } else {
-            Err(Error::new("writing what waits", "the database refused; see the log"))
+            Err(Error::new(
+                "writing what waits",
+                "the database refused; see the log",
+            ))
         }
     }
 
@@ -212,11 +216,7 @@ async fn run(
     }
 }
 
-async fn commit(
-    pool: &AnyPool,
-    sealer: &Sealer,
-    batch: &[(DeviceId, Change)],
-) -> sqlx::Result<()> {
+async fn commit(pool: &AnyPool, sealer: &Sealer, batch: &[(DeviceId, Change)]) -> sqlx::Result<()> {
     let mut transaction = pool.begin().await?;
     device::write(&mut transaction, sealer, batch).await?;
     transaction.commit().await
@@ -230,7 +230,11 @@ mod tests {
     use crate::store::{DeviceRecord, Store};
 
     fn id(number: u32) -> DeviceId {
-        DeviceId(format!("3402000000132{number:07}").parse().expect("20 digits"))
+        DeviceId(
+            format!("3402000000132{number:07}")
+                .parse()
+                .expect("20 digits"),
+        )
     }
 
     fn stored(number: u32) -> StoredDevice {
@@ -288,15 +292,33 @@ mod tests {
 
         let store = Store::open(folder.path(), "").await.expect("opens again");
         let want = [
-            DeviceRecord { stored: stored(1), info, channels, partial: true },
-            DeviceRecord { stored: own, info: DeviceInfo::default(), channels: vec![], partial: false },
-            DeviceRecord { stored: open, info: DeviceInfo::default(), channels: vec![], partial: false },
+            DeviceRecord {
+                stored: stored(1),
+                info,
+                channels,
+                partial: true,
+            },
+            DeviceRecord {
+                stored: own,
+                info: DeviceInfo::default(),
+                channels: vec![],
+                partial: false,
+            },
+            DeviceRecord {
+                stored: open,
+                info: DeviceInfo::default(),
+                channels: vec![],
+                partial: false,
+            },
         ];
         assert_eq!(store.load().await.expect("read"), want);
         let file = std::fs::read(folder.path().join("gantry.db")).expect("the file is there");
         let wal = std::fs::read(folder.path().join("gantry.db-wal")).unwrap_or_default();
         let found = [file, wal].concat();
-        assert!(!found.windows(6).any(|w| w == b"geheim"), "the password is sealed");
+        assert!(
+            !found.windows(6).any(|w| w == b"geheim"),
+            "the password is sealed"
+        );
     }
 
     #[tokio::test]
@@ -305,8 +327,14 @@ mod tests {
         let store = Store::open(folder.path(), "").await.expect("opens");
         store.persist(Persist::Device(stored(1)));
         store.flush().await.expect("written");
-        store.persist(Persist::Seen { device: id(1), unix_s: 1_700_000_060 });
-        store.persist(Persist::Seen { device: id(9), unix_s: 1_700_000_060 });
+        store.persist(Persist::Seen {
+            device: id(1),
+            unix_s: 1_700_000_060,
+        });
+        store.persist(Persist::Seen {
+            device: id(9),
+            unix_s: 1_700_000_060,
+        });
         store.persist(Persist::Offline { device: id(1) });
         store.persist(Persist::Offline { device: id(9) });
         store.flush().await.expect("written");
@@ -321,7 +349,10 @@ mod tests {
         let folder = folder();
         let store = Store::open(folder.path(), "").await.expect("opens");
         let pool = &store.inner.pool;
-        sqlx::raw_sql("ALTER TABLE devices RENAME TO hidden").execute(pool).await.expect("renamed");
+        sqlx::raw_sql("ALTER TABLE devices RENAME TO hidden")
+            .execute(pool)
+            .await
+            .expect("renamed");
         store.persist(Persist::Device(stored(1)));
         store.flush().await.expect_err("there is no table");
         let mut later = stored(1);
@@ -331,7 +362,10 @@ mod tests {
         later.online = false;
         assert_eq!(store.stats().pending, 1);
         assert!(store.stats().failed >= 1);
-        sqlx::raw_sql("ALTER TABLE hidden RENAME TO devices").execute(pool).await.expect("renamed");
+        sqlx::raw_sql("ALTER TABLE hidden RENAME TO devices")
+            .execute(pool)
+            .await
+            .expect("renamed");
         // A retry may be under way when the flush begins, so one more failure is possible.
         if store.flush().await.is_err() {
             store.flush().await.expect("the table is back");
@@ -348,7 +382,11 @@ mod tests {
         }
         assert_eq!(queue.dropped.load(Ordering::Relaxed), 2);
         queue.change(id(0), |change| change.see(2));
-        assert_eq!(queue.dropped.load(Ordering::Relaxed), 2, "a device that waits already is changed");
+        assert_eq!(
+            queue.dropped.load(Ordering::Relaxed),
+            2,
+            "a device that waits already is changed"
+        );
         assert_eq!(queue.take().0.len(), limits::STORE_PENDING_DEVICES_MAX);
     }
 
@@ -388,14 +426,21 @@ mod tests {
         }
         store.flush().await.expect("written");
         let per_row = (cpu_us() - cpu) / u64::from(COUNT);
-        println!("registration rows: {per_row} us CPU each, {:?} in all", start.elapsed());
+        println!(
+            "registration rows: {per_row} us CPU each, {:?} in all",
+            start.elapsed()
+        );
         for number in 0..COUNT {
             store.save_channels(id(number), vec![channel(1), channel(2)], false);
         }
         store.flush().await.expect("written");
         let start = std::time::Instant::now();
         let devices = store.load().await.expect("read");
-        println!("{} devices with 2 channels loaded in {:?}", devices.len(), start.elapsed());
+        println!(
+            "{} devices with 2 channels loaded in {:?}",
+            devices.len(),
+            start.elapsed()
+        );
         assert_eq!(devices.len(), COUNT as usize);
         assert!(devices.iter().all(|d| d.channels.len() == 2));
     }

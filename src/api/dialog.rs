@@ -1,0 +1,458 @@
+//! `/dialog`: open media between a client and a device, and what is known about it (bvcsp 2.23, 3.1).
+
+use axum::extract::{Path, State};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::id::{SessionId, StreamKey};
+use crate::media::frame::{Params, Track};
+use crate::session::{Command, IngestStats, MediaServiceView, Reply, SessionView, Stage, Target};
+
+use super::ApiState;
+use super::caller::Caller;
+use super::device::{MEDIA_DIR_SENDS, read_puid};
+use super::envelope::{Answer, Body, Code, Done, Failure, Paging, wrong_reply};
+use super::view;
+
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct OpenRequest {
+    /// Device: `PU_` and its code.
+    #[schema(example = "PU_34020000001110000001")]
+    id: String,
+    /// Channel of the device.
+    #[serde(default)]
+    index: u32,
+    /// The offer.
+    #[serde(default)]
+    sdp: String,
+    /// `host:port` by which the browser reached this API.
+    #[serde(default)]
+    #[schema(example = "192.168.1.10:9780")]
+    host: Option<String>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Dialog {
+    #[schema(example = "D1f")]
+    pub dialogid: String,
+    /// The answer, with all candidates.
+    pub sdp: String,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct DialogListRequest {
+    #[serde(flatten)]
+    paging: Paging,
+    #[serde(default)]
+    filter: Option<DialogFilter>,
+}
+
+#[derive(Debug, Default, Deserialize, ToSchema)]
+pub struct DialogFilter {
+    #[serde(default)]
+    userid: Option<String>,
+    #[serde(default)]
+    puid: Option<String>,
+    /// `webrtc`, `http-flv`, `ws-flv`, `http-fmp4` or `ws-fmp4`.
+    #[serde(default)]
+    transport: Option<String>,
+}
+
+/// One dialog with its live statistics.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DialogInfo {
+    #[serde(rename = "dialogid")]
+    #[schema(example = "D1f")]
+    pub dialog_id: String,
+    /// `device`, or `stream` for a source opened by name.
+    pub kind: &'static str,
+    pub transport: &'static str,
+    /// Device, or "" for a source opened by name.
+    pub puid: String,
+    /// Code of the channel, or name of the source.
+    pub stream: String,
+    pub index: u32,
+    pub media_dir: u8,
+    pub userid: String,
+    pub peer: String,
+    /// `opening`, `connected` or `closed`.
+    pub state: &'static str,
+    /// How far it has come: `inviting`, `answered`, `receiving`, `parsed`, `live` or `closed`.
+    pub stage: &'static str,
+    /// Why no picture came, with the name of the stage that failed first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+    /// Unix seconds.
+    pub create_time: i64,
+    /// Milliseconds from the call to the first key frame.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_frame_ms: Option<u32>,
+    pub sent_bytes: u64,
+    /// Times this viewer was moved forward because it was too slow.
+    pub skipped: u32,
+    pub tracks: Vec<TrackInfo>,
+    pub ingest: IngestInfo,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TrackInfo {
+    /// `video` or `audio`.
+    pub kind: &'static str,
+    #[schema(example = "H264")]
+    pub codec: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub width: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub height: Option<u32>,
+    /// Frames per second that the stream declares.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fps: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sample_rate: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channels: Option<u8>,
+}
+
+/// What came from the device, since it was opened or reset.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct IngestInfo {
+    pub packets: u64,
+    pub bytes: u64,
+    pub lost: u64,
+    pub reordered: u64,
+    pub duplicate: u64,
+    /// Packets of an SSRC that is not this stream's.
+    pub foreign: u64,
+    pub ps_errors: u64,
+    pub frames: u64,
+    pub key_frames: u64,
+    /// Bits per second, of late.
+    pub bit_rate: u64,
+    /// Frames per second, of late.
+    pub fps: f64,
+}
+
+/// This node as a streaming service.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Service {
+    #[schema(example = "VTDU_gantry")]
+    pub id: String,
+    pub name: String,
+    pub status: u8,
+    pub software_version: &'static str,
+    pub dialog_count: u32,
+    pub stream_count: u32,
+    /// To viewers, KB/s.
+    pub used_up: u64,
+    /// From devices, KB/s.
+    pub used_down: u64,
+    pub sent_bytes: u64,
+    pub received_bytes: u64,
+    pub tcp_port: u16,
+    pub udp_candidates: Vec<String>,
+    pub shards: Vec<Shard>,
+}
+
+/// One media thread.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Shard {
+    pub shard: u8,
+    pub rtp_port: u16,
+    pub streams: u32,
+    pub viewers: u32,
+    pub sent_bytes: u64,
+    pub received_bytes: u64,
+    pub sent_bytes_per_s: u64,
+    pub received_bytes_per_s: u64,
+}
+
+impl From<SessionView> for DialogInfo {
+    fn from(view: SessionView) -> DialogInfo {
+        let (kind, puid, stream) = match &view.key {
+            StreamKey::Live { device, channel } => ("device", device.pu_id(), channel.to_string()),
+            StreamKey::Named(name) => ("stream", String::new(), name.to_string()),
+        };
+        DialogInfo {
+            dialog_id: view.session.to_string(),
+            kind,
+            transport: view.kind.name(),
+            puid,
+            stream,
+            index: view.index,
+            media_dir: MEDIA_DIR_SENDS,
+            userid: view.owner.user,
+            peer: view.owner.peer.map_or_else(String::new, |p| p.to_string()),
+            state: match view.stage {
+                Stage::Inviting | Stage::Answered | Stage::Receiving | Stage::Parsed => "opening",
+                Stage::Live => "connected",
+                Stage::Closed => "closed",
+            },
+            stage: view.stage.name(),
+            failure: None,
+            create_time: view.created_unix_s,
+            first_frame_ms: view.first_frame_ms,
+            sent_bytes: view.sent_bytes,
+            skipped: view.skipped,
+            tracks: view.tracks.iter().map(show_track).collect(),
+            ingest: view.ingest.into(),
+        }
+    }
+}
+
+fn show_track(track: &Track) -> TrackInfo {
+    let codec = track.codec.name();
+    match &*track.params {
+        Params::Video(video) => TrackInfo {
+            kind: "video",
+            codec,
+            width: Some(video.width),
+            height: Some(video.height),
+            fps: video.fps_milli.map(|fps| f64::from(fps) / 1_000.0),
+            sample_rate: None,
+            channels: None,
+        },
+        Params::Audio(audio) => TrackInfo {
+            kind: "audio",
+            codec,
+            width: None,
+            height: None,
+            fps: None,
+            sample_rate: Some(audio.sample_rate),
+            channels: Some(audio.channels),
+        },
+    }
+}
+
+impl From<IngestStats> for IngestInfo {
+    fn from(stats: IngestStats) -> IngestInfo {
+        IngestInfo {
+            packets: stats.packets,
+            bytes: stats.bytes,
+            lost: stats.lost,
+            reordered: stats.reordered,
+            duplicate: stats.duplicate,
+            foreign: stats.foreign,
+            ps_errors: stats.ps_errors,
+            frames: stats.frames,
+            key_frames: stats.key_frames,
+            bit_rate: stats.bits_per_s,
+            fps: f64::from(stats.fps_milli) / 1_000.0,
+        }
+    }
+}
+
+impl From<MediaServiceView> for Shard {
+    fn from(view: MediaServiceView) -> Shard {
+        Shard {
+            shard: view.shard,
+            rtp_port: view.rtp_port,
+            streams: view.streams,
+            viewers: view.viewers,
+            sent_bytes: view.sent_bytes,
+            received_bytes: view.received_bytes,
+            sent_bytes_per_s: view.sent_bytes_per_s,
+            received_bytes_per_s: view.received_bytes_per_s,
+        }
+    }
+}
+
+/// Opens the live picture of a channel over WebRTC: offer in, answer out, nothing more to signal.
+#[utoipa::path(post, path = "/bvcsp/v1/dialog/device/webrtc", tag = "dialog", security(("token" = [])),
+    request_body = OpenRequest,
+    responses((status = 200, body = Answer<Dialog>, example = json!(
+        {"code": 0, "msg": "success", "data": {"dialogid": "D1f", "sdp": "v=0\r\n…"}}))))]
+pub async fn open_webrtc(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Body(request): Body<OpenRequest>,
+) -> Result<Answer<Dialog>, Failure> {
+    let target = Target::Channel {
+        device: read_puid(&request.id)?,
+        index: request.index,
+    };
+    let host = request.host.filter(|host| !host.is_empty());
+    let (session, sdp) = view::open_webrtc(&state, target, caller.owner, request.sdp, host).await?;
+    Ok(Answer::data(Dialog {
+        dialogid: session.to_string(),
+        sdp,
+    }))
+}
+
+/// The vendor's own transport, which is not public: always code 8. Its player then stays with WebRTC.
+#[utoipa::path(post, path = "/bvcsp/v1/dialog/device/bvrtc", tag = "dialog", security(("token" = [])),
+    request_body = OpenRequest,
+    responses((status = 200, body = Done, example = json!({"code": 8, "msg": "bvrtc is not supported; use webrtc"}))))]
+pub async fn open_bvrtc(_: Caller) -> Failure {
+    Failure::new(Code::Unsupported, "bvrtc is not supported; use webrtc")
+}
+
+/// Ends a dialog. One that is gone already is a success.
+#[utoipa::path(post, path = "/bvcsp/v1/dialog/close/{dialogid}", tag = "dialog", security(("token" = [])),
+    params(("dialogid" = String, Path, example = "D1f")),
+    responses((status = 200, body = Done, example = json!({"code": 0, "msg": "success"}))))]
+pub async fn close(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path(dialogid): Path<String>,
+) -> Result<Done, Failure> {
+    // An id that was never ours is as gone as one from before a restart.
+    let Ok(session) = dialogid.parse::<SessionId>() else {
+        return Ok(Done::new());
+    };
+    match find(&state, &caller, session).await {
+        Ok(_) => {
+            state.session.call(Command::Close { session }).await?;
+            Ok(Done::new())
+        }
+        Err(failure) if failure.code == Code::NotFound => Ok(Done::new()),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Open dialogs: an administrator sees all, others their own.
+#[utoipa::path(post, path = "/bvcsp/v1/dialog/list", tag = "dialog", security(("token" = [])),
+    request_body(content = DialogListRequest, example = json!({"page": 0, "pageSize": 100})),
+    responses((status = 200, body = Answer<Vec<DialogInfo>>, example = json!({"code": 0, "msg": "success",
+        "data": [], "pageInfo": {"page": 0, "pageSize": 100, "totalCount": 0}}))))]
+pub async fn list(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Body(request): Body<DialogListRequest>,
+) -> Result<Answer<Vec<DialogInfo>>, Failure> {
+    let Reply::Sessions(mut sessions) = state.session.call(Command::Sessions).await? else {
+        return Err(wrong_reply());
+    };
+    let filter = request.filter.unwrap_or_default();
+    let device = match filter.puid.as_deref() {
+        None | Some("") => None,
+        Some(puid) => Some(read_puid(puid)?),
+    };
+    let differs = |wanted: &Option<String>, is: &str| {
+        wanted
+            .as_deref()
+            .is_some_and(|wanted| !wanted.is_empty() && wanted != is)
+    };
+    sessions.retain(|view| {
+        let of_device = |wanted| match &view.key {
+            StreamKey::Live { device, .. } => *device == wanted,
+            StreamKey::Named(_) => false,
+        };
+        sees(&caller, view)
+            && device.is_none_or(of_device)
+            && !differs(&filter.userid, &view.owner.user)
+            && !differs(&filter.transport, view.kind.name())
+    });
+    sessions.sort_by_key(|view| view.session);
+    Ok(request.paging.cut(sessions, DialogInfo::from))
+}
+
+/// One dialog with its stage, its failure if it failed, and its statistics.
+#[utoipa::path(get, path = "/bvcsp/v1/dialog/info/{dialogid}", tag = "dialog", security(("token" = [])),
+    params(("dialogid" = String, Path, example = "D1f")),
+    responses((status = 200, body = Answer<DialogInfo>, example = json!({"code": 2, "msg": "dialog not found"}))))]
+pub async fn info(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path(dialogid): Path<String>,
+) -> Result<Answer<DialogInfo>, Failure> {
+    let session = dialogid.parse::<SessionId>().map_err(|_| not_found())?;
+    let view = find(&state, &caller, session).await?;
+    Ok(Answer::data(view.into()))
+}
+
+async fn find(
+    state: &ApiState,
+    caller: &Caller,
+    session: SessionId,
+) -> Result<SessionView, Failure> {
+    let Reply::Session(view) = state.session.call(Command::Session { session }).await? else {
+        return Err(wrong_reply());
+    };
+    // Somebody else's dialog is not there.
+    if sees(caller, &view) {
+        Ok(*view)
+    } else {
+        Err(not_found())
+    }
+}
+
+fn not_found() -> Failure {
+    Failure::new(Code::NotFound, "dialog not found")
+}
+
+fn sees(caller: &Caller, view: &SessionView) -> bool {
+    caller.login.admin || view.owner.user == *caller.login.user
+}
+
+/// Streaming services: this node, with its media threads.
+#[utoipa::path(get, path = "/bvcsp/v1/dialog/vtdu/list", tag = "dialog", security(("token" = [])),
+    responses((status = 200, body = Answer<Vec<Service>>, example = json!({"code": 0, "msg": "success", "data":
+        [{"id": "VTDU_gantry", "name": "gantry", "status": 1, "softwareVersion": "0.1.0", "dialogCount": 0,
+        "streamCount": 0, "usedUp": 0, "usedDown": 0, "sentBytes": 0, "receivedBytes": 0, "tcpPort": 9780,
+        "udpCandidates": ["0.0.0.0:8189"], "shards": []}]}))))]
+pub async fn services(
+    State(state): State<ApiState>,
+    _: Caller,
+) -> Result<Answer<Vec<Service>>, Failure> {
+    let Reply::MediaServices(shards) = state.session.call(Command::MediaServices).await? else {
+        return Err(wrong_reply());
+    };
+    let sum = |field: fn(&MediaServiceView) -> u64| shards.iter().map(field).sum::<u64>();
+    let config = &state.config;
+    let webrtc_port = config.webrtc.listen.port();
+    let mut udp_candidates = vec![config.webrtc.listen.to_string()];
+    udp_candidates.extend(
+        config
+            .webrtc
+            .advertised_ips
+            .iter()
+            .map(|ip| std::net::SocketAddr::new(*ip, webrtc_port).to_string()),
+    );
+    let service = Service {
+        id: service_id(&state),
+        name: config.node.name.clone(),
+        status: 1,
+        software_version: env!("CARGO_PKG_VERSION"),
+        dialog_count: shards.iter().map(|s| s.viewers).sum(),
+        stream_count: shards.iter().map(|s| s.streams).sum(),
+        used_up: sum(|s| s.sent_bytes_per_s) / 1_000,
+        used_down: sum(|s| s.received_bytes_per_s) / 1_000,
+        sent_bytes: sum(|s| s.sent_bytes),
+        received_bytes: sum(|s| s.received_bytes),
+        tcp_port: config.http.listen.port(),
+        udp_candidates,
+        shards: shards.into_iter().map(Shard::from).collect(),
+    };
+    Ok(Answer::data(vec![service]))
+}
+
+fn service_id(state: &ApiState) -> String {
+    format!("VTDU_{}", state.config.node.name)
+}
+
+/// Sets the cumulative counters to zero. Dialogs go on.
+#[utoipa::path(post, path = "/bvcsp/v1/dialog/vtdu/reset/{vtduid}", tag = "dialog", security(("token" = [])),
+    params(("vtduid" = String, Path, example = "VTDU_gantry")),
+    responses((status = 200, body = Done, example = json!({"code": 0, "msg": "success"}))))]
+pub async fn reset_service(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path(vtduid): Path<String>,
+) -> Result<Done, Failure> {
+    if !caller.login.admin {
+        return Err(Failure::new(
+            Code::NoPermission,
+            "an administrator is needed",
+        ));
+    }
+    if vtduid != service_id(&state) {
+        return Err(Failure::new(Code::NotFound, "streaming service not found"));
+    }
+    state.session.call(Command::ResetStatistics).await?;
+    Ok(Done::new())
+}

@@ -1,0 +1,189 @@
+//! `/auth`: log in and out (bvcsp 1.1, 2.1).
+
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::session::Command;
+
+use super::ApiState;
+use super::auth::{Issued, LoginError, Proof};
+use super::caller::{Caller, Peer};
+use super::envelope::{Answer, Code, Done, Failure, LooseBody};
+
+/// Keys may be in any letter case.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct LoginRequest {
+    #[schema(example = "admin")]
+    username: String,
+    /// `SHA256:` and hex(sha256(username "_" password)); or `SHA256_T:` and hex(sha256(that hex "_" timestamp)).
+    #[schema(example = "SHA256:6848d6405bf34bf9b2d82ed8822c756807632d3eaefedec90ac33cb32ac83671")]
+    #[serde(default)]
+    password_encrypted: Option<String>,
+    /// The password itself, for tools; only over HTTPS.
+    #[serde(default)]
+    password: Option<String>,
+    /// Unix seconds, for `SHA256_T:`.
+    #[serde(default)]
+    timestamp: Option<Timestamp>,
+}
+
+/// A number, or its digits in a string.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(untagged)]
+enum Timestamp {
+    Number(u64),
+    Text(String),
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Token {
+    /// Sent back as `Authorization` (raw or `Bearer`), or as `?token=`.
+    pub token: String,
+    /// Seconds until it ends.
+    #[schema(example = 14400)]
+    pub timeout: u64,
+}
+
+/// Somebody who can log in, as far as this node knows.
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub struct UserInfo {
+    #[schema(example = "admin")]
+    pub id: String,
+    pub enable: bool,
+    pub gid: String,
+    pub name: String,
+    pub roles: Vec<String>,
+    /// When the password was set, Unix seconds.
+    pub password_time: i64,
+}
+
+impl From<Issued> for Token {
+    fn from(issued: Issued) -> Token {
+        Token {
+            token: issued.token,
+            timeout: issued.timeout_s,
+        }
+    }
+}
+
+impl LoginRequest {
+    fn proof(&self) -> Option<Proof> {
+        let timestamp = match &self.timestamp {
+            Some(Timestamp::Number(n)) => Some(*n),
+            Some(Timestamp::Text(text)) => text.trim().parse().ok(),
+            None => None,
+        };
+        match (&self.password_encrypted, &self.password) {
+            (Some(encrypted), _) => Proof::parse(encrypted, timestamp),
+            (None, Some(password)) => Some(Proof::Plain(password.clone())),
+            (None, None) => None,
+        }
+    }
+}
+
+/// Logs in. Too many failures pause the source for a minute (code 17).
+#[utoipa::path(post, path = "/bvcsp/v1/auth/login", tag = "auth", request_body = LoginRequest,
+    responses((status = 200, body = Answer<Token>, example = json!(
+        {"code": 0, "msg": "success", "data": {"token": "AX…", "timeout": 14400}}))))]
+pub async fn login(
+    State(state): State<ApiState>,
+    peer: Peer,
+    LooseBody(request): LooseBody<LoginRequest>,
+) -> Result<Answer<Token>, Failure> {
+    let Some(proof) = request.proof() else {
+        return Err(Failure::new(
+            Code::ErrorParam,
+            "password_encrypted must be SHA256:<hex>, or SHA256_T:<hex> with a timestamp",
+        ));
+    };
+    let outcome = state
+        .auth
+        .login(&request.username, &proof, peer.source())
+        .await;
+    let (name, answer) = match outcome {
+        Ok(issued) => ("ok", Ok(Answer::data(issued.into()))),
+        Err(LoginError::Wrong) => (
+            "wrong",
+            Err(Failure::new(
+                Code::ErrorPassword,
+                "wrong user name or password",
+            )),
+        ),
+        Err(LoginError::Paused { seconds }) => (
+            "paused",
+            Err(Failure::new(
+                Code::MaxRetries,
+                format!("too many failed logins; try again in {seconds} s"),
+            )),
+        ),
+        Err(LoginError::Clock { ours }) => (
+            "clock",
+            Err(Failure::new(
+                Code::ErrorParam,
+                format!("timestamp is too far from this node's clock, which is at {ours}"),
+            )),
+        ),
+        Err(LoginError::Store(error)) => ("store", Err(database(&error))),
+    };
+    state.metrics.logins.add(&[name], 1);
+    if name != "ok" {
+        tracing::info!(peer = %peer.source(), outcome = name, "login refused");
+    }
+    answer
+}
+
+/// Ends this login with all its tokens and its dialogs.
+#[utoipa::path(post, path = "/bvcsp/v1/auth/logout", tag = "auth", security(("token" = [])),
+    responses((status = 200, body = Done, example = json!({"code": 0, "msg": "success"}))))]
+pub async fn logout(State(state): State<ApiState>, caller: Caller) -> Result<Done, Failure> {
+    let stored = state.auth.logout(&caller.login).await;
+    let token_id = caller.login.token_id;
+    state.session.call(Command::CloseOwner { token_id }).await?;
+    stored.map_err(|error| database(&error))?;
+    Ok(Done::new())
+}
+
+/// A new token of the same login. The old one stays valid until its own end.
+#[utoipa::path(post, path = "/bvcsp/v1/auth/refresh", tag = "auth", security(("token" = [])),
+    responses((status = 200, body = Answer<Token>, example = json!(
+        {"code": 0, "msg": "success", "data": {"token": "AX…", "timeout": 14400}}))))]
+pub async fn refresh(
+    State(state): State<ApiState>,
+    caller: Caller,
+) -> Result<Answer<Token>, Failure> {
+    let issued = state.auth.refresh(&caller.login).await;
+    let issued = issued.map_err(|error| database(&error))?;
+    Ok(Answer::data(issued.into()))
+}
+
+/// Who is logged in with this token.
+#[utoipa::path(get, path = "/bvcsp/v1/auth/info", tag = "auth", security(("token" = [])),
+    responses((status = 200, body = Answer<UserInfo>, example = json!({"code": 0, "msg": "success", "data":
+        {"id": "admin", "enable": true, "gid": "", "name": "admin", "roles": ["admin"], "password_time": 1792000000}}))))]
+pub async fn info(
+    State(state): State<ApiState>,
+    caller: Caller,
+) -> Result<Answer<UserInfo>, Failure> {
+    let user = state
+        .auth
+        .user(&caller.login.user)
+        .ok_or_else(|| Failure::new(Code::NotFound, "user not found"))?;
+    Ok(Answer::data(UserInfo {
+        id: user.name.clone(),
+        enable: user.enabled,
+        gid: String::new(),
+        name: user.name,
+        roles: if user.admin {
+            vec!["admin".into()]
+        } else {
+            vec![]
+        },
+        password_time: user.password_unix_s,
+    }))
+}
+
+fn database(error: &crate::store::Error) -> Failure {
+    tracing::error!(%error, "a login could not be written");
+    Failure::new(Code::ErrorDatabase, "the database refused; see the log")
+}

@@ -1,0 +1,109 @@
+//! Failures outside bvcsp: an HTTP status with a problem document (RFC 9457).
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::net::ViewerError;
+use crate::session;
+
+use super::envelope::{kind, viewer_kind};
+
+/// Seconds after which a client may ask again when there is nothing to watch yet, or no room.
+const RETRY_AFTER_S: u16 = 5;
+
+/// What went wrong, as `application/problem+json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Problem {
+    /// The HTTP status again.
+    pub status: u16,
+    pub title: String,
+    /// For people; a failed view names its stage first.
+    pub detail: String,
+    /// The stage at which a view failed, such as "no RTP".
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stage: Option<String>,
+}
+
+impl Problem {
+    pub fn new(status: StatusCode, detail: impl Into<String>) -> Problem {
+        Problem {
+            status: status.as_u16(),
+            title: status.canonical_reason().unwrap_or("Failed").into(),
+            detail: detail.into(),
+            stage: None,
+        }
+    }
+
+    pub fn unauthorised() -> Problem {
+        Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "a token is needed: Authorization: Bearer, or ?token=",
+        )
+    }
+
+    /// A reply that the facade does not give to this command.
+    pub fn wrong_reply() -> Problem {
+        Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the control thread gave another reply",
+        )
+    }
+
+    pub fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// The document and the headers that go with its status, for servers that write their own response.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+impl From<session::Error> for Problem {
+    fn from(error: session::Error) -> Problem {
+        let stage = match &error {
+            session::Error::View(failure) => Some(failure.stage().to_owned()),
+            session::Error::NotFound { .. }
+            | session::Error::Exists { .. }
+            | session::Error::BadParameter { .. }
+            | session::Error::DeviceOffline
+            | session::Error::Busy { .. }
+            | session::Error::ShuttingDown => None,
+        };
+        Problem {
+            stage,
+            ..Problem::new(kind(&error).1, error.to_string())
+        }
+    }
+}
+
+impl From<ViewerError> for Problem {
+    fn from(error: ViewerError) -> Problem {
+        let (_, status, detail) = viewer_kind(&error);
+        Problem::new(status, detail)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        let mut response = (status, self.to_json()).into_response();
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if matches!(
+            status,
+            StatusCode::CONFLICT | StatusCode::SERVICE_UNAVAILABLE
+        ) {
+            headers.insert(header::RETRY_AFTER, RETRY_AFTER_S.into());
+        }
+        response
+    }
+}

@@ -1,0 +1,3 @@
+//! Tests that need nothing but the library's public face, in one binary: a module a subject.
+
+mod api;
