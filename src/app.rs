@@ -205,7 +205,9 @@ impl Node {
         }
         let demo = if options.demo {
             let server = SocketAddr::new(std::net::Ipv4Addr::LOCALHOST.into(), sip.port());
-            Some(sim::start(sim::Args::demo(server, sip_id, &secrets.device_password)).map_err(cannot("cannot start the demo"))?)
+            let cameras = sim::Config::demo(server, sip_id, secrets.device_password.clone());
+            let seed = u64::from_be_bytes(secrets.seed(b"demo")[..8].try_into().expect("8 of 32 bytes"));
+            Some(sim::start(cameras, seed).map_err(cannot("cannot start the demo"))?)
         } else {
             None
         };

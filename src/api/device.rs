@@ -193,7 +193,7 @@ impl DeviceFilter {
 }
 
 /// Devices, by id.
-#[utoipa::path(post, path = "/bvcsp/v1/pu/list", tag = "device", security(("token" = [])),
+#[utoipa::path(post, path = "/bvcsp/v1/pu/list", operation_id = "listDevices", tag = "device", security(("token" = [])),
     request_body(content = DeviceListRequest, example = json!({"page": 0, "pageSize": 100, "needStatus": true})),
     responses((status = 200, body = Answer<Vec<PuInfo>>, example = json!({"code": 0, "msg": "success",
         "data": [{"id": "PU_34020000001110000001", "gid": "", "name": "Gate", "manufacturer": "", "product": "",
@@ -218,7 +218,7 @@ pub async fn list(
 }
 
 /// One device with its channels.
-#[utoipa::path(get, path = "/bvcsp/v1/pu/info/{puid}", tag = "device", security(("token" = [])),
+#[utoipa::path(get, path = "/bvcsp/v1/pu/info/{puid}", operation_id = "deviceInfo", tag = "device", security(("token" = [])),
     params(("puid" = String, Path, description = "PU_ and the code", example = "PU_34020000001110000001")),
     responses((status = 200, body = Answer<PuInfo>, example = json!({"code": 2, "msg": "device not found"}))))]
 pub async fn info(
@@ -231,7 +231,7 @@ pub async fn info(
 }
 
 /// Whether a device is online, and how it is connected.
-#[utoipa::path(get, path = "/bvcsp/v1/pu/onlinestatus/{puid}", tag = "device", security(("token" = [])),
+#[utoipa::path(get, path = "/bvcsp/v1/pu/onlinestatus/{puid}", operation_id = "deviceOnlineStatus", tag = "device", security(("token" = [])),
     params(("puid" = String, Path, description = "PU_ and the code", example = "PU_34020000001110000001")),
     responses((status = 200, body = Answer<OnlineStatus>, example = json!({"code": 0, "msg": "success", "data":
         {"id": "PU_34020000001110000001", "status": 1, "lastTime": 1792000000, "network": {"deviceAddr":

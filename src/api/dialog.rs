@@ -262,7 +262,7 @@ impl From<MediaServiceView> for Shard {
 }
 
 /// Opens the live picture of a channel over WebRTC: offer in, answer out, nothing more to signal.
-#[utoipa::path(post, path = "/bvcsp/v1/dialog/device/webrtc", tag = "dialog", security(("token" = [])),
+#[utoipa::path(post, path = "/bvcsp/v1/dialog/device/webrtc", operation_id = "openWebrtc", tag = "dialog", security(("token" = [])),
     request_body = OpenRequest,
     responses((status = 200, body = Answer<Dialog>, example = json!(
         {"code": 0, "msg": "success", "data": {"dialogid": "D1f", "sdp": "v=0\r\n…"}}))))]
@@ -284,7 +284,7 @@ pub async fn open_webrtc(
 }
 
 /// The vendor's own transport, which is not public: always code 8. Its player then stays with WebRTC.
-#[utoipa::path(post, path = "/bvcsp/v1/dialog/device/bvrtc", tag = "dialog", security(("token" = [])),
+#[utoipa::path(post, path = "/bvcsp/v1/dialog/device/bvrtc", operation_id = "openBvrtc", tag = "dialog", security(("token" = [])),
     request_body = OpenRequest,
     responses((status = 200, body = Done, example = json!({"code": 8, "msg": "bvrtc is not supported; use webrtc"}))))]
 pub async fn open_bvrtc(_: Caller) -> Failure {
@@ -292,7 +292,7 @@ pub async fn open_bvrtc(_: Caller) -> Failure {
 }
 
 /// Ends a dialog. One that is gone already is a success.
-#[utoipa::path(post, path = "/bvcsp/v1/dialog/close/{dialogid}", tag = "dialog", security(("token" = [])),
+#[utoipa::path(post, path = "/bvcsp/v1/dialog/close/{dialogid}", operation_id = "closeDialog", tag = "dialog", security(("token" = [])),
     params(("dialogid" = String, Path, example = "D1f")),
     responses((status = 200, body = Done, example = json!({"code": 0, "msg": "success"}))))]
 pub async fn close(
@@ -315,7 +315,7 @@ pub async fn close(
 }
 
 /// Open dialogs: an administrator sees all, others their own.
-#[utoipa::path(post, path = "/bvcsp/v1/dialog/list", tag = "dialog", security(("token" = [])),
+#[utoipa::path(post, path = "/bvcsp/v1/dialog/list", operation_id = "listDialogs", tag = "dialog", security(("token" = [])),
     request_body(content = DialogListRequest, example = json!({"page": 0, "pageSize": 100})),
     responses((status = 200, body = Answer<Vec<DialogInfo>>, example = json!({"code": 0, "msg": "success",
         "data": [], "pageInfo": {"page": 0, "pageSize": 100, "totalCount": 0}}))))]
@@ -352,7 +352,7 @@ pub async fn list(
 }
 
 /// One dialog with its stage, its failure if it failed, and its statistics.
-#[utoipa::path(get, path = "/bvcsp/v1/dialog/info/{dialogid}", tag = "dialog", security(("token" = [])),
+#[utoipa::path(get, path = "/bvcsp/v1/dialog/info/{dialogid}", operation_id = "dialogInfo", tag = "dialog", security(("token" = [])),
     params(("dialogid" = String, Path, example = "D1f")),
     responses((status = 200, body = Answer<DialogInfo>, example = json!({"code": 2, "msg": "dialog not found"}))))]
 pub async fn info(
@@ -390,7 +390,7 @@ fn sees(caller: &Caller, view: &SessionView) -> bool {
 }
 
 /// Streaming services: this node, with its media threads.
-#[utoipa::path(get, path = "/bvcsp/v1/dialog/vtdu/list", tag = "dialog", security(("token" = [])),
+#[utoipa::path(get, path = "/bvcsp/v1/dialog/vtdu/list", operation_id = "listServices", tag = "dialog", security(("token" = [])),
     responses((status = 200, body = Answer<Vec<Service>>, example = json!({"code": 0, "msg": "success", "data":
         [{"id": "VTDU_gantry", "name": "gantry", "status": 1, "softwareVersion": "0.1.0", "dialogCount": 0,
         "streamCount": 0, "usedUp": 0, "usedDown": 0, "sentBytes": 0, "receivedBytes": 0, "tcpPort": 9780,
@@ -436,7 +436,7 @@ fn service_id(state: &ApiState) -> String {
 }
 
 /// Sets the cumulative counters to zero. Dialogs go on.
-#[utoipa::path(post, path = "/bvcsp/v1/dialog/vtdu/reset/{vtduid}", tag = "dialog", security(("token" = [])),
+#[utoipa::path(post, path = "/bvcsp/v1/dialog/vtdu/reset/{vtduid}", operation_id = "resetService", tag = "dialog", security(("token" = [])),
     params(("vtduid" = String, Path, example = "VTDU_gantry")),
     responses((status = 200, body = Done, example = json!({"code": 0, "msg": "success"}))))]
 pub async fn reset_service(

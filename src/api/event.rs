@@ -88,7 +88,7 @@ fn protocol_token(headers: &HeaderMap, auth: &Auth) -> Option<String> {
 
 /// Upgrades to a WebSocket of online_status messages. It is closed after a minute without a message from the client, and
 /// when the login ends.
-#[utoipa::path(get, path = "/bvcsp/v1/ws/event/onlinestatus", tag = "event", security(("token" = [])),
+#[utoipa::path(get, path = "/bvcsp/v1/ws/event/onlinestatus", operation_id = "onlineStatusEvents", tag = "event", security(("token" = [])),
     params(("token" = Option<String>, Query, description = "or as Sec-WebSocket-Protocol, or Authorization")),
     responses((status = 101, description = "online_status messages follow"),
         (status = 401, description = "bad token: no upgrade")))]

@@ -58,7 +58,7 @@ pub struct Ingest {
 }
 
 /// Opens a source of RTP. It plays as `/live/{stream}.flv`, `.mp4` and `/whep/{stream}`.
-#[utoipa::path(post, path = "/gantry/v1/ingest", tag = "ingest", security(("token" = [])), request_body = IngestRequest,
+#[utoipa::path(post, path = "/gantry/v1/ingest", operation_id = "openIngest", tag = "ingest", security(("token" = [])), request_body = IngestRequest,
     responses((status = 200, body = Ingest, example = json!({"port": 30000, "ssrc": 1234567890})),
         (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 409, body = Problem, description = "the name or the SSRC is taken"),
@@ -99,7 +99,7 @@ pub async fn open(
 }
 
 /// Closes a source and its viewers.
-#[utoipa::path(delete, path = "/gantry/v1/ingest/{stream}", tag = "ingest", security(("token" = [])),
+#[utoipa::path(delete, path = "/gantry/v1/ingest/{stream}", operation_id = "closeIngest", tag = "ingest", security(("token" = [])),
     params(("stream" = String, Path, example = "cam1")),
     responses((status = 204, description = "closed"), (status = 401, body = Problem), (status = 404, body = Problem)))]
 pub async fn close(

@@ -159,7 +159,7 @@ pub fn authorise(
 }
 
 /// The live stream of a channel or of a named source, until either side ends it.
-#[utoipa::path(get, path = "/live/{path}", tag = "media",
+#[utoipa::path(get, path = "/live/{path}", operation_id = "live", tag = "media",
     params(("path" = String, Path, description = "{puid}/{index} or {stream}, and .flv or .mp4",
             example = "PU_34020000001110000001/0.flv"),
         ("token" = Option<String>, Query, description = "or Authorization"),

@@ -83,7 +83,7 @@ impl LoginRequest {
 }
 
 /// Logs in. Too many failures pause the source for a minute (code 17).
-#[utoipa::path(post, path = "/bvcsp/v1/auth/login", tag = "auth", request_body = LoginRequest,
+#[utoipa::path(post, path = "/bvcsp/v1/auth/login", operation_id = "login", tag = "auth", request_body = LoginRequest,
     responses((status = 200, body = Answer<Token>, example = json!(
         {"code": 0, "msg": "success", "data": {"token": "AX…", "timeout": 14400}}))))]
 pub async fn login(
@@ -134,7 +134,7 @@ pub async fn login(
 }
 
 /// Ends this login with all its tokens and its dialogs.
-#[utoipa::path(post, path = "/bvcsp/v1/auth/logout", tag = "auth", security(("token" = [])),
+#[utoipa::path(post, path = "/bvcsp/v1/auth/logout", operation_id = "logout", tag = "auth", security(("token" = [])),
     responses((status = 200, body = Done, example = json!({"code": 0, "msg": "success"}))))]
 pub async fn logout(State(state): State<ApiState>, caller: Caller) -> Result<Done, Failure> {
     let stored = state.auth.logout(&caller.login).await;
@@ -145,7 +145,7 @@ pub async fn logout(State(state): State<ApiState>, caller: Caller) -> Result<Don
 }
 
 /// A new token of the same login. The old one stays valid until its own end.
-#[utoipa::path(post, path = "/bvcsp/v1/auth/refresh", tag = "auth", security(("token" = [])),
+#[utoipa::path(post, path = "/bvcsp/v1/auth/refresh", operation_id = "refreshToken", tag = "auth", security(("token" = [])),
     responses((status = 200, body = Answer<Token>, example = json!(
         {"code": 0, "msg": "success", "data": {"token": "AX…", "timeout": 14400}}))))]
 pub async fn refresh(
@@ -158,7 +158,7 @@ pub async fn refresh(
 }
 
 /// Who is logged in with this token.
-#[utoipa::path(get, path = "/bvcsp/v1/auth/info", tag = "auth", security(("token" = [])),
+#[utoipa::path(get, path = "/bvcsp/v1/auth/info", operation_id = "loginInfo", tag = "auth", security(("token" = [])),
     responses((status = 200, body = Answer<UserInfo>, example = json!({"code": 0, "msg": "success", "data":
         {"id": "admin", "enable": true, "gid": "", "name": "admin", "roles": ["admin"], "password_time": 1792000000}}))))]
 pub async fn info(

@@ -25,7 +25,7 @@ pub struct Health {
 }
 
 /// Whether the node can work: its control thread answers.
-#[utoipa::path(get, path = "/healthz", tag = "operation",
+#[utoipa::path(get, path = "/healthz", operation_id = "health", tag = "operation",
     responses((status = 200, body = Health), (status = 503, body = Problem)))]
 pub async fn health(State(state): State<ApiState>) -> Result<Json<Health>, Problem> {
     state.session.call(Command::MediaServices).await?;
@@ -37,7 +37,7 @@ pub async fn health(State(state): State<ApiState>) -> Result<Json<Health>, Probl
 }
 
 /// Counters for Prometheus. Needs a token if `http.open_metrics` is false.
-#[utoipa::path(get, path = "/metrics", tag = "operation",
+#[utoipa::path(get, path = "/metrics", operation_id = "metrics", tag = "operation",
     responses((status = 200, body = String, content_type = "application/openmetrics-text"), (status = 401, body = Problem)))]
 pub async fn metrics(State(state): State<ApiState>, request: Request) -> Result<Response, Problem> {
     if !state.config.http.open_metrics {

@@ -64,7 +64,7 @@ pub fn document() -> &'static str {
 }
 
 /// This description.
-#[utoipa::path(get, path = "/openapi.json", tag = "operation", responses((status = 200, content_type = "application/json")))]
+#[utoipa::path(get, path = "/openapi.json", operation_id = "openapi", tag = "operation", responses((status = 200, content_type = "application/json")))]
 pub async fn serve() -> Response {
     let content_type = [(header::CONTENT_TYPE, "application/json")];
     (content_type, document()).into_response()

@@ -22,7 +22,7 @@ use super::view;
 const SDP: &str = "application/sdp";
 
 /// Watches a channel.
-#[utoipa::path(post, path = "/whep/{puid}/{index}", tag = "media", security(("token" = [])),
+#[utoipa::path(post, path = "/whep/{puid}/{index}", operation_id = "whepChannel", tag = "media", security(("token" = [])),
     params(("puid" = String, Path, example = "PU_34020000001110000001"), ("index" = u32, Path, example = 0),
         ("token" = Option<String>, Query, description = "or Authorization")),
     request_body(content = String, content_type = "application/sdp", description = "the offer", example = "v=0\r\n…"),
@@ -48,7 +48,7 @@ pub async fn open_channel(
 }
 
 /// Watches a source opened by name.
-#[utoipa::path(post, path = "/whep/{stream}", tag = "media", security(("token" = [])),
+#[utoipa::path(post, path = "/whep/{stream}", operation_id = "whepStream", tag = "media", security(("token" = [])),
     params(("stream" = String, Path, example = "cam1"), ("token" = Option<String>, Query, description = "or Authorization")),
     request_body(content = String, content_type = "application/sdp", description = "the offer", example = "v=0\r\n…"),
     responses((status = 201, body = String, content_type = "application/sdp", description = "the answer, with all candidates",
@@ -103,7 +103,7 @@ async fn open(
 }
 
 /// Stops watching. A session that is gone already is a success.
-#[utoipa::path(delete, path = "/whep/dialog/{dialogid}", tag = "media", security(("token" = [])),
+#[utoipa::path(delete, path = "/whep/dialog/{dialogid}", operation_id = "whepClose", tag = "media", security(("token" = [])),
     params(("dialogid" = String, Path, example = "D1f"),
         ("key" = Option<String>, Query, description = "as in Location; or a token of the owner")),
     responses((status = 200, description = "ended"), (status = 401, body = Problem), (status = 404, body = Problem)))]
@@ -119,7 +119,7 @@ pub async fn close(
 }
 
 /// Takes trickled candidates. None is needed.
-#[utoipa::path(patch, path = "/whep/dialog/{dialogid}", tag = "media", security(("token" = [])),
+#[utoipa::path(patch, path = "/whep/dialog/{dialogid}", operation_id = "whepTrickle", tag = "media", security(("token" = [])),
     params(("dialogid" = String, Path, example = "D1f"),
         ("key" = Option<String>, Query, description = "as in Location; or a token of the owner")),
     request_body(content = String, content_type = "application/trickle-ice-sdpfrag", example = "a=ice-ufrag:…\r\n"),

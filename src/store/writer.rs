@@ -267,9 +267,56 @@ mod tests {
     #[tokio::test]
     async fn devices_and_channels_survive_a_restart() {
         let folder = folder();
-        let store = Store::open(folder.path(), "").await.expect("opens");
+        let own = DeviceAuth::Password("geheim".into());
+        keep_and_reopen(folder.path(), "", own).await;
+        let file = std::fs::read(folder.path().join("gantry.db")).expect("the file is there");
+        let wal = std::fs::read(folder.path().join("gantry.db-wal")).unwrap_or_default();
+        let found = [file, wal].concat();
+        assert!(
+            !found.windows(6).any(|w| w == b"geheim"),
+            "the password is sealed"
+        );
+    }
+
+    /// Needs an empty database, named by `GANTRY_TEST_POSTGRES`.
+    #[cfg(feature = "postgres")]
+    #[tokio::test]
+    async fn postgresql_keeps_the_same() {
+        let Ok(url) = std::env::var("GANTRY_TEST_POSTGRES") else {
+            println!("skipped: GANTRY_TEST_POSTGRES names no database");
+            return;
+        };
+        let folder = folder();
+        keep_and_reopen(folder.path(), &url, DeviceAuth::Password("geheim".into())).await;
+        let store = Store::open(folder.path(), &url).await.expect("opens");
+        lose_and_see(&store).await;
+        assert_eq!(store.secret("x", || vec![7]).await.expect("made"), [7]);
+        assert_eq!(store.secret("x", || vec![8]).await.expect("read"), [7]);
+        let user = crate::store::User {
+            name: "admin".into(),
+            proof: "00".into(),
+            admin: true,
+            enabled: true,
+            created_unix_s: 1,
+            password_unix_s: 2,
+        };
+        store.put_user(&user).await.expect("written");
+        store.put_user(&user).await.expect("replaced");
+        assert_eq!(store.users().await.expect("read"), [user]);
+        let login = crate::store::LoginRow {
+            token_id: u64::MAX,
+            user: "admin".into(),
+            expires_unix_s: 100,
+        };
+        store.put_login(&login).await.expect("written");
+        assert_eq!(store.logins(99).await.expect("read"), [login]);
+        assert_eq!(store.logins(100).await.expect("read"), []);
+    }
+
+    async fn keep_and_reopen(folder: &std::path::Path, url: &str, auth: DeviceAuth) {
+        let store = Store::open(folder, url).await.expect("opens");
         let mut own = stored(2);
-        own.auth = DeviceAuth::Password("geheim".into());
+        own.auth = auth;
         let mut open = stored(3);
         open.auth = DeviceAuth::NotNeeded;
         open.peer = None;
@@ -278,7 +325,7 @@ mod tests {
             store.persist(Persist::Device(device));
         }
         let info = DeviceInfo {
-            name: "NVR".into(),
+            name: "NVR\0".into(),
             channels: Some(16),
             ..DeviceInfo::default()
         };
@@ -291,20 +338,24 @@ mod tests {
         assert_eq!((stats.pending, stats.written, stats.dropped), (0, 3, 0));
         drop(store);
 
-        let store = Store::open(folder.path(), "").await.expect("opens again");
-        let want = [
-            RestoredDevice { stored: stored(1), info, channels, partial: true },
-            RestoredDevice { stored: own, info: DeviceInfo::default(), channels: vec![], partial: false },
-            RestoredDevice { stored: open, info: DeviceInfo::default(), channels: vec![], partial: false },
-        ];
+        let store = Store::open(folder, url).await.expect("opens again");
+        let record = |stored| RestoredDevice {
+            stored,
+            info: DeviceInfo::default(),
+            channels: vec![],
+            partial: false,
+        };
+        let first = RestoredDevice {
+            info: DeviceInfo {
+                name: "NVR".into(),
+                ..info
+            },
+            channels,
+            partial: true,
+            ..record(stored(1))
+        };
+        let want = [first, record(own), record(open)];
         assert_eq!(store.load().await.expect("read"), want);
-        let file = std::fs::read(folder.path().join("gantry.db")).expect("the file is there");
-        let wal = std::fs::read(folder.path().join("gantry.db-wal")).unwrap_or_default();
-        let found = [file, wal].concat();
-        assert!(
-            !found.windows(6).any(|w| w == b"geheim"),
-            "the password is sealed"
-        );
     }
 
     #[tokio::test]
@@ -312,22 +363,24 @@ mod tests {
         let folder = folder();
         let store = Store::open(folder.path(), "").await.expect("opens");
         store.persist(Persist::Device(stored(1)));
+        lose_and_see(&store).await;
+        assert_eq!(store.load().await.expect("read").len(), 1);
+    }
+
+    /// Device 1 is known, device 9 is not.
+    async fn lose_and_see(store: &Store) {
         store.flush().await.expect("written");
-        store.persist(Persist::Seen {
-            device: id(1),
-            unix_s: 1_700_000_060,
-        });
-        store.persist(Persist::Seen {
-            device: id(9),
-            unix_s: 1_700_000_060,
-        });
-        store.persist(Persist::Offline { device: id(1) });
-        store.persist(Persist::Offline { device: id(9) });
+        let unix_s = 1_700_000_060;
+        for number in [1, 9] {
+            let device = id(number);
+            store.persist(Persist::Seen { device, unix_s });
+            store.persist(Persist::Offline { device });
+        }
         store.flush().await.expect("written");
         let devices = store.load().await.expect("read");
-        assert_eq!(devices.len(), 1);
         assert!(!devices[0].stored.online);
-        assert_eq!(devices[0].stored.last_seen_unix_s, 1_700_000_060);
+        assert_eq!(devices[0].stored.last_seen_unix_s, unix_s);
+        assert!(devices.iter().all(|d| d.stored.device != id(9)));
     }
 
     #[tokio::test]

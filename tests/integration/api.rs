@@ -723,6 +723,13 @@ async fn every_documented_route_is_there() {
     let document = answer.json();
     let paths = document["paths"].as_object().expect("paths");
     assert!(paths.len() >= 20);
+    let methods = paths.values().filter_map(Value::as_object);
+    let ids = methods
+        .flat_map(|m| m.values())
+        .map(|call| call["operationId"].as_str());
+    let ids: Vec<_> = ids.map(|id| id.expect("each has an id")).collect();
+    let unique: std::collections::HashSet<_> = ids.iter().collect();
+    assert_eq!(unique.len(), ids.len(), "{ids:?}");
     for (path, methods) in paths {
         let path = path.replace(['{', '}'], "");
         for method in methods.as_object().expect("methods").keys() {
