@@ -301,10 +301,10 @@ fn time_stamps_beyond_24_bits_use_the_extension() {
 fn a_new_parameter_set_is_told_to_running_viewers() {
     let source = small_video();
     for form in Form::ALL {
-        let mut mux = Mux::new(form, &[source.track.clone()]);
+        let mut mux = Mux::new(form, std::slice::from_ref(&source.track));
         let before = mux.init();
         let mut units = Vec::new();
-        assert!(!mux.set_tracks(&[source.track.clone()], &mut units));
+        assert!(!mux.set_tracks(std::slice::from_ref(&source.track), &mut units));
         assert!(units.is_empty(), "the same tracks say nothing");
         let sound = media_files::audio_track(Codec::Aac, 16_000, 1, Bytes::from_static(&[0x14, 8]));
         assert!(mux.set_tracks(&[source.track.clone(), sound], &mut units));
@@ -341,6 +341,20 @@ fn what_is_not_in_the_rendition_is_ignored() {
             source.frames[0].payload.as_ptr(),
             "the payload is shared"
         );
+    }
+}
+
+#[test]
+fn a_frame_too_long_for_a_tag_is_left_out_of_flv() {
+    let source = small_video();
+    let mut mux = Mux::new(Form::Flv, std::slice::from_ref(&source.track));
+    let max = gantry::limits::FLV_FRAME_BYTES_MAX;
+    for (len, want) in [(max, 1), (max + 1, 0)] {
+        let mut frame = source.frames[0].clone();
+        frame.payload = vec![0; len].into();
+        let mut units = Vec::new();
+        mux.push(&frame, &mut units);
+        assert_eq!(units.len(), want, "{len}");
     }
 }
 

@@ -288,6 +288,32 @@ fn a_short_hole_is_silence_and_a_long_one_a_new_start() {
 }
 
 #[test]
+fn jitter_under_the_bound_moves_nothing() {
+    let frames_after = |late_ms: i64| {
+        let mut transcoder =
+            AudioTranscoder::new(&chord(Codec::G711A).track, Codec::Aac).expect("a pair it does");
+        let mut out = Vec::new();
+        for n in 0..100 {
+            let late = if n >= 50 { late_ms } else { 0 };
+            let time = MediaTime((n * 40 + late) * 90);
+            let frame = media_files::sound(time, vec![0xd5; 320].into(), Instant::now());
+            transcoder.push(&frame, &mut out);
+        }
+        out.len()
+    };
+    let bound = gantry::limits::TRANSCODE_JITTER_MS_MAX;
+    let without = frames_after(0);
+    assert_eq!(frames_after(bound), without);
+    assert_eq!(frames_after(-bound), without);
+    // 101 ms are three frames of 32 ms and some.
+    let more = frames_after(bound + 1);
+    assert!((3..=4).contains(&(more - without)), "silence was put in");
+    let less = frames_after(-bound - 1);
+    // A piece of 40 ms went whole; what is left of the surplus is jitter again.
+    assert!((1..=2).contains(&(without - less)), "surplus was cut");
+}
+
+#[test]
 fn surplus_sound_is_cut_and_time_never_goes_back() {
     let pieces: Vec<Frame> = (0..200)
         .map(|n| {

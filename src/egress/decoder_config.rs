@@ -265,7 +265,7 @@ mod tests {
     #[test]
     fn an_h264_high_record_repeats_the_sample_format() {
         // High 4.0, 4:2:0, 8 bits: seq_parameter_set_id 0, chroma_format_idc 1, both depths 0.
-        let sps = [0x67, 0x64, 0x00, 0x28, 0b1_010_1_1_00, 0x80];
+        let sps = [0x67, 0x64, 0x00, 0x28, 0b1010_1100, 0x80];
         let track = video(Codec::H264, None, &sps, &[0x68, 0xee]);
         assert_eq!(name(&track).as_deref(), Some("avc1.640028"));
         let record = record(&track).expect("a whole set");
