@@ -367,7 +367,7 @@ fn platform_config(config: &Config, sip: SocketAddr, secrets: &Secrets) -> gb281
     platform.keepalive_misses = config.sip.keepalive_misses;
     platform.expires_default = config.sip.expires_default_s.duration();
     platform.expires_max = config.sip.expires_max_s.duration();
-    platform.utc_offset = config.sip.utc_offset_min * 60;
+    platform.utc_offset_s = config.sip.utc_offset_min * 60;
     platform.invite_timeout = config.media.answer_timeout_ms.duration();
     platform
 }

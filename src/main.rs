@@ -51,7 +51,7 @@ fn main() -> ExitCode {
                 .map(|dir| ("node.data_dir".to_string(), dir.display().to_string()))
                 .into_iter()
                 .collect();
-            let config = match Config::load(config.as_deref(), std::env::vars(), &overrides) {
+            let config = match Config::load(config.as_deref(), variables(), &overrides) {
                 Ok(config) => config,
                 Err(e) => return cannot_start(&e),
             };
@@ -63,7 +63,7 @@ fn main() -> ExitCode {
             sim::run(arguments)
         }
         Task::CheckConfig { config } => {
-            match Config::load(config.as_deref(), std::env::vars(), &[]) {
+            match Config::load(config.as_deref(), variables(), &[]) {
                 Ok(_) => {
                     println!("the configuration is good");
                     ExitCode::SUCCESS
@@ -77,4 +77,9 @@ fn main() -> ExitCode {
 fn cannot_start(e: &dyn std::fmt::Display) -> ExitCode {
     eprintln!("gantry: {e}");
     ExitCode::from(2)
+}
+
+/// The environment, without what is no text: names and values of ours are.
+fn variables() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }

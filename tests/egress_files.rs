@@ -301,10 +301,10 @@ fn time_stamps_beyond_24_bits_use_the_extension() {
 fn a_new_parameter_set_is_told_to_running_viewers() {
     let source = small_video();
     for form in Form::ALL {
-        let mut mux = Mux::new(form, &[source.track.clone()]);
+        let mut mux = Mux::new(form, std::slice::from_ref(&source.track));
         let before = mux.init();
         let mut units = Vec::new();
-        assert!(!mux.set_tracks(&[source.track.clone()], &mut units));
+        assert!(!mux.set_tracks(std::slice::from_ref(&source.track), &mut units));
         assert!(units.is_empty(), "the same tracks say nothing");
         let sound = media_files::audio_track(Codec::Aac, 16_000, 1, Bytes::from_static(&[0x14, 8]));
         assert!(mux.set_tracks(&[source.track.clone(), sound], &mut units));

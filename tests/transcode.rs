@@ -309,7 +309,8 @@ fn jitter_under_the_bound_moves_nothing() {
     let more = frames_after(bound + 1);
     assert!((3..=4).contains(&(more - without)), "silence was put in");
     let less = frames_after(-bound - 1);
-    assert!((3..=4).contains(&(without - less)), "surplus was cut");
+    // A piece of 40 ms went whole; what is left of the surplus is jitter again.
+    assert!((1..=2).contains(&(without - less)), "surplus was cut");
 }
 
 #[test]

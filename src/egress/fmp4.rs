@@ -9,7 +9,7 @@
 //! A hole in a track: by step 3 of the coded frame processing algorithm of Media Source Extensions, a decoding time that
 //! jumps by more than two durations makes the player drop the pictures of *every* track until a key frame, so that one
 //! lost datagram of sound blacks out the picture. So the sample after a hole gets the decoding time at which it was due,
-//! with the hole in its composition offset and in its duration: presentation stays exact. See [`Clock::place`].
+//! with the hole in its composition offset and in its duration: presentation stays exact.
 //!
 //! The boxes are written by hand: a fragment is one fixed layout of 112 bytes that must be written in place without an
 //! allocation, and for the dozen boxes of the initialisation segment `mp4-atom` would bring some twenty crates.
