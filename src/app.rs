@@ -98,6 +98,18 @@ pub fn serve(config: Config, options: ServeOptions) -> ExitCode {
     })
 }
 
+/// Runs a task that ends by itself or by a signal.
+pub fn run(task: impl Future<Output = io::Result<()>>) -> ExitCode {
+    let done = tokio::runtime::Builder::new_current_thread().enable_all().build().and_then(|runtime| runtime.block_on(task));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("gantry: {e}");
+            ExitCode::from(2)
+        }
+    }
+}
+
 async fn wait_for_signal() {
     let terminate = async {
         match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
@@ -129,6 +141,7 @@ struct Node {
 impl Node {
     async fn start(config: Config, options: ServeOptions) -> Result<Node, StartError> {
         let started = Instant::now();
+        net::allow_files(config.limits.viewers as usize + limits::OPEN_FILES_BESIDE_VIEWERS);
         let data_dir = config.node.data_dir.clone();
         let lock = lock_folder(&data_dir)?;
         let store = Store::open(&data_dir, &config.store.url.0).await.map_err(|e| StartError(e.to_string()))?;

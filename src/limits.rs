@@ -305,6 +305,9 @@ pub const INGEST_RETRY_S: u64 = 5;
 
 // ---- net ----
 
+/// Open files that a node may need beside its viewers': SIP and media connections, the database, the API.
+pub const OPEN_FILES_BESIDE_VIEWERS: usize = 45_000;
+
 /// WebRTC viewers of a stream on its own thread before others take some: each costs more than an FLV viewer.
 pub const PEERS_BEFORE_SPREAD: usize = 8;
 

@@ -60,7 +60,7 @@ fn main() -> ExitCode {
         }
         Task::Simulate(arguments) => {
             app::start_logs(&gantry::config::Log::default());
-            sim::run(arguments)
+            app::run(sim::run(arguments))
         }
         Task::CheckConfig { config } => {
             match Config::load(config.as_deref(), variables(), &[]) {

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use tokio::sync::mpsc;
 
-use crate::egress::AudioPolicy;
+use crate::egress::{AudioPolicy, Form};
 use crate::id::DeviceId;
 use crate::session::{Owner, Target, ViewKind};
 
@@ -27,22 +27,6 @@ use super::auth::Auth;
 use super::caller::{Peer, header_token, nobody, owner, query_value};
 use super::problem::Problem;
 use super::view;
-
-/// How the stream is muxed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
-    Flv,
-    Fmp4,
-}
-
-impl Form {
-    pub fn content_type(self) -> &'static str {
-        match self {
-            Form::Flv => "video/x-flv",
-            Form::Fmp4 => "video/mp4",
-        }
-    }
-}
 
 /// What a media URL asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -224,7 +208,7 @@ fn is_upgrade(headers: &HeaderMap) -> bool {
 fn stream_head(form: Form, body: Body) -> Response {
     let mut response = Response::new(body);
     let headers = response.headers_mut();
-    let content_type = HeaderValue::from_static(form.content_type());
+    let content_type = HeaderValue::from_static(form.mime());
     headers.insert(header::CONTENT_TYPE, content_type);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response

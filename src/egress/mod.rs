@@ -96,6 +96,14 @@ pub enum Sound {
 impl Form {
     pub const ALL: [Form; 2] = [Form::Flv, Form::Fmp4];
 
+    /// The Content-Type of its answer.
+    pub fn mime(self) -> &'static str {
+        match self {
+            Form::Flv => flv::MIME,
+            Form::Fmp4 => fmp4::MIME,
+        }
+    }
+
     /// What to do with sound of `codec` under `policy`.
     pub fn sound(self, policy: AudioPolicy, codec: Codec) -> Sound {
         let (playable, copy) = match codec {

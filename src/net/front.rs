@@ -160,8 +160,7 @@ impl Front {
             Some(key) => (switching(key, request.websocket_protocol), Framing::WebSocket),
             None => (ok(&live), Framing::Http),
         };
-        let form = match live.form { crate::api::live::Form::Flv => crate::egress::Form::Flv, crate::api::live::Form::Fmp4 => crate::egress::Form::Fmp4 };
-        self.media.add_socket(opened.stream, opened.session, form, framing, live.audio, preface, socket.into_std()?);
+        self.media.add_socket(opened.stream, opened.session, live.form, framing, live.audio, preface, socket.into_std()?);
         Ok(())
     }
 }
@@ -226,7 +225,7 @@ impl<'a> Head<'a> {
 }
 
 fn ok(live: &LiveRequest) -> Bytes {
-    let mime = live.form.content_type();
+    let mime = live.form.mime();
     format!(
         "HTTP/1.1 200 OK\r\nContent-Type: {mime}\r\nCache-Control: no-store\r\nConnection: close\r\n\
          Access-Control-Allow-Origin: *\r\nX-Content-Type-Options: nosniff\r\n\r\n"

@@ -271,3 +271,17 @@ impl MediaHandle {
         self.links.get(usize::from(stream.shard)).is_some_and(|link| link.send(order))
     }
 }
+
+/// Raises this process's limit of open files towards what it may need, as far as the system lets it.
+pub fn allow_files(wanted: usize) {
+    let wanted = wanted as libc::rlim_t;
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both calls take a pointer to a live rlimit of the type that they expect.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 && limit.rlim_cur < wanted {
+            limit.rlim_cur = wanted.min(limit.rlim_max);
+            // Where it is refused, opening a socket will say so.
+            let _ = libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
+        }
+    }
+}

@@ -208,7 +208,9 @@ impl Peers {
         let stream = new.stream;
         let fan = self.mirrors.entry(stream).or_default();
         if let Some(mut payloads) = snapshot {
-            *fan = RtpFan { peers: std::mem::take(&mut fan.peers), ..RtpFan::default() };
+            let peers = std::mem::take(&mut fan.peers);
+            *fan = RtpFan::default();
+            fan.peers = peers;
             fan.append(&mut payloads, now, Duration::ZERO);
         }
         fan.newest = newest;

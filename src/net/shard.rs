@@ -395,7 +395,7 @@ impl Shard {
 
     fn on_command(&mut self, now: Instant, command: MediaCommand) {
         match command {
-            MediaCommand::OpenIngest { stream, ssrc, transport } => self.open_ingest(now, stream, ssrc, transport),
+            MediaCommand::OpenIngest { stream, ssrc, transport } => self.open_ingest(stream, ssrc, transport),
             MediaCommand::UpdateIngest { stream, ssrc, remote } => self.update_ingest(now, stream, ssrc, remote),
             MediaCommand::CloseIngest { stream } => self.close_ingest(now, stream),
             MediaCommand::CloseViewer { session, .. } => self.close_session(now, session, true),
@@ -411,9 +411,9 @@ impl Shard {
         }
     }
 
-    fn open_ingest(&mut self, now: Instant, id: StreamId, ssrc: Option<Ssrc>, transport: MediaTransport) {
+    fn open_ingest(&mut self, id: StreamId, ssrc: Option<Ssrc>, transport: MediaTransport) {
         let ring_bytes = self.budget.ring_bytes(self.ring_bytes);
-        let key = self.streams.insert(Stream::new(id, ssrc, transport, ring_bytes, now));
+        let key = self.streams.insert(Stream::new(id, ssrc, transport, ring_bytes));
         self.by_id.insert(id, key);
         if let Some(ssrc) = ssrc {
             self.by_ssrc.insert(ssrc, key);

@@ -229,7 +229,6 @@ pub(super) struct Stream {
     pub fans: Vec<usize>,
     pub rtp: Option<RtpFan>,
     converted: Vec<Converted>,
-    pub opened: Instant,
     /// Reported as live with these tracks.
     live: Option<Vec<Track>>,
     pub stalled: bool,
@@ -243,7 +242,7 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub fn new(id: StreamId, ssrc: Option<Ssrc>, transport: MediaTransport, ring_bytes: usize, now: Instant) -> Self {
+    pub fn new(id: StreamId, ssrc: Option<Ssrc>, transport: MediaTransport, ring_bytes: usize) -> Self {
         let reliable = match transport {
             MediaTransport::Udp => false,
             MediaTransport::TcpPassive | MediaTransport::TcpActive => true,
@@ -259,7 +258,6 @@ impl Stream {
             fans: Vec::new(),
             rtp: None,
             converted: Vec::new(),
-            opened: now,
             live: None,
             stalled: false,
             last_stats: IngestStats::default(),

@@ -122,7 +122,8 @@ pub async fn run(args: Args) -> io::Result<()> {
     let config = args
         .config()
         .map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
-    allow_files(config.devices.len());
+    // A socket for SIP and some for media each.
+    crate::net::allow_files(config.devices.len() * 3 + 256);
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
     let seed = since_epoch.map_or(0, |d| d.as_nanos() as u64);
     let sim = start(config, seed)?;
@@ -150,23 +151,6 @@ pub async fn run(args: Args) -> io::Result<()> {
     // At most three seconds; nothing else runs here that would have to wait.
     sim.stop();
     Ok(())
-}
-
-/// Raises the limit of open files towards what the devices can need: a socket for SIP and some for media each.
-fn allow_files(devices: usize) {
-    let wanted = (devices * 3 + 256) as libc::rlim_t;
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
-    // SAFETY: both calls take a pointer to a live rlimit of the type that they expect.
-    unsafe {
-        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 && limit.rlim_cur < wanted {
-            limit.rlim_cur = wanted.min(limit.rlim_max);
-            // Where it is refused, opening the sockets will say so.
-            libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
-        }
-    }
 }
 
 #[cfg(test)]
