@@ -56,7 +56,9 @@ impl std::error::Error for StartError {}
 fn cannot(what: impl std::fmt::Display) -> impl FnOnce(io::Error) -> StartError {
     move |e| {
         let hint = match e.kind() {
-            io::ErrorKind::AddrInUse => " (another program has this port: stop it, or choose another in the config)",
+            io::ErrorKind::AddrInUse => {
+                " (another program has this port: stop it, or choose another in the config)"
+            }
             io::ErrorKind::PermissionDenied => " (this user may not do that)",
             _ => "",
         };
@@ -68,7 +70,9 @@ fn cannot(what: impl std::fmt::Display) -> impl FnOnce(io::Error) -> StartError 
 pub fn start_logs(config: &config::Log) {
     let filter = tracing_subscriber::EnvFilter::try_new(&config.filter)
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr);
     match config.format {
         config::LogFormat::Text => builder.init(),
         config::LogFormat::Json => builder.json().init(),
@@ -77,7 +81,10 @@ pub fn start_logs(config: &config::Log) {
 
 /// Runs a node until SIGTERM or Ctrl-C.
 pub fn serve(config: Config, options: ServeOptions) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(e) => {
             eprintln!("gantry: cannot start the runtime: {e}");
@@ -100,7 +107,10 @@ pub fn serve(config: Config, options: ServeOptions) -> ExitCode {
 
 /// Runs a task that ends by itself or by a signal.
 pub fn run(task: impl Future<Output = io::Result<()>>) -> ExitCode {
-    let done = tokio::runtime::Builder::new_current_thread().enable_all().build().and_then(|runtime| runtime.block_on(task));
+    let done = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .and_then(|runtime| runtime.block_on(task));
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
@@ -144,13 +154,21 @@ impl Node {
         net::allow_files(config.limits.viewers as usize + limits::OPEN_FILES_BESIDE_VIEWERS);
         let data_dir = config.node.data_dir.clone();
         let lock = lock_folder(&data_dir)?;
-        let store = Store::open(&data_dir, &config.store.url.0).await.map_err(|e| StartError(e.to_string()))?;
-        let secrets = Secrets::of(&store, &config).await?;
-        let first_password = std::env::var(config::ADMIN_PASSWORD_VARIABLE).ok().filter(|p| !p.is_empty());
-        let given = first_password.is_some();
-        let (auth, made) = Auth::open(store.clone(), config.http.token_lifetime_s.duration(), first_password)
+        let store = Store::open(&data_dir, &config.store.url.0)
             .await
             .map_err(|e| StartError(e.to_string()))?;
+        let secrets = Secrets::of(&store, &config).await?;
+        let first_password = std::env::var(config::ADMIN_PASSWORD_VARIABLE)
+            .ok()
+            .filter(|p| !p.is_empty());
+        let given = first_password.is_some();
+        let (auth, made) = Auth::open(
+            store.clone(),
+            config.http.token_lifetime_s.duration(),
+            first_password,
+        )
+        .await
+        .map_err(|e| StartError(e.to_string()))?;
         let http = bind_tcp(config.http.listen, "HTTP").await?;
         let tls = match config.http.tls_listen {
             Some(listen) => {
@@ -160,19 +178,40 @@ impl Node {
             None => None,
         };
         let (sip_udp, sip_tcp) = bind_sip(config.sip.listen)?;
-        let sip = sip_udp.local_addr().map_err(cannot("cannot read the SIP address"))?;
+        let sip = sip_udp
+            .local_addr()
+            .map_err(cannot("cannot read the SIP address"))?;
 
-        let budget = Arc::new(Budget::new(usize::try_from(config.media.ring_bytes_total).unwrap_or(usize::MAX)));
-        let identity = Arc::new(Identity::generate().map_err(|e| StartError(format!("cannot make a DTLS certificate: {e}")))?);
+        let budget = Arc::new(Budget::new(
+            usize::try_from(config.media.ring_bytes_total).unwrap_or(usize::MAX),
+        ));
+        let identity = Arc::new(
+            Identity::generate()
+                .map_err(|e| StartError(format!("cannot make a DTLS certificate: {e}")))?,
+        );
         let wall = wall_clock(Instant::now());
         let (media_events_in, media_events) = mpsc::channel(limits::MEDIA_EVENTS_MAX);
-        let media = net::start(media_setup(&config, budget.clone(), identity, wall), media_events_in)
-            .map_err(cannot("cannot start the media threads"))?;
+        let media = net::start(
+            media_setup(&config, budget.clone(), identity, wall),
+            media_events_in,
+        )
+        .map_err(cannot("cannot start the media threads"))?;
 
         let now = Instant::now();
-        let platform = Platform::new(platform_config(&config, sip, &secrets), secrets.seed(b"platform"), now, wall);
-        let mut core = Core::new(core_config(&config, &media), secrets.seed(b"session"), now, wall);
-        let devices: Vec<RestoredDevice> = store.load().await.map_err(|e| StartError(e.to_string()))?;
+        let platform = Platform::new(
+            platform_config(&config, sip, &secrets),
+            secrets.seed(b"platform"),
+            now,
+            wall,
+        );
+        let mut core = Core::new(
+            core_config(&config, &media),
+            secrets.seed(b"session"),
+            now,
+            wall,
+        );
+        let devices: Vec<RestoredDevice> =
+            store.load().await.map_err(|e| StartError(e.to_string()))?;
         let known = devices.len();
         core.restore(devices);
 
@@ -189,9 +228,18 @@ impl Node {
             persist: Box::new(move |persist| match persist {
                 Persist::Platform(change) => persisting.persist(change),
                 Persist::Info { device, info } => persisting.save_info(device, info),
-                Persist::Channels { device, channels, partial } => persisting.save_channels(device, channels, partial),
+                Persist::Channels {
+                    device,
+                    channels,
+                    partial,
+                } => persisting.save_channels(device, channels, partial),
             }),
-            observe: observe::observer(metrics.clone(), media.counters.clone(), budget, store.clone()),
+            observe: observe::observer(
+                metrics.clone(),
+                media.counters.clone(),
+                budget,
+                store.clone(),
+            ),
         })
         .map_err(cannot("cannot start the control thread"))?;
 
@@ -208,9 +256,21 @@ impl Node {
             config.clone(),
         );
         let router = api::router(state).merge(console::router());
-        let front = Front::new(session.clone(), media.handle.clone(), auth, open_media, router);
-        let http_addr = http.local_addr().map_err(cannot("cannot read the HTTP address"))?;
-        let mut tasks = vec![tokio::spawn(front.clone().serve(http, None, stopped.clone()))];
+        let front = Front::new(
+            session.clone(),
+            media.handle.clone(),
+            auth,
+            open_media,
+            router,
+        );
+        let http_addr = http
+            .local_addr()
+            .map_err(cannot("cannot read the HTTP address"))?;
+        let mut tasks = vec![tokio::spawn(front.clone().serve(
+            http,
+            None,
+            stopped.clone(),
+        ))];
         let mut https_addr = None;
         if let Some((listener, acceptor)) = tls {
             https_addr = listener.local_addr().ok();
@@ -219,7 +279,11 @@ impl Node {
         let demo = if options.demo {
             let server = SocketAddr::new(std::net::Ipv4Addr::LOCALHOST.into(), sip.port());
             let cameras = sim::Config::demo(server, sip_id, secrets.device_password.clone());
-            let seed = u64::from_be_bytes(secrets.seed(b"demo")[..8].try_into().expect("8 of 32 bytes"));
+            let seed = u64::from_be_bytes(
+                secrets.seed(b"demo")[..8]
+                    .try_into()
+                    .expect("8 of 32 bytes"),
+            );
             Some(sim::start(cameras, seed).map_err(cannot("cannot start the demo"))?)
         } else {
             None
@@ -228,8 +292,24 @@ impl Node {
             %http_addr, ?https_addr, %sip, rtp_ports = ?media.rtp_ports, webrtc_port = media.webrtc_port, known_devices = known,
             started_ms = started.elapsed().as_millis() as u64, "node started"
         );
-        greet(http_addr, sip, &config, &secrets, made.as_deref().filter(|_| !given), options);
-        Ok(Node { session, control, media, store, stop, http: tasks, demo, _lock: lock })
+        greet(
+            http_addr,
+            sip,
+            &config,
+            &secrets,
+            made.as_deref().filter(|_| !given),
+            options,
+        );
+        Ok(Node {
+            session,
+            control,
+            media,
+            store,
+            stop,
+            http: tasks,
+            demo,
+            _lock: lock,
+        })
     }
 
     async fn stop(self) -> ExitCode {
@@ -264,7 +344,10 @@ impl Node {
                 ExitCode::FAILURE
             }
             Err(_) => {
-                tracing::error!(seconds = limits::STOP_S_MAX, "stopping took too long: left as it is");
+                tracing::error!(
+                    seconds = limits::STOP_S_MAX,
+                    "stopping took too long: left as it is"
+                );
                 ExitCode::FAILURE
             }
         }
@@ -294,47 +377,74 @@ impl Secrets {
                 // Typed by hand into devices: ten digits and letters that are not taken for each other.
                 let make = || {
                     const ALPHABET: &[u8; 32] = b"abcdefghjkmnpqrstuvwxyz234567899";
-                    random(10)().iter().map(|b| ALPHABET[usize::from(b % 32)]).collect()
+                    random(10)()
+                        .iter()
+                        .map(|b| ALPHABET[usize::from(b % 32)])
+                        .collect()
                 };
-                let made = store.secret("device_password", make).await.map_err(failed)?;
+                let made = store
+                    .secret("device_password", make)
+                    .await
+                    .map_err(failed)?;
                 String::from_utf8_lossy(&made).into_owned()
             }
             given => given.to_string(),
         };
-        let root = root.try_into().map_err(|_| StartError("the secret in the data folder is damaged".into()))?;
-        Ok(Secrets { root, device_password })
+        let root = root
+            .try_into()
+            .map_err(|_| StartError("the secret in the data folder is damaged".into()))?;
+        Ok(Secrets {
+            root,
+            device_password,
+        })
     }
 
     /// A seed for one core in this run: never the same twice, so that no tag, nonce or SSRC repeats after a restart.
     fn seed(&self, purpose: &[u8]) -> [u8; 32] {
         use sha2::{Digest as _, Sha256};
         let mut run = [0; 32];
-        ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut run).expect("the system gives random bytes");
-        Sha256::new().chain_update(self.root).chain_update(purpose).chain_update(run).finalize().into()
+        ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut run)
+            .expect("the system gives random bytes");
+        Sha256::new()
+            .chain_update(self.root)
+            .chain_update(purpose)
+            .chain_update(run)
+            .finalize()
+            .into()
     }
 }
 
 fn lock_folder(dir: &Path) -> Result<File, StartError> {
-    std::fs::create_dir_all(dir).map_err(cannot(format_args!("cannot make the data folder {}", dir.display())))?;
+    std::fs::create_dir_all(dir).map_err(cannot(format_args!(
+        "cannot make the data folder {}",
+        dir.display()
+    )))?;
     let path = dir.join("lock");
     let file = File::options()
         .create(true)
         .truncate(false)
         .write(true)
         .open(&path)
-        .map_err(cannot(format_args!("cannot write into the data folder {}", dir.display())))?;
+        .map_err(cannot(format_args!(
+            "cannot write into the data folder {}",
+            dir.display()
+        )))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(std::fs::TryLockError::WouldBlock) => Err(StartError(format!(
             "another node uses the data folder {}: stop it, or give this one another folder with --data",
             dir.display()
         ))),
-        Err(std::fs::TryLockError::Error(e)) => Err(cannot(format_args!("cannot lock {}", path.display()))(e)),
+        Err(std::fs::TryLockError::Error(e)) => {
+            Err(cannot(format_args!("cannot lock {}", path.display()))(e))
+        }
     }
 }
 
 async fn bind_tcp(addr: SocketAddr, what: &str) -> Result<TcpListener, StartError> {
-    TcpListener::bind(addr).await.map_err(cannot(format_args!("cannot open {what} port {addr}")))
+    TcpListener::bind(addr)
+        .await
+        .map_err(cannot(format_args!("cannot open {what} port {addr}")))
 }
 
 fn bind_sip(addr: SocketAddr) -> Result<(std::net::UdpSocket, std::net::TcpListener), StartError> {
@@ -343,17 +453,31 @@ fn bind_sip(addr: SocketAddr) -> Result<(std::net::UdpSocket, std::net::TcpListe
         receive_buffer_bytes: limits::SIP_SOCKET_BUFFER_BYTES,
         send_buffer_bytes: limits::SIP_SOCKET_BUFFER_BYTES,
     };
-    let (udp, _) = net::udp::bind(addr, options).map_err(cannot(format_args!("cannot open SIP UDP port {addr}")))?;
-    let both = udp.local_addr().map_err(cannot("cannot read the SIP address"))?;
-    let tcp = std::net::TcpListener::bind(both).map_err(cannot(format_args!("cannot open SIP TCP port {both}")))?;
+    let (udp, _) = net::udp::bind(addr, options)
+        .map_err(cannot(format_args!("cannot open SIP UDP port {addr}")))?;
+    let both = udp
+        .local_addr()
+        .map_err(cannot("cannot read the SIP address"))?;
+    let tcp = std::net::TcpListener::bind(both)
+        .map_err(cannot(format_args!("cannot open SIP TCP port {both}")))?;
     Ok((udp, tcp))
 }
 
-fn media_setup(config: &Config, budget: Arc<Budget>, identity: Arc<Identity>, wall: WallClock) -> net::Setup {
+fn media_setup(
+    config: &Config,
+    budget: Arc<Budget>,
+    identity: Arc<Identity>,
+    wall: WallClock,
+) -> net::Setup {
     let cores = std::thread::available_parallelism().map_or(1, |n| n.get());
-    let shards = if config.media.shards == 0 { cores } else { usize::from(config.media.shards) };
+    let shards = if config.media.shards == 0 {
+        cores
+    } else {
+        usize::from(config.media.shards)
+    };
     net::Setup {
-        shards: u8::try_from(shards.clamp(1, limits::SHARDS_MAX)).expect("SHARDS_MAX fits in a byte"),
+        shards: u8::try_from(shards.clamp(1, limits::SHARDS_MAX))
+            .expect("SHARDS_MAX fits in a byte"),
         ip: config.sip.listen.ip(),
         rtp_port: config.media.rtp_port,
         receive_buffer_bytes: limits::RTP_RECEIVE_BUFFER_BYTES,
@@ -374,7 +498,10 @@ fn platform_config(config: &Config, sip: SocketAddr, secrets: &Secrets) -> gb281
     if !config.sip.realm.is_empty() {
         platform.realm.clone_from(&config.sip.realm);
     }
-    platform.address = config.sip.advertised_ip.map_or(sip, |ip| SocketAddr::new(ip, sip.port()));
+    platform.address = config
+        .sip
+        .advertised_ip
+        .map_or(sip, |ip| SocketAddr::new(ip, sip.port()));
     platform.default_password = Some(secrets.device_password.clone());
     platform.keepalive = config.sip.keepalive_s.duration();
     platform.keepalive_misses = config.sip.keepalive_misses;
@@ -405,8 +532,13 @@ fn core_config(config: &Config, media: &Media) -> CoreConfig {
 }
 
 fn wall_clock(now: Instant) -> WallClock {
-    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    WallClock { at: now, unix_ms: i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX) }
+    let since_epoch = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    WallClock {
+        at: now,
+        unix_ms: i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX),
+    }
 }
 
 /// What a person who started the node by hand wants to know, on standard output.
@@ -418,7 +550,11 @@ fn greet(
     new_password: Option<&str>,
     options: ServeOptions,
 ) {
-    let page = if http.ip().is_unspecified() { SocketAddr::from(([127, 0, 0, 1], http.port())) } else { http };
+    let page = if http.ip().is_unspecified() {
+        SocketAddr::from(([127, 0, 0, 1], http.port()))
+    } else {
+        http
+    };
     println!("Gantry is running. Open http://{page}/");
     if let Some(password) = new_password {
         println!("  sign in as admin with password {password}  (shown this once)");

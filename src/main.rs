@@ -62,15 +62,13 @@ fn main() -> ExitCode {
             app::start_logs(&gantry::config::Log::default());
             app::run(sim::run(arguments))
         }
-        Task::CheckConfig { config } => {
-            match Config::load(config.as_deref(), variables(), &[]) {
-                Ok(_) => {
-                    println!("the configuration is good");
-                    ExitCode::SUCCESS
-                }
-                Err(e) => cannot_start(&e),
+        Task::CheckConfig { config } => match Config::load(config.as_deref(), variables(), &[]) {
+            Ok(_) => {
+                println!("the configuration is good");
+                ExitCode::SUCCESS
             }
-        }
+            Err(e) => cannot_start(&e),
+        },
     }
 }
 
@@ -81,5 +79,6 @@ fn cannot_start(e: &dyn std::fmt::Display) -> ExitCode {
 
 /// The environment, without what is no text: names and values of ours are.
 fn variables() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }

@@ -157,7 +157,7 @@ metrics! {
     registers: Count ["outcome"] "REGISTER requests by how they ended";
     keepalives: Count ["outcome"] "Keepalives by whether their device was known";
     devices: Level ["state"] "Known devices, online and offline";
-    sip_messages: Count ["transport", "direction"] "SIP messages on the wire";
+    sip_messages: Count ["direction"] "SIP messages on the wire";
     sip_retransmissions: Count ["direction"] "SIP messages that came or went again";
     malformed: Count ["kind"] "Input that could not be read, by kind";
     invites: Count ["outcome"] "Live views by how they ended: live, or the name of the failure";

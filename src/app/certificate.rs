@@ -27,7 +27,9 @@ pub(super) fn acceptor(data_dir: &Path, config: &config::Http) -> Result<TlsAcce
     if !given && !cert_path.exists() {
         make(&cert_path, &key_path)?;
     }
-    let bad = |path: &Path, e: &dyn std::fmt::Display| StartError(format!("bad certificate: {}: {e}", path.display()));
+    let bad = |path: &Path, e: &dyn std::fmt::Display| {
+        StartError(format!("bad certificate: {}: {e}", path.display()))
+    };
     let chain = CertificateDer::pem_file_iter(&cert_path)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|e| bad(&cert_path, &e))?;
@@ -46,10 +48,16 @@ pub(super) fn acceptor(data_dir: &Path, config: &config::Http) -> Result<TlsAcce
 }
 
 fn make(cert_path: &Path, key_path: &Path) -> Result<(), StartError> {
-    let names = vec!["localhost".to_string(), "127.0.0.1".to_string(), "gantry".to_string()];
+    let names = vec![
+        "localhost".to_string(),
+        "127.0.0.1".to_string(),
+        "gantry".to_string(),
+    ];
     let made = rcgen::generate_simple_self_signed(names)
         .map_err(|e| StartError(format!("cannot make a certificate for HTTPS: {e}")))?;
-    let write = |path: &Path, text: &str| write_private(path, text).map_err(cannot(format_args!("cannot write {}", path.display())));
+    let write = |path: &Path, text: &str| {
+        write_private(path, text).map_err(cannot(format_args!("cannot write {}", path.display())))
+    };
     write(key_path, &made.signing_key.serialize_pem())?;
     write(cert_path, &made.cert.pem())?;
     tracing::info!(path = %cert_path.display(), "made a certificate for HTTPS; browsers will ask whether to trust it");
@@ -59,7 +67,12 @@ fn make(cert_path: &Path, key_path: &Path) -> Result<(), StartError> {
 /// Writes a file that only this user may read.
 fn write_private(path: &Path, text: &str) -> io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt as _;
-    let mut file = std::fs::File::options().create(true).truncate(true).write(true).mode(0o600).open(path)?;
+    let mut file = std::fs::File::options()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(path)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()
 }

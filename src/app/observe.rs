@@ -20,9 +20,13 @@ pub(super) fn observer(
     budget: Arc<Budget>,
     store: Store,
 ) -> Box<dyn FnMut(&Platform, &Core, SipCounters) + Send> {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since_epoch = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     metrics.start_time_seconds.set(&[], since_epoch.as_secs());
-    metrics.ring_budget_bytes.set(&[], budget.total_bytes() as u64);
+    metrics
+        .ring_budget_bytes
+        .set(&[], budget.total_bytes() as u64);
     Box::new(move |platform, core, sockets| {
         signalling(&metrics, platform, sockets);
         sessions(&metrics, core);
@@ -75,8 +79,13 @@ fn signalling(metrics: &Metrics, platform: &Platform, sockets: SipCounters) {
     metrics.queue_dropped.set(&["sip out"], sockets.send_failed);
     let g = platform.gauges();
     metrics.devices.set(&["online"], g.devices_online as u64);
-    metrics.devices.set(&["offline"], g.devices_known.saturating_sub(g.devices_online) as u64);
-    metrics.queue_depth.set(&["device queries"], g.queries_waiting as u64);
+    metrics.devices.set(
+        &["offline"],
+        g.devices_known.saturating_sub(g.devices_online) as u64,
+    );
+    metrics
+        .queue_depth
+        .set(&["device queries"], g.queries_waiting as u64);
 }
 
 fn sessions(metrics: &Metrics, core: &Core) {
@@ -87,7 +96,9 @@ fn sessions(metrics: &Metrics, core: &Core) {
     }
     let g = core.gauges();
     metrics.sessions.set(&[], g.sessions as u64);
-    metrics.queue_depth.set(&["sessions waiting"], g.sessions_waiting as u64);
+    metrics
+        .queue_depth
+        .set(&["sessions waiting"], g.sessions_waiting as u64);
 }
 
 fn media(metrics: &Metrics, shard: &str, counters: &ShardCounters) {
@@ -99,7 +110,9 @@ fn media(metrics: &Metrics, shard: &str, counters: &ShardCounters) {
     metrics.rtp_lost.set(&of_shard, s.ingest.lost);
     metrics.rtp_reordered.set(&of_shard, s.ingest.reordered);
     metrics.rtp_duplicate.set(&of_shard, s.ingest.duplicate);
-    metrics.rtp_foreign.set(&of_shard, s.ingest.foreign + counters.unclaimed.get());
+    metrics
+        .rtp_foreign
+        .set(&of_shard, s.ingest.foreign + counters.unclaimed.get());
     metrics.frames.set(&of_shard, s.ingest.frames);
     metrics.sent_bytes.set(&of_shard, s.sent_bytes);
     metrics.viewers_skipped.set(&of_shard, s.skipped);
@@ -107,12 +120,27 @@ fn media(metrics: &Metrics, shard: &str, counters: &ShardCounters) {
     for (kind, n) in demux::Error::ALL.iter().zip(s.ps_errors) {
         metrics.ps_errors.set(&[shard, kind.name()], n);
     }
-    for (protocol, n) in [("flv", s.flv_viewers), ("fmp4", s.fmp4_viewers), ("webrtc", s.webrtc_viewers)] {
+    for (protocol, n) in [
+        ("flv", s.flv_viewers),
+        ("fmp4", s.fmp4_viewers),
+        ("webrtc", s.webrtc_viewers),
+    ] {
         metrics.viewers.set(&[shard, protocol], n);
     }
-    metrics.kernel_drops.set(&[&format!("rtp {shard}")], s.kernel_dropped);
-    metrics.queue_depth.set(&[&format!("media events {shard}")], s.events_waiting);
-    metrics.queue_dropped.set(&[&format!("media events {shard}")], s.events_dropped);
-    metrics.queue_dropped.set(&[&format!("media orders {shard}")], counters.orders_refused.get());
-    metrics.malformed.set(&[&format!("rtp {shard}")], counters.malformed.get());
+    metrics
+        .kernel_drops
+        .set(&[&format!("rtp {shard}")], s.kernel_dropped);
+    metrics
+        .queue_depth
+        .set(&[&format!("media events {shard}")], s.events_waiting);
+    metrics
+        .queue_dropped
+        .set(&[&format!("media events {shard}")], s.events_dropped);
+    metrics.queue_dropped.set(
+        &[&format!("media orders {shard}")],
+        counters.orders_refused.get(),
+    );
+    metrics
+        .malformed
+        .set(&[&format!("rtp {shard}")], counters.malformed.get());
 }

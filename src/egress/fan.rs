@@ -105,7 +105,13 @@ impl UnitRing {
     }
 
     /// Slices of the units from `seq` on, appended to `out` up to `pieces_max` in all.
-    pub fn slices_from<'a>(&'a self, seq: u64, framing: Framing, pieces_max: usize, out: &mut Vec<IoSlice<'a>>) {
+    pub fn slices_from<'a>(
+        &'a self,
+        seq: u64,
+        framing: Framing,
+        pieces_max: usize,
+        out: &mut Vec<IoSlice<'a>>,
+    ) {
         for unit in self.from(seq) {
             if out.len() + 3 > pieces_max {
                 break;

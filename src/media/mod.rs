@@ -2,9 +2,9 @@
 
 pub mod codec;
 pub mod frame;
-pub mod hub;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod hub;
 pub mod ingest;
 pub mod jitter;
 pub mod ps;

@@ -18,7 +18,11 @@ pub struct Budget {
 impl Budget {
     /// `total`: payload bytes that all rings may hold.
     pub fn new(total: usize) -> Self {
-        Budget { total, streams: AtomicUsize::new(0), held: AtomicI64::new(0) }
+        Budget {
+            total,
+            streams: AtomicUsize::new(0),
+            held: AtomicI64::new(0),
+        }
     }
 
     /// What one ring may hold now, at most `wanted`.

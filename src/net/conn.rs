@@ -22,14 +22,28 @@ pub(super) struct Conn {
 
 impl Conn {
     pub fn accepted(socket: TcpStream, peer: SocketAddr, now: Instant) -> Self {
-        Conn { socket, peer, framer: Framer::new(), stream: None, connecting: false, last_byte: now }
+        Conn {
+            socket,
+            peer,
+            framer: Framer::new(),
+            stream: None,
+            connecting: false,
+            last_byte: now,
+        }
     }
 
     /// Starts to connect; whether it came about is told by [`Conn::connected`].
     pub fn connect(peer: SocketAddr, stream: StreamId, now: Instant) -> io::Result<Self> {
         let socket = TcpStream::connect(peer)?;
         let framer = Framer::new();
-        Ok(Conn { socket, peer, framer, stream: Some(stream), connecting: true, last_byte: now })
+        Ok(Conn {
+            socket,
+            peer,
+            framer,
+            stream: Some(stream),
+            connecting: true,
+            last_byte: now,
+        })
     }
 
     pub fn socket_mut(&mut self) -> &mut TcpStream {
@@ -72,7 +86,8 @@ impl Conn {
 
     /// Silent for too long.
     pub fn is_idle(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.last_byte) > Duration::from_secs(limits::MEDIA_CONN_IDLE_S_MAX)
+        now.saturating_duration_since(self.last_byte)
+            > Duration::from_secs(limits::MEDIA_CONN_IDLE_S_MAX)
     }
 
     /// Reads what is there, through `buffer`, and gives each packet to `put`. `false` = the connection is over. Readiness is

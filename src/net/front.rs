@@ -44,13 +44,31 @@ pub struct Front {
 }
 
 impl Front {
-    pub fn new(session: Handle, media: MediaHandle, auth: Auth, open_media: bool, router: Router) -> Self {
+    pub fn new(
+        session: Handle,
+        media: MediaHandle,
+        auth: Auth,
+        open_media: bool,
+        router: Router,
+    ) -> Self {
         let connections = Arc::new(Semaphore::new(limits::HTTP_CONNS_MAX));
-        Front { session, media, auth, open_media, router, connections }
+        Front {
+            session,
+            media,
+            auth,
+            open_media,
+            router,
+            connections,
+        }
     }
 
     /// Serves a listener until `stop` turns true. With `tls`, every connection is encrypted.
-    pub async fn serve(self, listener: TcpListener, tls: Option<TlsAcceptor>, mut stop: watch::Receiver<bool>) {
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        tls: Option<TlsAcceptor>,
+        mut stop: watch::Receiver<bool>,
+    ) {
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
@@ -77,7 +95,8 @@ impl Front {
                     None => front.plain(socket, peer, stop).await,
                     Some(tls) => {
                         let wait = Duration::from_secs(limits::HTTP_HEAD_S_MAX);
-                        if let Ok(Ok(stream)) = tokio::time::timeout(wait, tls.accept(socket)).await {
+                        if let Ok(Ok(stream)) = tokio::time::timeout(wait, tls.accept(socket)).await
+                        {
                             front.route(TokioIo::new(stream), peer, stop).await;
                         }
                     }
@@ -117,7 +136,8 @@ impl Front {
             }
         });
         let mut http = hyper::server::conn::http1::Builder::new();
-        http.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(limits::HTTP_IDLE_S_MAX));
+        http.timer(TokioTimer::new())
+            .header_read_timeout(Duration::from_secs(limits::HTTP_IDLE_S_MAX));
         let connection = http.serve_connection(io, service).with_upgrades();
         tokio::pin!(connection);
         tokio::select! {
@@ -146,21 +166,47 @@ impl Front {
             Ok(live) => live,
             Err(e) => return refuse(&mut socket, 404, &e.to_string()).await,
         };
-        let Some(owner) = live::authorise(&live, request.authorization, &self.auth, self.open_media, Some(peer)) else {
-            return refuse(&mut socket, 401, "a token is needed: sign in and add ?token=").await;
+        let Some(owner) = live::authorise(
+            &live,
+            request.authorization,
+            &self.auth,
+            self.open_media,
+            Some(peer),
+        ) else {
+            return refuse(
+                &mut socket,
+                401,
+                "a token is needed: sign in and add ?token=",
+            )
+            .await;
         };
         let kind = live.kind(request.websocket_key.is_some());
-        let command = Command::Open { target: live.target.clone(), kind, owner };
+        let command = Command::Open {
+            target: live.target.clone(),
+            kind,
+            owner,
+        };
         let opened = match self.session.call(command).await {
             Ok(Reply::Opened(opened)) => opened,
             Ok(other) => unreachable_reply(&other),
             Err(e) => return refuse(&mut socket, status_of(&e), &e.to_string()).await,
         };
         let (preface, framing) = match request.websocket_key {
-            Some(key) => (switching(key, request.websocket_protocol), Framing::WebSocket),
+            Some(key) => (
+                switching(key, request.websocket_protocol),
+                Framing::WebSocket,
+            ),
             None => (ok(&live), Framing::Http),
         };
-        self.media.add_socket(opened.stream, opened.session, live.form, framing, live.audio, preface, socket.into_std()?);
+        self.media.add_socket(
+            opened.stream,
+            opened.session,
+            live.form,
+            framing,
+            live.audio,
+            preface,
+            socket.into_std()?,
+        );
         Ok(())
     }
 }
@@ -210,7 +256,10 @@ impl<'a> Head<'a> {
         }
         let (path, query) = request.path?.split_once('?').unwrap_or((request.path?, ""));
         let header = |name: &str| {
-            let found = request.headers.iter().find(|h| h.name.eq_ignore_ascii_case(name))?;
+            let found = request
+                .headers
+                .iter()
+                .find(|h| h.name.eq_ignore_ascii_case(name))?;
             std::str::from_utf8(found.value).ok().map(str::trim)
         };
         let upgrade = header("upgrade").is_some_and(|v| v.eq_ignore_ascii_case("websocket"));
@@ -218,7 +267,11 @@ impl<'a> Head<'a> {
             path,
             query,
             authorization: header("authorization"),
-            websocket_key: if upgrade { header("sec-websocket-key") } else { None },
+            websocket_key: if upgrade {
+                header("sec-websocket-key")
+            } else {
+                None
+            },
             websocket_protocol: header("sec-websocket-protocol"),
         })
     }
@@ -263,14 +316,20 @@ pub fn status_of(error: &Error) -> u16 {
             | ViewFailure::NoPsm
             | ViewFailure::EndedByDevice
             | ViewFailure::DeviceLost => 502,
-            ViewFailure::NoAnswer | ViewFailure::NoConnection | ViewFailure::NoRtp | ViewFailure::NoKeyFrame => 504,
+            ViewFailure::NoAnswer
+            | ViewFailure::NoConnection
+            | ViewFailure::NoRtp
+            | ViewFailure::NoKeyFrame => 504,
         },
         Error::Busy { .. } | Error::ShuttingDown => 503,
     }
 }
 
 async fn refuse(socket: &mut TcpStream, status: u16, message: &str) -> std::io::Result<()> {
-    let reason = hyper::StatusCode::from_u16(status).ok().and_then(|s| s.canonical_reason()).unwrap_or("Error");
+    let reason = hyper::StatusCode::from_u16(status)
+        .ok()
+        .and_then(|s| s.canonical_reason())
+        .unwrap_or("Error");
     let body = serde_json::json!({ "code": status, "msg": message }).to_string();
     let response = format!(
         "HTTP/1.1 {status} {reason}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\

@@ -82,7 +82,9 @@ pub enum ViewerError {
     StreamGone,
     /// The SDP offer cannot be answered.
     Offer(String),
-    Busy { limit: &'static str },
+    Busy {
+        limit: &'static str,
+    },
 }
 
 impl std::fmt::Display for ViewerError {
@@ -107,7 +109,11 @@ pub fn start(setup: Setup, events: mpsc::Sender<MediaEvent>) -> io::Result<Media
         let waker = Arc::new(Waker::new(poll.registry(), Shard::WAKER)?);
         let (orders, taken) = std_mpsc::sync_channel(limits::SHARD_ORDERS_MAX);
         links.push(ShardLink { orders, waker });
-        let port = if setup.rtp_port == 0 { 0 } else { setup.rtp_port + u16::from(index) };
+        let port = if setup.rtp_port == 0 {
+            0
+        } else {
+            setup.rtp_port + u16::from(index)
+        };
         let (rtp, rtp_tcp) = bind_rtp(SocketAddr::new(setup.ip, port), setup.receive_buffer_bytes)?;
         let options = udp::Options {
             reuse_port: true,
@@ -119,7 +125,9 @@ pub fn start(setup: Setup, events: mpsc::Sender<MediaEvent>) -> io::Result<Media
         prepared.push((poll, taken, rtp, rtp_tcp, socket));
     }
     let mut media = Media {
-        handle: MediaHandle { links: links.clone() },
+        handle: MediaHandle {
+            links: links.clone(),
+        },
         rtp_ports: Vec::new(),
         webrtc_port: webrtc.port(),
         counters: Vec::new(),
@@ -138,7 +146,11 @@ pub fn start(setup: Setup, events: mpsc::Sender<MediaEvent>) -> io::Result<Media
             links: links.clone(),
             poll,
             events: events.clone(),
-            holds: stream::Holds { flv: setup.flv_hold, fmp4: setup.fmp4_hold, rtp: setup.rtp_hold },
+            holds: stream::Holds {
+                flv: setup.flv_hold,
+                fmp4: setup.fmp4_hold,
+                rtp: setup.rtp_hold,
+            },
             ring_bytes: setup.ring_bytes,
             budget: setup.budget.clone(),
             peers: peer::Setup {
@@ -148,14 +160,25 @@ pub fn start(setup: Setup, events: mpsc::Sender<MediaEvent>) -> io::Result<Media
             },
             counters,
         })?;
-        media.threads.push(std::thread::Builder::new().name(format!("media-{index}")).spawn(move || shard.run())?);
+        media.threads.push(
+            std::thread::Builder::new()
+                .name(format!("media-{index}"))
+                .spawn(move || shard.run())?,
+        );
     }
     Ok(media)
 }
 
 /// Binds UDP and TCP on one port.
-fn bind_rtp(addr: SocketAddr, receive_buffer_bytes: usize) -> io::Result<(std::net::UdpSocket, std::net::TcpListener)> {
-    let options = udp::Options { reuse_port: false, receive_buffer_bytes, send_buffer_bytes: 1 << 16 };
+fn bind_rtp(
+    addr: SocketAddr,
+    receive_buffer_bytes: usize,
+) -> io::Result<(std::net::UdpSocket, std::net::TcpListener)> {
+    let options = udp::Options {
+        reuse_port: false,
+        receive_buffer_bytes,
+        send_buffer_bytes: 1 << 16,
+    };
     let mut last = None;
     // With port 0 the free UDP port may be taken in TCP.
     for _ in 0..limits::BIND_TRIES {
@@ -170,7 +193,11 @@ fn bind_rtp(addr: SocketAddr, receive_buffer_bytes: usize) -> io::Result<(std::n
                         "the kernel gave a smaller receive buffer: raise net.core.rmem_max or many streams will lose packets"
                     );
                 }
-                tracing::debug!(port = both.port(), receive_buffer_bytes = got, "media port open");
+                tracing::debug!(
+                    port = both.port(),
+                    receive_buffer_bytes = got,
+                    "media port open"
+                );
                 return Ok((rtp, listener));
             }
             Err(e) if addr.port() != 0 => return Err(said(e, "RTP TCP", addr)),
@@ -203,7 +230,9 @@ impl Media {
 impl MediaHandle {
     /// Passes a command of the session core on. `false` = the shard does not take it.
     pub fn command(&self, shard: u8, command: MediaCommand) -> bool {
-        self.links.get(usize::from(shard)).is_some_and(|link| link.send(Order::Media(command)))
+        self.links
+            .get(usize::from(shard))
+            .is_some_and(|link| link.send(Order::Media(command)))
     }
 
     /// Answers a WebRTC offer for a session that was opened. `host` = `host:port` by which the browser reached us.
@@ -215,9 +244,17 @@ impl MediaHandle {
         host: Option<String>,
     ) -> Result<String, ViewerError> {
         let (answer, wait) = oneshot::channel();
-        let new = peer::NewPeer { stream, session, offer, host, answer };
+        let new = peer::NewPeer {
+            stream,
+            session,
+            offer,
+            host,
+            answer,
+        };
         if !self.send(stream, Order::AddPeer(Box::new(new))) {
-            return Err(ViewerError::Busy { limit: "SHARD_ORDERS_MAX" });
+            return Err(ViewerError::Busy {
+                limit: "SHARD_ORDERS_MAX",
+            });
         }
         wait.await.map_err(|_| ViewerError::StreamGone)?
     }
@@ -236,20 +273,37 @@ impl MediaHandle {
             ViewKind::WsFlv => (Form::Flv, Framing::WebSocket),
             ViewKind::HttpFmp4 => (Form::Fmp4, Framing::Http),
             ViewKind::WsFmp4 => (Form::Fmp4, Framing::WebSocket),
-            ViewKind::WebRtc => return Err(ViewerError::Offer("WebRTC media is not a byte stream".into())),
+            ViewKind::WebRtc => {
+                return Err(ViewerError::Offer(
+                    "WebRTC media is not a byte stream".into(),
+                ));
+            }
         };
         let (sender, receiver) = mpsc::channel(limits::CHANNEL_UNITS_MAX);
         let io = NewIo::Channel(sender);
-        let new = NewViewer { stream, session, form, framing, audio, preface: Bytes::new(), io };
+        let new = NewViewer {
+            stream,
+            session,
+            form,
+            framing,
+            audio,
+            preface: Bytes::new(),
+            io,
+        };
         if self.send(stream, Order::AddViewer(Box::new(new))) {
             Ok(receiver)
         } else {
-            Err(ViewerError::Busy { limit: "SHARD_ORDERS_MAX" })
+            Err(ViewerError::Busy {
+                limit: "SHARD_ORDERS_MAX",
+            })
         }
     }
 
     /// Hands a viewer's socket over. If the thread does not take it the socket is closed, and the unclaimed session with it.
-    #[expect(clippy::too_many_arguments, reason = "they are the facts of one viewer, named at the call")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "they are the facts of one viewer, named at the call"
+    )]
     fn add_socket(
         &self,
         stream: StreamId,
@@ -261,21 +315,34 @@ impl MediaHandle {
         socket: std::net::TcpStream,
     ) {
         let io = NewIo::Socket(socket);
-        let new = NewViewer { stream, session, form, framing, audio, preface, io };
+        let new = NewViewer {
+            stream,
+            session,
+            form,
+            framing,
+            audio,
+            preface,
+            io,
+        };
         if !self.send(stream, Order::AddViewer(Box::new(new))) {
             tracing::warn!(%session, "a media thread is too busy to take a viewer");
         }
     }
 
     fn send(&self, stream: StreamId, order: Order) -> bool {
-        self.links.get(usize::from(stream.shard)).is_some_and(|link| link.send(order))
+        self.links
+            .get(usize::from(stream.shard))
+            .is_some_and(|link| link.send(order))
     }
 }
 
 /// Raises this process's limit of open files towards what it may need, as far as the system lets it.
 pub fn allow_files(wanted: usize) {
     let wanted = wanted as libc::rlim_t;
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
     // SAFETY: both calls take a pointer to a live rlimit of the type that they expect.
     unsafe {
         if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) == 0 && limit.rlim_cur < wanted {

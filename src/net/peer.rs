@@ -140,11 +140,23 @@ impl Peers {
     }
 
     pub fn sent_bytes(&self) -> u64 {
-        self.sent_bytes_gone + self.peers.iter().flatten().map(|p| p.sent_bytes).sum::<u64>()
+        self.sent_bytes_gone
+            + self
+                .peers
+                .iter()
+                .flatten()
+                .map(|p| p.sent_bytes)
+                .sum::<u64>()
     }
 
     pub fn skipped(&self) -> u64 {
-        self.skipped_gone + self.peers.iter().flatten().map(|p| u64::from(p.skipped)).sum::<u64>()
+        self.skipped_gone
+            + self
+                .peers
+                .iter()
+                .flatten()
+                .map(|p| u64::from(p.skipped))
+                .sum::<u64>()
     }
 
     pub fn next_deadline(&self) -> Option<Instant> {
@@ -167,9 +179,13 @@ impl Peers {
         if stream.rtp.is_none() {
             stream.make_rtp(links.len(), now);
         }
-        let Some(fan) = stream.rtp.as_mut() else { return };
+        let Some(fan) = stream.rtp.as_mut() else {
+            return;
+        };
         let (here, me) = (fan.peers.len(), usize::from(self.shard));
-        let other = (0..links.len()).filter(|i| *i != me).min_by_key(|i| fan.mirrors[*i]);
+        let other = (0..links.len())
+            .filter(|i| *i != me)
+            .min_by_key(|i| fan.mirrors[*i]);
         if let Some(other) = other
             && here >= limits::PEERS_BEFORE_SPREAD
             && (fan.mirrors[other] as usize) < here
@@ -179,7 +195,12 @@ impl Peers {
                 fan.mirrored = (fan.video.end(), fan.audio.end());
             }
             let snapshot = (fan.mirrors[other] == 0).then(|| snapshot(fan));
-            let message = ShardMessage::AddMirroredPeer { new: Box::new(new), tracks, snapshot, newest: fan.newest };
+            let message = ShardMessage::AddMirroredPeer {
+                new: Box::new(new),
+                tracks,
+                snapshot,
+                newest: fan.newest,
+            };
             if links[other].send(Order::Shard(message)) {
                 fan.mirrors[other] += 1;
             } else {
@@ -216,12 +237,25 @@ impl Peers {
         fan.newest = newest;
         match self.place(now, new, tracks, events) {
             Some(slot) => self.mirrors.entry(stream).or_default().peers.push(slot),
-            None => self.tell(links, stream.shard, ShardMessage::PeerLeft { stream, from: self.shard }),
+            None => self.tell(
+                links,
+                stream.shard,
+                ShardMessage::PeerLeft {
+                    stream,
+                    from: self.shard,
+                },
+            ),
         }
     }
 
     /// Answers the offer and keeps the viewer. `None` = refused, and said so.
-    fn place(&mut self, now: Instant, new: NewPeer, tracks: &[Track], events: &mut EventSender) -> Option<u32> {
+    fn place(
+        &mut self,
+        now: Instant,
+        new: NewPeer,
+        tracks: &[Track],
+        events: &mut EventSender,
+    ) -> Option<u32> {
         let session = new.session;
         let refuse = |new: NewPeer, why: ViewerError, events: &mut EventSender| {
             new.refuse(why);
@@ -229,18 +263,34 @@ impl Peers {
             None
         };
         let mut random = [0; 36];
-        self.random.fill(&mut random).expect("the system gives random bytes");
+        self.random
+            .fill(&mut random)
+            .expect("the system gives random bytes");
         let (mark, seed) = random.split_first_chunk::<4>().expect("36 bytes hold 4");
         let seed: [u8; 32] = seed.try_into().expect("36 bytes less 4");
         let Ok((slot, ufrag)) = self.router.reserve(u32::from_be_bytes(*mark)) else {
-            return refuse(new, ViewerError::Busy { limit: "WebRTC viewers" }, events);
+            return refuse(
+                new,
+                ViewerError::Busy {
+                    limit: "WebRTC viewers",
+                },
+                events,
+            );
         };
         let offered = Offered {
             video: tracks.iter().find(|t| t.id == TrackId::Video),
             audio: tracks.iter().find(|t| t.id == TrackId::Audio),
         };
         let candidates = self.candidates(new.host.as_deref());
-        match Viewer::answer(&self.setup.identity, &new.offer, offered, &candidates, ufrag, seed, now) {
+        match Viewer::answer(
+            &self.setup.identity,
+            &new.offer,
+            offered,
+            &candidates,
+            ufrag,
+            seed,
+            now,
+        ) {
             Err(e) => {
                 self.router.release(slot);
                 refuse(new, ViewerError::Offer(e.to_string()), events)
@@ -251,7 +301,15 @@ impl Peers {
                 self.next_timeout = earliest(self.next_timeout, viewer.next_deadline());
                 let stream = new.stream;
                 let (video, audio) = (Place::New, Place::New);
-                let peer = Peer { viewer, stream, session, video, audio, sent_bytes: 0, skipped: 0 };
+                let peer = Peer {
+                    viewer,
+                    stream,
+                    session,
+                    video,
+                    audio,
+                    sent_bytes: 0,
+                    skipped: 0,
+                };
                 let at = slot as usize;
                 if self.peers.len() <= at {
                     self.peers.resize_with(at + 1, || None);
@@ -259,7 +317,11 @@ impl Peers {
                 self.peers[at] = Some(Box::new(peer));
                 self.count += 1;
                 self.by_session.insert(session, slot);
-                events.send(MediaEvent::Viewer { session, sent_bytes: 0, skipped: 0 });
+                events.send(MediaEvent::Viewer {
+                    session,
+                    sent_bytes: 0,
+                    skipped: 0,
+                });
                 Some(slot)
             }
         }
@@ -269,13 +331,19 @@ impl Peers {
     fn candidates(&self, host: Option<&str>) -> Vec<Address> {
         let host = host.and_then(host_ip);
         let mut ips: Vec<IpAddr> = Vec::new();
-        let own: &[IpAddr] = if self.bound.is_unspecified() { &self.interfaces } else { std::slice::from_ref(&self.bound) };
+        let own: &[IpAddr] = if self.bound.is_unspecified() {
+            &self.interfaces
+        } else {
+            std::slice::from_ref(&self.bound)
+        };
         for ip in host.iter().chain(&self.setup.announced).chain(own) {
             if !ips.contains(ip) && ips.len() < limits::CANDIDATES_MAX {
                 ips.push(*ip);
             }
         }
-        ips.into_iter().map(|ip| Address::Udp(SocketAddr::new(ip, self.port))).collect()
+        ips.into_iter()
+            .map(|ip| Address::Udp(SocketAddr::new(ip, self.port)))
+            .collect()
     }
 
     /// The viewers of a stream that ended.
@@ -295,7 +363,9 @@ impl Peers {
         events: &mut EventSender,
         links: &[ShardLink],
     ) -> bool {
-        let Some(slot) = self.by_session.get(&session).copied() else { return false };
+        let Some(slot) = self.by_session.get(&session).copied() else {
+            return false;
+        };
         self.leave(now, slot, streams, by_id, events, links);
         true
     }
@@ -316,14 +386,25 @@ impl Peers {
         events: &mut EventSender,
         links: &[ShardLink],
     ) {
-        let Some(id) = self.remove(now, slot, events) else { return };
+        let Some(id) = self.remove(now, slot, events) else {
+            return;
+        };
         if id.shard != self.shard {
             if let Some(fan) = self.mirrors.get_mut(&id) {
                 fan.peers.retain(|s| *s != slot);
             }
-            return self.tell(links, id.shard, ShardMessage::PeerLeft { stream: id, from: self.shard });
+            return self.tell(
+                links,
+                id.shard,
+                ShardMessage::PeerLeft {
+                    stream: id,
+                    from: self.shard,
+                },
+            );
         }
-        let Some(stream) = by_id.get(&id).and_then(|key| streams.get_mut(*key)) else { return };
+        let Some(stream) = by_id.get(&id).and_then(|key| streams.get_mut(*key)) else {
+            return;
+        };
         if let Some(fan) = &mut stream.rtp {
             fan.peers.retain(|s| *s != slot);
         }
@@ -333,13 +414,16 @@ impl Peers {
     fn remove(&mut self, now: Instant, slot: u32, events: &mut EventSender) -> Option<StreamId> {
         let mut peer = self.peers.get_mut(slot as usize)?.take()?;
         let sender = &self.sender;
-        peer.viewer.close(now, &mut |to, datagram| send(sender, to, datagram));
+        peer.viewer
+            .close(now, &mut |to, datagram| send(sender, to, datagram));
         self.router.release(slot);
         self.count -= 1;
         self.by_session.remove(&peer.session);
         self.sent_bytes_gone += peer.sent_bytes;
         self.skipped_gone += u64::from(peer.skipped);
-        events.send(MediaEvent::ViewerClosed { session: peer.session });
+        events.send(MediaEvent::ViewerClosed {
+            session: peer.session,
+        });
         Some(peer.stream)
     }
 
@@ -347,7 +431,11 @@ impl Peers {
         if let Some(link) = links.get(usize::from(shard))
             && !link.send(Order::Shard(message))
         {
-            tracing::warn!(from = self.shard, to = shard, "a media thread's queue is full: a WebRTC message is lost");
+            tracing::warn!(
+                from = self.shard,
+                to = shard,
+                "a media thread's queue is full: a WebRTC message is lost"
+            );
         }
     }
 
@@ -356,7 +444,13 @@ impl Peers {
     /// A viewer on another shard left a stream of this one.
     pub fn mirrored_left(&mut self, stream: &mut Stream, from: u8, links: &[ShardLink]) {
         let id = stream.id;
-        let Some(n) = stream.rtp.as_mut().and_then(|fan| fan.mirrors.get_mut(usize::from(from))) else { return };
+        let Some(n) = stream
+            .rtp
+            .as_mut()
+            .and_then(|fan| fan.mirrors.get_mut(usize::from(from)))
+        else {
+            return;
+        };
         *n = n.saturating_sub(1);
         if *n == 0 {
             self.tell(links, from, ShardMessage::PayloadsEnd { stream: id });
@@ -371,7 +465,9 @@ impl Peers {
         mut payloads: Vec<RtpPayload>,
         newest: Option<(Instant, crate::time::MediaTime)>,
     ) {
-        let Some(mut fan) = self.mirrors.remove(&stream) else { return };
+        let Some(mut fan) = self.mirrors.remove(&stream) else {
+            return;
+        };
         fan.newest = newest;
         fan.append(&mut payloads, now, Duration::ZERO);
         fan.flush_at = None;
@@ -433,17 +529,39 @@ impl Peers {
             // Passed on once: two shards that disagree must not play with it for ever.
             Route::Shard(shard) if via.is_none() => {
                 let data = Bytes::copy_from_slice(datagram);
-                self.tell(links, shard, ShardMessage::Datagram { from, data, via: self.shard });
+                self.tell(
+                    links,
+                    shard,
+                    ShardMessage::Datagram {
+                        from,
+                        data,
+                        via: self.shard,
+                    },
+                );
             }
             Route::Shard(_) | Route::Unknown => counters.stray_datagrams.inc(),
         }
     }
 
-    fn give(&mut self, now: Instant, slot: u32, from: SocketAddr, datagram: &mut [u8], via: Option<u8>, links: &[ShardLink]) {
-        let Some(peer) = self.peers.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+    fn give(
+        &mut self,
+        now: Instant,
+        slot: u32,
+        from: SocketAddr,
+        datagram: &mut [u8],
+        via: Option<u8>,
+        links: &[ShardLink],
+    ) {
+        let Some(peer) = self.peers.get_mut(slot as usize).and_then(Option::as_mut) else {
+            return;
+        };
         let sender = &self.sender;
         let from_address = Address::Udp(from);
-        let handled = peer.viewer.handle_datagram(now, from_address, datagram, &mut |to, data| send(sender, to, data));
+        let handled = peer
+            .viewer
+            .handle_datagram(now, from_address, datagram, &mut |to, data| {
+                send(sender, to, data)
+            });
         self.next_timeout = earliest(self.next_timeout, peer.viewer.next_deadline());
         if !self.attention.contains(&slot) {
             self.attention.push(slot);
@@ -453,18 +571,27 @@ impl Peers {
                 && old != slot
                 && let Some(peer) = self.peers.get_mut(old as usize).and_then(Option::as_mut)
             {
-                peer.viewer.close(now, &mut |to, data| send(sender, to, data));
+                peer.viewer
+                    .close(now, &mut |to, data| send(sender, to, data));
                 self.attention.push(old);
             }
             if let Some(via) = via {
-                let message = ShardMessage::Bound { address: address.socket_addr(), shard: self.shard, bound: true };
+                let message = ShardMessage::Bound {
+                    address: address.socket_addr(),
+                    shard: self.shard,
+                    bound: true,
+                };
                 self.tell(links, via, message);
             }
         }
         if let Some(address) = handled.forgotten {
             self.router.unbind(address, slot);
             for shard in (0..links.len() as u8).filter(|s| *s != self.shard) {
-                let message = ShardMessage::Bound { address: address.socket_addr(), shard: self.shard, bound: false };
+                let message = ShardMessage::Bound {
+                    address: address.socket_addr(),
+                    shard: self.shard,
+                    bound: false,
+                };
                 self.tell(links, shard, message);
             }
         }
@@ -485,7 +612,9 @@ impl Peers {
             self.handle_timeouts(now);
         }
         for slot in std::mem::take(&mut self.attention) {
-            let Some(peer) = self.peers.get_mut(slot as usize).and_then(Option::as_mut) else { continue };
+            let Some(peer) = self.peers.get_mut(slot as usize).and_then(Option::as_mut) else {
+                continue;
+            };
             if peer.viewer.closed().is_some() {
                 self.leave(now, slot, streams, by_id, events, links);
                 continue;
@@ -493,7 +622,10 @@ impl Peers {
             let id = peer.stream;
             let fan = match self.mirrors.get(&id) {
                 Some(fan) => Some(fan),
-                None => by_id.get(&id).and_then(|key| streams.get(*key)).and_then(|s| s.rtp.as_ref()),
+                None => by_id
+                    .get(&id)
+                    .and_then(|key| streams.get(*key))
+                    .and_then(|s| s.rtp.as_ref()),
             };
             let Some(fan) = fan else { continue };
             let mut start = false;
@@ -501,7 +633,13 @@ impl Peers {
                 match event {
                     Event::Ready => start = true,
                     Event::KeyFrameRequest => peer.want_key(fan),
-                    Event::Resend(resend) => resend_one(peer, fan.ring(resend.track), resend, &mut self.run, &self.sender),
+                    Event::Resend(resend) => resend_one(
+                        peer,
+                        fan.ring(resend.track),
+                        resend,
+                        &mut self.run,
+                        &self.sender,
+                    ),
                 }
             }
             if start {
@@ -515,17 +653,26 @@ impl Peers {
         }
         if self.pace_at.is_some_and(|at| at <= now) {
             for slot in std::mem::take(&mut self.behind) {
-                let Some(peer) = self.peers.get_mut(slot as usize).and_then(Option::as_mut) else { continue };
+                let Some(peer) = self.peers.get_mut(slot as usize).and_then(Option::as_mut) else {
+                    continue;
+                };
                 let fan = match self.mirrors.get(&peer.stream) {
                     Some(fan) => Some(fan),
-                    None => by_id.get(&peer.stream).and_then(|key| streams.get(*key)).and_then(|s| s.rtp.as_ref()),
+                    None => by_id
+                        .get(&peer.stream)
+                        .and_then(|key| streams.get(*key))
+                        .and_then(|s| s.rtp.as_ref()),
                 };
                 if fan.is_some_and(|fan| pump(peer, fan, &mut self.run, &mut self.sender)) {
                     self.behind.push(slot);
                 }
             }
         }
-        self.pace_at = if self.behind.is_empty() { None } else { Some(now + Duration::from_millis(limits::PACE_MS)) };
+        self.pace_at = if self.behind.is_empty() {
+            None
+        } else {
+            Some(now + Duration::from_millis(limits::PACE_MS))
+        };
     }
 
     fn handle_timeouts(&mut self, now: Instant) {
@@ -534,13 +681,17 @@ impl Peers {
         for (slot, peer) in self.peers.iter_mut().enumerate() {
             let Some(peer) = peer else { continue };
             if peer.viewer.next_deadline().is_some_and(|at| at <= now) {
-                peer.viewer.handle_timeout(now, &mut |to, data| send(sender, to, data));
+                peer.viewer
+                    .handle_timeout(now, &mut |to, data| send(sender, to, data));
             }
             if peer.viewer.closed().is_some() {
                 self.attention.push(slot as u32);
             }
             // A grid of 20 ms: many viewers, few wake-ups.
-            let next = peer.viewer.next_deadline().map(|at| at.max(now + Duration::from_millis(limits::PEER_TIMER_MS)));
+            let next = peer
+                .viewer
+                .next_deadline()
+                .map(|at| at.max(now + Duration::from_millis(limits::PEER_TIMER_MS)));
             self.next_timeout = earliest(self.next_timeout, next);
         }
     }
@@ -556,7 +707,9 @@ impl Peers {
         let mut next = None;
         for (_, stream) in streams.iter_mut() {
             let id = stream.id;
-            let Some(fan) = stream.rtp.as_mut() else { continue };
+            let Some(fan) = stream.rtp.as_mut() else {
+                continue;
+            };
             match fan.flush_at {
                 None => continue,
                 Some(at) if at > now => {
@@ -569,11 +722,18 @@ impl Peers {
             if !fan.is_mirrored() {
                 continue;
             }
-            let new = fan.video.from(fan.mirrored.0).chain(fan.audio.from(fan.mirrored.1));
+            let new = fan
+                .video
+                .from(fan.mirrored.0)
+                .chain(fan.audio.from(fan.mirrored.1));
             let payloads: Vec<RtpPayload> = new.cloned().collect();
             fan.mirrored = (fan.video.end(), fan.audio.end());
             for (shard, n) in fan.mirrors.iter().enumerate() {
-                let message = || ShardMessage::Payloads { stream: id, payloads: payloads.clone(), newest: fan.newest };
+                let message = || ShardMessage::Payloads {
+                    stream: id,
+                    payloads: payloads.clone(),
+                    newest: fan.newest,
+                };
                 if *n > 0 && !links[shard].send(Order::Shard(message())) {
                     counters.orders_refused.inc();
                 }
@@ -584,8 +744,13 @@ impl Peers {
 
     fn send_to_all(&mut self, now: Instant, fan: &RtpFan) {
         for slot in &fan.peers {
-            let Some(peer) = self.peers.get_mut(*slot as usize).and_then(Option::as_mut) else { continue };
-            if peer.viewer.is_ready() && pump(peer, fan, &mut self.run, &mut self.sender) && !self.behind.contains(slot) {
+            let Some(peer) = self.peers.get_mut(*slot as usize).and_then(Option::as_mut) else {
+                continue;
+            };
+            if peer.viewer.is_ready()
+                && pump(peer, fan, &mut self.run, &mut self.sender)
+                && !self.behind.contains(slot)
+            {
                 self.behind.push(*slot);
             }
         }
@@ -601,13 +766,26 @@ impl Peers {
         events: &mut EventSender,
     ) {
         for peer in self.peers.iter_mut().flatten() {
-            let home = || by_id.get(&peer.stream).and_then(|key| streams.get(*key)).and_then(|s| s.rtp.as_ref());
-            let newest = self.mirrors.get(&peer.stream).or_else(home).and_then(|fan| fan.newest);
+            let home = || {
+                by_id
+                    .get(&peer.stream)
+                    .and_then(|key| streams.get(*key))
+                    .and_then(|s| s.rtp.as_ref())
+            };
+            let newest = self
+                .mirrors
+                .get(&peer.stream)
+                .or_else(home)
+                .and_then(|fan| fan.newest);
             if let Some((at, media)) = newest {
                 peer.viewer.set_clock(at, &self.setup.wall, media);
             }
             let (session, sent_bytes, skipped) = (peer.session, peer.sent_bytes, peer.skipped);
-            events.send(MediaEvent::Viewer { session, sent_bytes, skipped });
+            events.send(MediaEvent::Viewer {
+                session,
+                sent_bytes,
+                skipped,
+            });
         }
     }
 }
@@ -659,7 +837,9 @@ impl Peer {
 
 /// Sends a peer what it has not had, at most one pace. `true` = there is more.
 fn pump(peer: &mut Peer, fan: &RtpFan, run: &mut Vec<u8>, sender: &mut Sender) -> bool {
-    let Some(Address::Udp(to)) = peer.viewer.remote() else { return false };
+    let Some(Address::Udp(to)) = peer.viewer.remote() else {
+        return false;
+    };
     let mut left = limits::PACE_PACKETS;
     let mut more = false;
     for track in [TrackId::Audio, TrackId::Video] {
@@ -667,7 +847,9 @@ fn pump(peer: &mut Peer, fan: &RtpFan, run: &mut Vec<u8>, sender: &mut Sender) -
         if !peer.viewer.wants(track) {
             continue;
         }
-        let Some(mut index) = peer.settle(track, ring) else { continue };
+        let Some(mut index) = peer.settle(track, ring) else {
+            continue;
+        };
         let mut out = Run::new(run, to);
         for payload in ring.from(index) {
             if left == 0 {
@@ -685,8 +867,16 @@ fn pump(peer: &mut Peer, fan: &RtpFan, run: &mut Vec<u8>, sender: &mut Sender) -
     more
 }
 
-fn resend_one(peer: &mut Peer, ring: &PayloadRing, resend: Resend, run: &mut Vec<u8>, sender: &Sender) {
-    let (Some(payload), Some(to)) = (ring.get(resend.index), peer.viewer.remote()) else { return };
+fn resend_one(
+    peer: &mut Peer,
+    ring: &PayloadRing,
+    resend: Resend,
+    run: &mut Vec<u8>,
+    sender: &Sender,
+) {
+    let (Some(payload), Some(to)) = (ring.get(resend.index), peer.viewer.remote()) else {
+        return;
+    };
     run.clear();
     let len = peer.viewer.seal_resend(resend, &packet(payload), run);
     if len > 0 {
@@ -719,7 +909,14 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     fn new(buffer: &'a mut Vec<u8>, to: SocketAddr) -> Self {
         buffer.clear();
-        Run { buffer, to, start: 0, segment: 0, count: 0, sent_bytes: 0 }
+        Run {
+            buffer,
+            to,
+            start: 0,
+            segment: 0,
+            count: 0,
+            sent_bytes: 0,
+        }
     }
 
     /// A datagram of `len` bytes was appended to the buffer.
@@ -727,7 +924,8 @@ impl<'a> Run<'a> {
         if len == 0 {
             return;
         }
-        let fits = self.count < limits::GSO_SEGMENTS_MAX && self.buffer.len() - self.start <= RUN_BYTES_MAX;
+        let fits = self.count < limits::GSO_SEGMENTS_MAX
+            && self.buffer.len() - self.start <= RUN_BYTES_MAX;
         if self.count > 0 && (len > self.segment || !fits) {
             self.send(self.buffer.len() - len, sender);
         }
@@ -772,7 +970,11 @@ fn snapshot(fan: &RtpFan) -> Vec<RtpPayload> {
 
 /// Ends the payloads of a stream that no WebRTC viewer watches on any shard.
 fn end_unwatched(stream: &mut Stream) {
-    if stream.rtp.as_ref().is_some_and(|fan| fan.peers.is_empty() && !fan.is_mirrored()) {
+    if stream
+        .rtp
+        .as_ref()
+        .is_some_and(|fan| fan.peers.is_empty() && !fan.is_mirrored())
+    {
         stream.rtp = None;
     }
 }

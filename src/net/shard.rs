@@ -21,6 +21,7 @@ use slab::Slab;
 use tokio::sync::mpsc;
 
 use super::conn::Conn;
+use super::counters::Snapshot;
 use super::peer::{NewPeer, Peers};
 use super::stream::{Fan, FanKey, Holds, PsErrors, Stream};
 use super::udp::RecvBatch;
@@ -33,10 +34,9 @@ use crate::id::{SessionId, Ssrc, StreamId};
 use crate::limits;
 use crate::media::frame::Track;
 use crate::media::rtp;
-use super::counters::Snapshot;
+use crate::session::port::{MediaCommand, MediaEvent, Progress};
 use crate::session::{IngestStats, MediaServiceView};
 use crate::time::MediaTime;
-use crate::session::port::{MediaCommand, MediaEvent, Progress};
 
 const RTP: Token = Token(0);
 const RTP_TCP: Token = Token(1);
@@ -59,26 +59,55 @@ pub(super) enum Order {
 /// What media threads tell each other.
 pub(super) enum ShardMessage {
     /// A viewer of a stream that is at home elsewhere. `snapshot` is there when no mirror is.
-    AddMirrored { new: Box<NewViewer>, snapshot: Option<(Unit, Vec<Unit>)> },
+    AddMirrored {
+        new: Box<NewViewer>,
+        snapshot: Option<(Unit, Vec<Unit>)>,
+    },
     /// The next units of a mirrored rendition, with its new initialisation if that changed.
-    Units { key: FanKey, units: Vec<Unit>, init: Option<Unit> },
+    Units {
+        key: FanKey,
+        units: Vec<Unit>,
+        init: Option<Unit>,
+    },
     /// The rendition is over, or nobody watches it here any more.
-    MirrorEnd { key: FanKey },
+    MirrorEnd {
+        key: FanKey,
+    },
     /// A mirrored viewer left shard `from`.
-    ViewerLeft { key: FanKey, from: u8 },
+    ViewerLeft {
+        key: FanKey,
+        from: u8,
+    },
     AddMirroredPeer {
         new: Box<NewPeer>,
         tracks: Vec<Track>,
         snapshot: Option<Vec<RtpPayload>>,
         newest: Option<(Instant, MediaTime)>,
     },
-    Payloads { stream: StreamId, payloads: Vec<RtpPayload>, newest: Option<(Instant, MediaTime)> },
-    PayloadsEnd { stream: StreamId },
-    PeerLeft { stream: StreamId, from: u8 },
+    Payloads {
+        stream: StreamId,
+        payloads: Vec<RtpPayload>,
+        newest: Option<(Instant, MediaTime)>,
+    },
+    PayloadsEnd {
+        stream: StreamId,
+    },
+    PeerLeft {
+        stream: StreamId,
+        from: u8,
+    },
     /// A datagram for a WebRTC viewer of the receiver that came in on another shard's socket.
-    Datagram { from: SocketAddr, data: Bytes, via: u8 },
+    Datagram {
+        from: SocketAddr,
+        data: Bytes,
+        via: u8,
+    },
     /// Shard `shard` has verified (or given up) that a viewer of its own is at this address.
-    Bound { address: SocketAddr, shard: u8, bound: bool },
+    Bound {
+        address: SocketAddr,
+        shard: u8,
+        bound: bool,
+    },
     CloseSession(SessionId),
 }
 
@@ -101,7 +130,11 @@ pub(super) enum NewIo {
 
 impl NewViewer {
     fn key(&self) -> FanKey {
-        FanKey { stream: self.stream, form: self.form, audio: self.audio }
+        FanKey {
+            stream: self.stream,
+            form: self.form,
+            audio: self.audio,
+        }
     }
 }
 
@@ -133,15 +166,24 @@ pub(super) struct EventSender {
 
 impl EventSender {
     pub fn new(sender: mpsc::Sender<MediaEvent>) -> Self {
-        EventSender { sender, waiting: VecDeque::new(), dropped: 0 }
+        EventSender {
+            sender,
+            waiting: VecDeque::new(),
+            dropped: 0,
+        }
     }
 
     pub fn send(&mut self, event: MediaEvent) {
-        let is_statistic = matches!(event, MediaEvent::Stats { .. } | MediaEvent::Viewer { .. } | MediaEvent::Service(_));
+        let is_statistic = matches!(
+            event,
+            MediaEvent::Stats { .. } | MediaEvent::Viewer { .. } | MediaEvent::Service(_)
+        );
         if self.waiting.is_empty() {
             match self.sender.try_send(event) {
                 Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => {}
-                Err(mpsc::error::TrySendError::Full(event)) if !is_statistic => self.waiting.push_back(event),
+                Err(mpsc::error::TrySendError::Full(event)) if !is_statistic => {
+                    self.waiting.push_back(event)
+                }
                 Err(mpsc::error::TrySendError::Full(_)) => self.dropped += 1,
             }
         } else if is_statistic || self.waiting.len() >= limits::MEDIA_EVENTS_WAITING_MAX {
@@ -225,8 +267,16 @@ impl Shard {
         setup.rtp_tcp.set_nonblocking(true)?;
         let mut rtp_tcp = TcpListener::from_std(setup.rtp_tcp);
         let registry = setup.poll.registry();
-        registry.register(&mut SourceFd(&setup.rtp.as_raw_fd()), RTP, Interest::READABLE)?;
-        registry.register(&mut SourceFd(&setup.webrtc.as_raw_fd()), WEBRTC, Interest::READABLE)?;
+        registry.register(
+            &mut SourceFd(&setup.rtp.as_raw_fd()),
+            RTP,
+            Interest::READABLE,
+        )?;
+        registry.register(
+            &mut SourceFd(&setup.webrtc.as_raw_fd()),
+            WEBRTC,
+            Interest::READABLE,
+        )?;
         registry.register(&mut rtp_tcp, RTP_TCP, Interest::READABLE)?;
         let rtp_port = setup.rtp.local_addr()?.port();
         Ok(Shard {
@@ -278,7 +328,9 @@ impl Shard {
         loop {
             let now = Instant::now();
             self.coalesce(now, last_turn);
-            let timeout = self.next_deadline().saturating_duration_since(Instant::now());
+            let timeout = self
+                .next_deadline()
+                .saturating_duration_since(Instant::now());
             if let Err(e) = self.poll.poll(&mut events, Some(timeout))
                 && e.kind() != io::ErrorKind::Interrupted
             {
@@ -287,7 +339,12 @@ impl Shard {
             }
             last_turn = Instant::now();
             for event in events.iter() {
-                self.on_ready(last_turn, event.token(), event.is_readable(), event.is_writable());
+                self.on_ready(
+                    last_turn,
+                    event.token(),
+                    event.is_readable(),
+                    event.is_writable(),
+                );
             }
             if !self.take_orders(last_turn) {
                 self.close_all();
@@ -296,7 +353,13 @@ impl Shard {
             self.handle_timeouts(last_turn);
             self.deliver(last_turn);
             self.flush_due(last_turn);
-            self.peers.turn(last_turn, &mut self.streams, &self.by_id, &mut self.events, &self.links);
+            self.peers.turn(
+                last_turn,
+                &mut self.streams,
+                &self.by_id,
+                &mut self.events,
+                &self.links,
+            );
             self.events.retry();
             if last_turn >= self.next_second {
                 self.each_second(last_turn);
@@ -308,7 +371,9 @@ impl Shard {
     fn coalesce(&self, now: Instant, last_turn: Instant) {
         let pause = match self.streams.len() {
             0..limits::COALESCE_STREAMS_MIN => return,
-            limits::COALESCE_STREAMS_MIN..limits::COALESCE_STREAMS_MANY => Duration::from_micros(limits::COALESCE_US),
+            limits::COALESCE_STREAMS_MIN..limits::COALESCE_STREAMS_MANY => {
+                Duration::from_micros(limits::COALESCE_US)
+            }
             _ => Duration::from_micros(limits::COALESCE_MANY_US),
         };
         let until = (last_turn + pause).min(self.next_deadline());
@@ -320,7 +385,10 @@ impl Shard {
 
     fn next_deadline(&self) -> Instant {
         let mut next = self.next_second;
-        for at in [self.next_flush, self.peers.next_deadline()].into_iter().flatten() {
+        for at in [self.next_flush, self.peers.next_deadline()]
+            .into_iter()
+            .flatten()
+        {
             next = next.min(at);
         }
         for key in &self.reordering {
@@ -352,20 +420,26 @@ impl Shard {
                 }
             };
             for i in 0..n {
-                let Some((from, packet)) = self.batch.get(i) else { continue };
+                let Some((from, packet)) = self.batch.get(i) else {
+                    continue;
+                };
                 self.received_bytes += packet.len() as u64;
                 let Some(ssrc) = rtp::peek_ssrc(packet) else {
                     self.counters.malformed.inc();
                     continue;
                 };
-                let found = self.by_ssrc.get(&ssrc).copied().or_else(|| {
-                    claim(&self.streams, Some(from), rtp::is_rtcp(packet))
-                });
+                let found = self
+                    .by_ssrc
+                    .get(&ssrc)
+                    .copied()
+                    .or_else(|| claim(&self.streams, Some(from), rtp::is_rtcp(packet)));
                 let Some(key) = found else {
                     self.counters.unclaimed.inc();
                     continue;
                 };
-                let Some(stream) = self.streams.get_mut(key) else { continue };
+                let Some(stream) = self.streams.get_mut(key) else {
+                    continue;
+                };
                 if stream.ssrc.is_none() {
                     stream.ssrc = Some(ssrc);
                     stream.ingest.set_ssrc(Some(ssrc));
@@ -395,8 +469,16 @@ impl Shard {
 
     fn on_command(&mut self, now: Instant, command: MediaCommand) {
         match command {
-            MediaCommand::OpenIngest { stream, ssrc, transport } => self.open_ingest(stream, ssrc, transport),
-            MediaCommand::UpdateIngest { stream, ssrc, remote } => self.update_ingest(now, stream, ssrc, remote),
+            MediaCommand::OpenIngest {
+                stream,
+                ssrc,
+                transport,
+            } => self.open_ingest(stream, ssrc, transport),
+            MediaCommand::UpdateIngest {
+                stream,
+                ssrc,
+                remote,
+            } => self.update_ingest(now, stream, ssrc, remote),
             MediaCommand::CloseIngest { stream } => self.close_ingest(now, stream),
             MediaCommand::CloseViewer { session, .. } => self.close_session(now, session, true),
             MediaCommand::ResetStatistics => {
@@ -404,7 +486,7 @@ impl Shard {
                 for (_, stream) in &mut self.streams {
                     self.ingest_gone = add(self.ingest_gone, &stream.stats(now));
                     self.ps_errors_gone = add_errors(self.ps_errors_gone, &stream.last_ps_errors);
-        self.ps_errors_gone = add_errors(self.ps_errors_gone, &stream.last_ps_errors);
+                    self.ps_errors_gone = add_errors(self.ps_errors_gone, &stream.last_ps_errors);
                     stream.reset_stats();
                 }
             }
@@ -413,7 +495,9 @@ impl Shard {
 
     fn open_ingest(&mut self, id: StreamId, ssrc: Option<Ssrc>, transport: MediaTransport) {
         let ring_bytes = self.budget.ring_bytes(self.ring_bytes);
-        let key = self.streams.insert(Stream::new(id, ssrc, transport, ring_bytes));
+        let key = self
+            .streams
+            .insert(Stream::new(id, ssrc, transport, ring_bytes));
         self.by_id.insert(id, key);
         if let Some(ssrc) = ssrc {
             self.by_ssrc.insert(ssrc, key);
@@ -421,9 +505,19 @@ impl Shard {
         self.budget.stream_opened();
     }
 
-    fn update_ingest(&mut self, now: Instant, id: StreamId, ssrc: Option<Ssrc>, remote: Option<SocketAddr>) {
-        let Some(&key) = self.by_id.get(&id) else { return };
-        let Some(stream) = self.streams.get_mut(key) else { return };
+    fn update_ingest(
+        &mut self,
+        now: Instant,
+        id: StreamId,
+        ssrc: Option<Ssrc>,
+        remote: Option<SocketAddr>,
+    ) {
+        let Some(&key) = self.by_id.get(&id) else {
+            return;
+        };
+        let Some(stream) = self.streams.get_mut(key) else {
+            return;
+        };
         if let Some(new) = ssrc {
             if let Some(old) = stream.ssrc.replace(new) {
                 self.by_ssrc.remove(&old);
@@ -436,14 +530,21 @@ impl Shard {
         if stream.transport == MediaTransport::TcpActive {
             match Conn::connect(remote, id, now) {
                 Ok(conn) => self.add_conn(conn),
-                Err(_) => self.events.send(MediaEvent::Progress { stream: id, progress: Progress::ConnectFailed }),
+                Err(_) => self.events.send(MediaEvent::Progress {
+                    stream: id,
+                    progress: Progress::ConnectFailed,
+                }),
             }
         }
     }
 
     fn close_ingest(&mut self, now: Instant, id: StreamId) {
-        let Some(key) = self.by_id.remove(&id) else { return };
-        let Some(mut stream) = self.streams.try_remove(key) else { return };
+        let Some(key) = self.by_id.remove(&id) else {
+            return;
+        };
+        let Some(mut stream) = self.streams.try_remove(key) else {
+            return;
+        };
         self.ingest_gone = add(self.ingest_gone, &stream.stats(now));
         self.ps_errors_gone = add_errors(self.ps_errors_gone, &stream.last_ps_errors);
         if let Some(ssrc) = stream.ssrc {
@@ -463,7 +564,12 @@ impl Shard {
                 }
             }
         }
-        let conns: Vec<usize> = self.conns.iter().filter(|(_, c)| c.stream() == Some(id)).map(|(k, _)| k).collect();
+        let conns: Vec<usize> = self
+            .conns
+            .iter()
+            .filter(|(_, c)| c.stream() == Some(id))
+            .map(|(k, _)| k)
+            .collect();
         for conn in conns {
             self.remove_conn(conn);
         }
@@ -471,7 +577,9 @@ impl Shard {
 
     /// Closes a rendition's viewers here and on the other shards.
     fn remove_fan(&mut self, key: usize) {
-        let Some(mut fan) = self.fans.try_remove(key) else { return };
+        let Some(mut fan) = self.fans.try_remove(key) else {
+            return;
+        };
         self.fan_by_key.remove(&fan.key);
         for viewer in std::mem::take(&mut fan.viewers) {
             self.drop_viewer(viewer);
@@ -495,8 +603,14 @@ impl Shard {
 
     fn accept(&mut self, now: Instant) {
         while let Ok((socket, from)) = self.rtp_tcp.accept() {
-            let same_source = self.conns.iter().filter(|(_, c)| c.peer().ip() == from.ip()).count();
-            if self.conns.len() >= limits::MEDIA_CONNS_MAX || same_source >= limits::MEDIA_CONNS_PER_SOURCE_MAX {
+            let same_source = self
+                .conns
+                .iter()
+                .filter(|(_, c)| c.peer().ip() == from.ip())
+                .count();
+            if self.conns.len() >= limits::MEDIA_CONNS_MAX
+                || same_source >= limits::MEDIA_CONNS_PER_SOURCE_MAX
+            {
                 self.counters.conns_refused.inc();
                 continue;
             }
@@ -508,7 +622,11 @@ impl Shard {
         let entry = self.conns.vacant_entry();
         let token = Token(CONNS | entry.key());
         let conn = entry.insert(conn);
-        if let Err(e) = self.poll.registry().register(conn.socket_mut(), token, Interest::READABLE | Interest::WRITABLE) {
+        if let Err(e) = self.poll.registry().register(
+            conn.socket_mut(),
+            token,
+            Interest::READABLE | Interest::WRITABLE,
+        ) {
             tracing::warn!(shard = self.index, error = %e, "cannot watch a media connection");
             self.conns.remove(token.0 & KEY_MASK);
         }
@@ -522,9 +640,15 @@ impl Shard {
     }
 
     fn on_conn(&mut self, now: Instant, key: usize, readable: bool, writable: bool) {
-        let Some(conn) = self.conns.get_mut(key) else { return };
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
         if writable && let Some((stream, connected)) = conn.connected() {
-            let progress = if connected { Progress::Connected } else { Progress::ConnectFailed };
+            let progress = if connected {
+                Progress::Connected
+            } else {
+                Progress::ConnectFailed
+            };
             self.events.send(MediaEvent::Progress { stream, progress });
             if !connected {
                 return self.remove_conn(key);
@@ -534,7 +658,8 @@ impl Shard {
             return;
         }
         let (streams, by_id, by_ssrc) = (&mut self.streams, &self.by_id, &mut self.by_ssrc);
-        let (touched, reordering, counters) = (&mut self.touched, &mut self.reordering, &self.counters);
+        let (touched, reordering, counters) =
+            (&mut self.touched, &mut self.reordering, &self.counters);
         let peer = conn.peer();
         let mut received = 0u64;
         let mut bound = conn.stream();
@@ -547,7 +672,10 @@ impl Shard {
             };
             let found = match bound {
                 Some(id) => by_id.get(&id).copied(),
-                None => by_ssrc.get(&ssrc).copied().or_else(|| claim(streams, Some(peer), rtp::is_rtcp(packet))),
+                None => by_ssrc
+                    .get(&ssrc)
+                    .copied()
+                    .or_else(|| claim(streams, Some(peer), rtp::is_rtcp(packet))),
             };
             let Some((found, stream)) = found.and_then(|k| Some((k, streams.get_mut(k)?))) else {
                 counters.unclaimed.inc();
@@ -570,7 +698,10 @@ impl Shard {
             if let Some(conn) = self.conns.get_mut(key) {
                 conn.bind(id);
             }
-            self.events.send(MediaEvent::Progress { stream: id, progress: Progress::Connected });
+            self.events.send(MediaEvent::Progress {
+                stream: id,
+                progress: Progress::Connected,
+            });
         }
         if !open {
             let stream = self.conns.get(key).and_then(Conn::stream);
@@ -582,7 +713,10 @@ impl Shard {
             {
                 stream.finish();
                 stream.stalled = true;
-                self.events.send(MediaEvent::Progress { stream: id, progress: Progress::Stalled });
+                self.events.send(MediaEvent::Progress {
+                    stream: id,
+                    progress: Progress::Stalled,
+                });
             }
         }
     }
@@ -592,7 +726,9 @@ impl Shard {
     fn handle_timeouts(&mut self, now: Instant) {
         let (streams, touched) = (&mut self.streams, &mut self.touched);
         self.reordering.retain(|key| {
-            let Some(stream) = streams.get_mut(*key) else { return false };
+            let Some(stream) = streams.get_mut(*key) else {
+                return false;
+            };
             if stream.next_deadline().is_some_and(|at| at <= now) {
                 stream.handle_timeout(now);
                 if !touched.contains(key) {
@@ -605,14 +741,19 @@ impl Shard {
 
     fn deliver(&mut self, now: Instant) {
         for key in std::mem::take(&mut self.touched) {
-            let Some(stream) = self.streams.get_mut(key) else { continue };
+            let Some(stream) = self.streams.get_mut(key) else {
+                continue;
+            };
             if !stream.has_output() {
                 continue;
             }
             let id = stream.id;
             let events = &mut self.events;
             stream.deliver(now, &mut self.fans, &self.holds, &mut |progress| {
-                events.send(MediaEvent::Progress { stream: id, progress });
+                events.send(MediaEvent::Progress {
+                    stream: id,
+                    progress,
+                });
             });
             for fan in &stream.fans {
                 let at = self.fans.get(*fan).and_then(|fan| fan.flush_at);
@@ -638,13 +779,17 @@ impl Shard {
         for key in due {
             self.flush_fan(now, key);
         }
-        let rtp_next = self.peers.flush_due(now, &mut self.streams, &self.links, &self.counters);
+        let rtp_next = self
+            .peers
+            .flush_due(now, &mut self.streams, &self.links, &self.counters);
         self.next_flush = crate::time::earliest(next, rtp_next);
     }
 
     /// Writes a rendition to its viewers here, and hands its new units to its mirrors.
     fn flush_fan(&mut self, now: Instant, key: usize) {
-        let Some(fan) = self.fans.get_mut(key) else { return };
+        let Some(fan) = self.fans.get_mut(key) else {
+            return;
+        };
         fan.flush_at = None;
         let mut closed = Vec::new();
         let mut shared = Shared::default();
@@ -663,7 +808,11 @@ impl Shard {
                 if *n == 0 {
                     continue;
                 }
-                let message = ShardMessage::Units { key: fan.key, units: units.clone(), init: init.clone() };
+                let message = ShardMessage::Units {
+                    key: fan.key,
+                    units: units.clone(),
+                    init: init.clone(),
+                };
                 if !self.links[shard].send(Order::Shard(message)) {
                     self.counters.orders_refused.inc();
                 }
@@ -676,14 +825,18 @@ impl Shard {
 
     fn add_viewer(&mut self, now: Instant, new: NewViewer) {
         let Some(&stream_key) = self.by_id.get(&new.stream) else {
-            return self.events.send(MediaEvent::ViewerClosed { session: new.session });
+            return self.events.send(MediaEvent::ViewerClosed {
+                session: new.session,
+            });
         };
         let key = new.key();
         let shards = self.links.len();
         let fan_key = match self.fan_by_key.get(&key) {
             Some(fan_key) => *fan_key,
             None => {
-                let Some(stream) = self.streams.get_mut(stream_key) else { return };
+                let Some(stream) = self.streams.get_mut(stream_key) else {
+                    return;
+                };
                 let fan = stream.make_fan(key, self.ring_bytes * limits::FAN_RINGS, shards, now);
                 let fan_key = self.fans.insert(fan);
                 stream.fans.push(fan_key);
@@ -691,10 +844,14 @@ impl Shard {
                 fan_key
             }
         };
-        let Some(fan) = self.fans.get_mut(fan_key) else { return };
+        let Some(fan) = self.fans.get_mut(fan_key) else {
+            return;
+        };
         let here = fan.viewers.len();
         let me = usize::from(self.index);
-        let other = (0..shards).filter(|i| *i != me).min_by_key(|i| fan.mirrors[*i]);
+        let other = (0..shards)
+            .filter(|i| *i != me)
+            .min_by_key(|i| fan.mirrors[*i]);
         if here >= limits::VIEWERS_BEFORE_SPREAD
             && let Some(other) = other
             && (fan.mirrors[other] as usize) < here
@@ -706,10 +863,16 @@ impl Shard {
             let snapshot = (fan.mirrors[other] == 0).then(|| {
                 let from = fan.ring.newest_key().unwrap_or(fan.mirrored);
                 let n = usize::try_from(fan.mirrored.saturating_sub(from)).unwrap_or(0);
-                (fan.init.clone(), fan.ring.from(from).take(n).cloned().collect())
+                (
+                    fan.init.clone(),
+                    fan.ring.from(from).take(n).cloned().collect(),
+                )
             });
             fan.mirrors[other] += 1;
-            let message = ShardMessage::AddMirrored { new: Box::new(new), snapshot };
+            let message = ShardMessage::AddMirrored {
+                new: Box::new(new),
+                snapshot,
+            };
             if !self.links[other].send(Order::Shard(message)) {
                 fan.mirrors[other] -= 1;
                 self.counters.orders_refused.inc();
@@ -722,7 +885,9 @@ impl Shard {
 
     /// Puts a viewer on a rendition of this shard and writes it its start.
     fn place_viewer(&mut self, now: Instant, fan_key: usize, new: NewViewer) {
-        let Some(fan) = self.fans.get_mut(fan_key) else { return };
+        let Some(fan) = self.fans.get_mut(fan_key) else {
+            return;
+        };
         let session = new.session;
         let io = match new.io {
             NewIo::Socket(socket) => Io::Socket(mio::net::TcpStream::from_std(socket)),
@@ -730,36 +895,63 @@ impl Shard {
         };
         let init: &[u8] = match (new.framing, &io) {
             (Framing::WebSocket, Io::Socket(_)) => &fan.init.head,
-            (Framing::Http, _) | (_, Io::Channel(_)) => &fan.init.head[usize::from(fan.init.ws_header_len)..],
+            (Framing::Http, _) | (_, Io::Channel(_)) => {
+                &fan.init.head[usize::from(fan.init.ws_header_len)..]
+            }
         };
         let mut preface = BytesMut::with_capacity(new.preface.len() + init.len());
         preface.extend_from_slice(&new.preface);
         preface.extend_from_slice(init);
         let entry = self.viewers.vacant_entry();
         let key = entry.key();
-        let viewer = entry.insert(Viewer::new(session, fan_key, io, new.framing, preface.freeze(), now));
+        let viewer = entry.insert(Viewer::new(
+            session,
+            fan_key,
+            io,
+            new.framing,
+            preface.freeze(),
+            now,
+        ));
         if let Some(socket) = viewer.socket_mut()
-            && self.poll.registry().register(socket, Token(VIEWERS | key), Interest::READABLE | Interest::WRITABLE).is_err()
+            && self
+                .poll
+                .registry()
+                .register(
+                    socket,
+                    Token(VIEWERS | key),
+                    Interest::READABLE | Interest::WRITABLE,
+                )
+                .is_err()
         {
             self.viewers.remove(key);
             return self.events.send(MediaEvent::ViewerClosed { session });
         }
         fan.viewers.push(key);
         self.viewer_by_session.insert(session, key);
-        self.events.send(MediaEvent::Viewer { session, sent_bytes: 0, skipped: 0 });
+        self.events.send(MediaEvent::Viewer {
+            session,
+            sent_bytes: 0,
+            skipped: 0,
+        });
         self.write_viewer(now, key);
     }
 
     fn write_viewer(&mut self, now: Instant, key: usize) {
-        let Some(viewer) = self.viewers.get_mut(key) else { return };
-        let Some(fan) = self.fans.get(viewer.fan) else { return };
+        let Some(viewer) = self.viewers.get_mut(key) else {
+            return;
+        };
+        let Some(fan) = self.fans.get(viewer.fan) else {
+            return;
+        };
         if let Err(why) = viewer.write(&fan.ring, &mut Shared::default(), now) {
             self.close_viewer(key, why);
         }
     }
 
     fn on_viewer(&mut self, now: Instant, key: usize, readable: bool, writable: bool) {
-        let Some(viewer) = self.viewers.get_mut(key) else { return };
+        let Some(viewer) = self.viewers.get_mut(key) else {
+            return;
+        };
         if readable && let Err(why) = viewer.read() {
             return self.close_viewer(key, why);
         }
@@ -771,16 +963,23 @@ impl Shard {
 
     /// A viewer is over by its own doing: its rendition is told.
     fn close_viewer(&mut self, key: usize, why: Closed) {
-        let Some(fan_key) = self.viewers.get(key).map(|v| v.fan) else { return };
+        let Some(fan_key) = self.viewers.get(key).map(|v| v.fan) else {
+            return;
+        };
         if why == Closed::TooSlow {
             self.counters.too_slow.inc();
         }
         self.drop_viewer(key);
-        let Some(fan) = self.fans.get_mut(fan_key) else { return };
+        let Some(fan) = self.fans.get_mut(fan_key) else {
+            return;
+        };
         fan.viewers.retain(|v| *v != key);
         let fan = &self.fans[fan_key];
         if fan.key.stream.shard != self.index {
-            let message = ShardMessage::ViewerLeft { key: fan.key, from: self.index };
+            let message = ShardMessage::ViewerLeft {
+                key: fan.key,
+                from: self.index,
+            };
             return self.tell(usize::from(fan.key.stream.shard), message);
         }
         self.end_unwatched(fan_key);
@@ -788,7 +987,9 @@ impl Shard {
 
     /// Ends a rendition that nobody watches on any shard.
     fn end_unwatched(&mut self, fan_key: usize) {
-        let Some(fan) = self.fans.get(fan_key) else { return };
+        let Some(fan) = self.fans.get(fan_key) else {
+            return;
+        };
         if !fan.viewers.is_empty() || fan.is_mirrored() {
             return;
         }
@@ -801,7 +1002,9 @@ impl Shard {
     }
 
     fn drop_viewer(&mut self, key: usize) {
-        let Some(mut viewer) = self.viewers.try_remove(key) else { return };
+        let Some(mut viewer) = self.viewers.try_remove(key) else {
+            return;
+        };
         self.viewer_by_session.remove(&viewer.session);
         self.sent_bytes_gone += viewer.sent_bytes;
         self.skipped_gone += u64::from(viewer.skipped());
@@ -810,7 +1013,9 @@ impl Shard {
             // The socket is closed on drop, which ends the registration as well.
             let _ = self.poll.registry().deregister(socket);
         }
-        self.events.send(MediaEvent::ViewerClosed { session: viewer.session });
+        self.events.send(MediaEvent::ViewerClosed {
+            session: viewer.session,
+        });
     }
 
     /// `ask_others`: the viewer may be on another shard.
@@ -818,7 +1023,15 @@ impl Shard {
         if let Some(key) = self.viewer_by_session.get(&session).copied() {
             return self.close_viewer(key, Closed::ByPeer);
         }
-        if self.peers.close_session(now, session, &mut self.streams, &self.by_id, &mut self.events, &self.links) || !ask_others {
+        if self.peers.close_session(
+            now,
+            session,
+            &mut self.streams,
+            &self.by_id,
+            &mut self.events,
+            &self.links,
+        ) || !ask_others
+        {
             return;
         }
         let me = usize::from(self.index);
@@ -830,10 +1043,21 @@ impl Shard {
     }
 
     fn add_peer(&mut self, now: Instant, new: NewPeer) {
-        let Some(stream) = self.by_id.get(&new.stream).and_then(|key| self.streams.get_mut(*key)) else {
+        let Some(stream) = self
+            .by_id
+            .get(&new.stream)
+            .and_then(|key| self.streams.get_mut(*key))
+        else {
             return new.refuse(super::ViewerError::StreamGone);
         };
-        self.peers.add(now, new, stream, &mut self.events, &self.links, &self.counters);
+        self.peers.add(
+            now,
+            new,
+            stream,
+            &mut self.events,
+            &self.links,
+            &self.counters,
+        );
         let at = stream.rtp.as_ref().and_then(|rtp| rtp.flush_at);
         self.next_flush = crate::time::earliest(self.next_flush, at);
     }
@@ -853,11 +1077,19 @@ impl Shard {
                 }
                 match self.fan_by_key.get(&key).copied() {
                     Some(fan_key) => self.place_viewer(now, fan_key, *new),
-                    None => self.events.send(MediaEvent::ViewerClosed { session: new.session }),
+                    None => self.events.send(MediaEvent::ViewerClosed {
+                        session: new.session,
+                    }),
                 }
             }
-            ShardMessage::Units { key, mut units, init } => {
-                let Some(fan_key) = self.fan_by_key.get(&key).copied() else { return };
+            ShardMessage::Units {
+                key,
+                mut units,
+                init,
+            } => {
+                let Some(fan_key) = self.fan_by_key.get(&key).copied() else {
+                    return;
+                };
                 if let Some(fan) = self.fans.get_mut(fan_key) {
                     if let Some(init) = init {
                         fan.init = init;
@@ -872,9 +1104,15 @@ impl Shard {
                 }
             }
             ShardMessage::ViewerLeft { key, from } => {
-                let Some(fan_key) = self.fan_by_key.get(&key).copied() else { return };
-                let Some(fan) = self.fans.get_mut(fan_key) else { return };
-                let Some(n) = fan.mirrors.get_mut(usize::from(from)) else { return };
+                let Some(fan_key) = self.fan_by_key.get(&key).copied() else {
+                    return;
+                };
+                let Some(fan) = self.fans.get_mut(fan_key) else {
+                    return;
+                };
+                let Some(n) = fan.mirrors.get_mut(usize::from(from)) else {
+                    return;
+                };
                 *n = n.saturating_sub(1);
                 if *n == 0 {
                     self.tell(usize::from(from), ShardMessage::MirrorEnd { key });
@@ -882,22 +1120,56 @@ impl Shard {
                 self.end_unwatched(fan_key);
             }
             ShardMessage::CloseSession(session) => self.close_session(now, session, false),
-            ShardMessage::AddMirroredPeer { new, tracks, snapshot, newest } => {
-                self.peers.add_mirrored(now, *new, &tracks, snapshot, newest, &mut self.events, &self.links);
+            ShardMessage::AddMirroredPeer {
+                new,
+                tracks,
+                snapshot,
+                newest,
+            } => {
+                self.peers.add_mirrored(
+                    now,
+                    *new,
+                    &tracks,
+                    snapshot,
+                    newest,
+                    &mut self.events,
+                    &self.links,
+                );
             }
-            ShardMessage::Payloads { stream, payloads, newest } => self.peers.mirror_payloads(now, stream, payloads, newest),
-            ShardMessage::PayloadsEnd { stream } => self.peers.mirror_end(now, stream, &mut self.events),
+            ShardMessage::Payloads {
+                stream,
+                payloads,
+                newest,
+            } => self.peers.mirror_payloads(now, stream, payloads, newest),
+            ShardMessage::PayloadsEnd { stream } => {
+                self.peers.mirror_end(now, stream, &mut self.events)
+            }
             ShardMessage::PeerLeft { stream, from } => {
-                if let Some(stream) = self.by_id.get(&stream).and_then(|key| self.streams.get_mut(*key)) {
+                if let Some(stream) = self
+                    .by_id
+                    .get(&stream)
+                    .and_then(|key| self.streams.get_mut(*key))
+                {
                     self.peers.mirrored_left(stream, from, &self.links);
                     stream.drop_unused_conversions(&self.fans);
                 }
             }
             ShardMessage::Datagram { from, data, via } => {
                 let mut data = data.to_vec();
-                self.peers.take_datagram(now, from, &mut data, Some(via), &self.links, &self.counters);
+                self.peers.take_datagram(
+                    now,
+                    from,
+                    &mut data,
+                    Some(via),
+                    &self.links,
+                    &self.counters,
+                );
             }
-            ShardMessage::Bound { address, shard, bound } => self.peers.bind_foreign(address, shard, bound),
+            ShardMessage::Bound {
+                address,
+                shard,
+                bound,
+            } => self.peers.bind_foreign(address, shard, bound),
         }
     }
 
@@ -912,33 +1184,55 @@ impl Shard {
             stream.hub.set_bytes_max(ring_bytes_max);
             ring_bytes += stream.hub.bytes();
             let stats = stream.stats(now);
-            self.events.send(MediaEvent::Stats { stream: stream.id, stats });
+            self.events.send(MediaEvent::Stats {
+                stream: stream.id,
+                stats,
+            });
             let last = stream.ingest.last_packet();
             let silent = last.is_some_and(|at| now.saturating_duration_since(at) > silence);
             if silent && !std::mem::replace(&mut stream.stalled, true) {
-                self.events.send(MediaEvent::Progress { stream: stream.id, progress: Progress::Stalled });
+                self.events.send(MediaEvent::Progress {
+                    stream: stream.id,
+                    progress: Progress::Stalled,
+                });
             }
             stream.stalled &= silent;
         }
-        self.budget.held(ring_bytes as i64 - self.ring_bytes_reported as i64);
+        self.budget
+            .held(ring_bytes as i64 - self.ring_bytes_reported as i64);
         self.ring_bytes_reported = ring_bytes;
         let mut closed = Vec::new();
         for (key, viewer) in &self.viewers {
-            let Some(fan) = self.fans.get(viewer.fan) else { continue };
+            let Some(fan) = self.fans.get(viewer.fan) else {
+                continue;
+            };
             if let Err(why) = viewer.check(&fan.ring, now) {
                 closed.push((key, why));
             }
             let (sent_bytes, skipped) = (viewer.sent_bytes, viewer.skipped());
-            self.events.send(MediaEvent::Viewer { session: viewer.session, sent_bytes, skipped });
+            self.events.send(MediaEvent::Viewer {
+                session: viewer.session,
+                sent_bytes,
+                skipped,
+            });
         }
         for (key, why) in closed {
             self.close_viewer(key, why);
         }
-        self.peers.each_second(&self.streams, &self.by_id, &mut self.events);
-        let idle: Vec<usize> = self.conns.iter().filter(|(_, c)| c.is_idle(now)).map(|(key, _)| key).collect();
+        self.peers
+            .each_second(&self.streams, &self.by_id, &mut self.events);
+        let idle: Vec<usize> = self
+            .conns
+            .iter()
+            .filter(|(_, c)| c.is_idle(now))
+            .map(|(key, _)| key)
+            .collect();
         for key in idle {
             if let Some(stream) = self.conns.get(key).and_then(Conn::connecting) {
-                self.events.send(MediaEvent::Progress { stream, progress: Progress::ConnectFailed });
+                self.events.send(MediaEvent::Progress {
+                    stream,
+                    progress: Progress::ConnectFailed,
+                });
             }
             self.remove_conn(key);
         }
@@ -946,15 +1240,23 @@ impl Shard {
     }
 
     fn sent_bytes(&self) -> u64 {
-        self.sent_bytes_gone + self.viewers.iter().map(|(_, v)| v.sent_bytes).sum::<u64>() + self.peers.sent_bytes()
+        self.sent_bytes_gone
+            + self.viewers.iter().map(|(_, v)| v.sent_bytes).sum::<u64>()
+            + self.peers.sent_bytes()
     }
 
     fn report_service(&mut self, now: Instant) {
         let (received, sent) = (self.received_bytes, self.sent_bytes());
-        let (at, received_then, sent_then) = std::mem::replace(&mut self.last_service, (now, received, sent));
+        let (at, received_then, sent_then) =
+            std::mem::replace(&mut self.last_service, (now, received, sent));
         let seconds = now.saturating_duration_since(at).as_secs_f64().max(0.001);
         let rate = |new: u64, old: u64| (new.saturating_sub(old) as f64 / seconds) as u64;
-        let of = |form: Form| self.viewers.iter().filter(|(_, v)| self.form_of(v) == Some(form)).count() as u64;
+        let of = |form: Form| {
+            self.viewers
+                .iter()
+                .filter(|(_, v)| self.form_of(v) == Some(form))
+                .count() as u64
+        };
         self.counters.publish(Snapshot {
             received_bytes: received,
             sent_bytes: sent,
@@ -963,12 +1265,26 @@ impl Shard {
             flv_viewers: of(Form::Flv),
             fmp4_viewers: of(Form::Fmp4),
             webrtc_viewers: self.peers.len() as u64,
-            skipped: self.skipped_gone + self.viewers.iter().map(|(_, v)| u64::from(v.skipped())).sum::<u64>() + self.peers.skipped(),
+            skipped: self.skipped_gone
+                + self
+                    .viewers
+                    .iter()
+                    .map(|(_, v)| u64::from(v.skipped()))
+                    .sum::<u64>()
+                + self.peers.skipped(),
             ring_bytes: self.ring_bytes_reported as u64,
             events_waiting: self.events.waiting.len() as u64,
             events_dropped: self.events.dropped,
-            ps_errors: self.streams.iter().fold(self.ps_errors_gone, |sum, (_, s)| add_errors(sum, &s.last_ps_errors)),
-            ingest: self.streams.iter().fold(self.ingest_gone, |sum, (_, s)| add(sum, &s.last_stats)),
+            ps_errors: self
+                .streams
+                .iter()
+                .fold(self.ps_errors_gone, |sum, (_, s)| {
+                    add_errors(sum, &s.last_ps_errors)
+                }),
+            ingest: self
+                .streams
+                .iter()
+                .fold(self.ingest_gone, |sum, (_, s)| add(sum, &s.last_stats)),
         });
         self.events.send(MediaEvent::Service(MediaServiceView {
             shard: self.index,
@@ -1020,8 +1336,12 @@ fn claim(streams: &Slab<Stream>, from: Option<SocketAddr>, is_rtcp: bool) -> Opt
     if is_rtcp {
         return None;
     }
-    let from_there = streams.iter().find(|(_, s)| from.is_some() && s.remote == from);
-    from_there.or_else(|| streams.iter().find(|(_, s)| s.ssrc.is_none())).map(|(key, _)| key)
+    let from_there = streams
+        .iter()
+        .find(|(_, s)| from.is_some() && s.remote == from);
+    from_there
+        .or_else(|| streams.iter().find(|(_, s)| s.ssrc.is_none()))
+        .map(|(key, _)| key)
 }
 
 fn touch(touched: &mut Vec<usize>, key: usize, stream: &Stream, reordering: &mut Vec<usize>) {

@@ -84,7 +84,9 @@ impl Fan {
 
     /// Which sound of the stream goes into it.
     fn sound(&self, audio: Option<&Track>) -> Sound {
-        audio.map_or(Sound::Drop, |track| self.key.form.sound(self.key.audio, track.codec))
+        audio.map_or(Sound::Drop, |track| {
+            self.key.form.sound(self.key.audio, track.codec)
+        })
     }
 }
 
@@ -140,7 +142,13 @@ impl RtpFan {
         }
     }
 
-    fn packetize(&mut self, frame: &Frame, payloads: &mut Vec<RtpPayload>, now: Instant, hold: Duration) {
+    fn packetize(
+        &mut self,
+        frame: &Frame,
+        payloads: &mut Vec<RtpPayload>,
+        now: Instant,
+        hold: Duration,
+    ) {
         if frame.track == TrackId::Video {
             self.newest = Some((frame.received, frame.pts));
         }
@@ -168,8 +176,12 @@ impl PayloadRing {
         }
         self.bytes += payload.len();
         self.payloads.push_back(payload);
-        while self.payloads.len() > limits::RTP_RING_PACKETS_MAX || self.bytes > limits::RTP_RING_BYTES_MAX {
-            let Some(old) = self.payloads.pop_front() else { break };
+        while self.payloads.len() > limits::RTP_RING_PACKETS_MAX
+            || self.bytes > limits::RTP_RING_BYTES_MAX
+        {
+            let Some(old) = self.payloads.pop_front() else {
+                break;
+            };
             self.bytes -= old.len();
             if self.newest_key == Some(self.first) {
                 self.newest_key = None;
@@ -191,7 +203,8 @@ impl PayloadRing {
     }
 
     pub fn get(&self, index: u64) -> Option<&RtpPayload> {
-        self.payloads.get(usize::try_from(index.checked_sub(self.first)?).ok()?)
+        self.payloads
+            .get(usize::try_from(index.checked_sub(self.first)?).ok()?)
     }
 
     pub fn from(&self, index: u64) -> impl Iterator<Item = &RtpPayload> {
@@ -242,7 +255,12 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub fn new(id: StreamId, ssrc: Option<Ssrc>, transport: MediaTransport, ring_bytes: usize) -> Self {
+    pub fn new(
+        id: StreamId,
+        ssrc: Option<Ssrc>,
+        transport: MediaTransport,
+        ring_bytes: usize,
+    ) -> Self {
         let reliable = match transport {
             MediaTransport::Udp => false,
             MediaTransport::TcpPassive | MediaTransport::TcpActive => true,
@@ -273,13 +291,15 @@ impl Stream {
     /// Takes one RTP or RTCP packet. What it completes waits until [`Stream::deliver`].
     pub fn push_packet(&mut self, now: Instant, packet: &[u8]) {
         let outputs = &mut self.outputs;
-        self.ingest.push(now, packet, &mut |output| outputs.push(output));
+        self.ingest
+            .push(now, packet, &mut |output| outputs.push(output));
         self.has_rtp_deadline = self.ingest.next_deadline().is_some();
     }
 
     pub fn handle_timeout(&mut self, now: Instant) {
         let outputs = &mut self.outputs;
-        self.ingest.handle_timeout(now, &mut |output| outputs.push(output));
+        self.ingest
+            .handle_timeout(now, &mut |output| outputs.push(output));
         self.has_rtp_deadline = self.ingest.next_deadline().is_some();
     }
 
@@ -290,7 +310,11 @@ impl Stream {
     }
 
     pub fn next_deadline(&self) -> Option<Instant> {
-        if self.has_rtp_deadline { self.ingest.next_deadline() } else { None }
+        if self.has_rtp_deadline {
+            self.ingest.next_deadline()
+        } else {
+            None
+        }
     }
 
     pub fn has_output(&self) -> bool {
@@ -298,7 +322,13 @@ impl Stream {
     }
 
     /// Gives what ingest completed to the hub and the renditions. `progress` is told what the session core wants to know.
-    pub fn deliver(&mut self, now: Instant, fans: &mut slab::Slab<Fan>, holds: &Holds, progress: &mut impl FnMut(Progress)) {
+    pub fn deliver(
+        &mut self,
+        now: Instant,
+        fans: &mut slab::Slab<Fan>,
+        holds: &Holds,
+        progress: &mut impl FnMut(Progress),
+    ) {
         let mut outputs = std::mem::take(&mut self.outputs);
         for output in outputs.drain(..) {
             match output {
@@ -308,7 +338,9 @@ impl Stream {
                     ingest::Fact::FirstRtp { .. } => progress(Progress::FirstRtp),
                     ingest::Fact::ForeignSsrc { seen } => progress(Progress::ForeignSsrc { seen }),
                     ingest::Fact::FirstPs => progress(Progress::FirstPs),
-                    ingest::Fact::UnsupportedVideo { stream_type } => progress(Progress::UnsupportedCodec { stream_type }),
+                    ingest::Fact::UnsupportedVideo { stream_type } => {
+                        progress(Progress::UnsupportedCodec { stream_type })
+                    }
                     ingest::Fact::NoProgramStream | ingest::Fact::UnsupportedAudio { .. } => {}
                 },
             }
@@ -324,11 +356,15 @@ impl Stream {
         }
         let sound_may_come = self.hub.audio().is_none()
             && self.live.is_none()
-            && now.saturating_duration_since(self.opened_picture_at(now)) < Duration::from_millis(limits::SOUND_WAIT_MS);
+            && now.saturating_duration_since(self.opened_picture_at(now))
+                < Duration::from_millis(limits::SOUND_WAIT_MS);
         if sound_may_come {
             return;
         }
-        let same = self.live.as_ref().is_some_and(|live| live.iter().eq(self.hub.tracks()));
+        let same = self
+            .live
+            .as_ref()
+            .is_some_and(|live| live.iter().eq(self.hub.tracks()));
         if !same {
             let tracks: Vec<Track> = self.hub.tracks().cloned().collect();
             self.live = Some(tracks.clone());
@@ -347,9 +383,16 @@ impl Stream {
         }
         self.hub.set_track(track);
         for i in 0..self.fans.len() {
-            let Some(sound) = fans.get(self.fans[i]).map(|fan| fan.sound(self.hub.audio())) else { continue };
+            let Some(sound) = fans
+                .get(self.fans[i])
+                .map(|fan| fan.sound(self.hub.audio()))
+            else {
+                continue;
+            };
             let tracks = self.tracks_for(sound);
-            let Some(fan) = fans.get_mut(self.fans[i]) else { continue };
+            let Some(fan) = fans.get_mut(self.fans[i]) else {
+                continue;
+            };
             let Some(mux) = &mut fan.mux else { continue };
             if mux.set_tracks(&tracks, &mut self.units) {
                 fan.init = mux.init();
@@ -379,7 +422,16 @@ impl Stream {
                 }
                 let codec = converted.codec;
                 for made in self.frames.drain(..) {
-                    Self::give(&made, Sound::As(codec), &self.fans, fans, &mut self.units, now, holds, self.hub.audio());
+                    Self::give(
+                        &made,
+                        Sound::As(codec),
+                        &self.fans,
+                        fans,
+                        &mut self.units,
+                        now,
+                        holds,
+                        self.hub.audio(),
+                    );
                     if let Some(rtp) = &mut self.rtp
                         && rtp_sound(self.hub.audio()) == Sound::As(codec)
                     {
@@ -389,7 +441,16 @@ impl Stream {
                 }
             }
         }
-        Self::give(&frame, Sound::AsIs, &self.fans, fans, &mut self.units, now, holds, self.hub.audio());
+        Self::give(
+            &frame,
+            Sound::AsIs,
+            &self.fans,
+            fans,
+            &mut self.units,
+            now,
+            holds,
+            self.hub.audio(),
+        );
         if let Some(rtp) = &mut self.rtp
             && (frame.track == TrackId::Video || rtp_sound(self.hub.audio()) == Sound::AsIs)
         {
@@ -398,7 +459,10 @@ impl Stream {
     }
 
     /// Gives a frame to the renditions that want it: pictures to all, a sound to those that want this form of it.
-    #[expect(clippy::too_many_arguments, reason = "the fields of the stream are borrowed apart")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the fields of the stream are borrowed apart"
+    )]
     fn give(
         frame: &Frame,
         form_of_sound: Sound,
@@ -410,7 +474,9 @@ impl Stream {
         audio: Option<&Track>,
     ) {
         for key in keys {
-            let Some(fan) = fans.get_mut(*key) else { continue };
+            let Some(fan) = fans.get_mut(*key) else {
+                continue;
+            };
             if frame.track == TrackId::Audio && fan.sound(audio) != form_of_sound {
                 continue;
             }
@@ -422,7 +488,10 @@ impl Stream {
 
     /// Makes a rendition and fills it from the ring.
     pub fn make_fan(&mut self, key: FanKey, ring_bytes: usize, shards: usize, now: Instant) -> Fan {
-        let sound = self.hub.audio().map_or(Sound::Drop, |track| key.form.sound(key.audio, track.codec));
+        let sound = self
+            .hub
+            .audio()
+            .map_or(Sound::Drop, |track| key.form.sound(key.audio, track.codec));
         self.start_conversion(sound);
         let tracks = self.tracks_for(sound);
         let mut mux = Mux::new(key.form, &tracks);
@@ -443,7 +512,11 @@ impl Stream {
         self.start_conversion(sound);
         let mut packetizer = Packetizer::new(limits::RTP_PAYLOAD_BYTES_MAX);
         packetizer.set_tracks(&self.tracks_for(sound));
-        let mut rtp = RtpFan { packetizer: Some(packetizer), mirrors: vec![0; shards], ..RtpFan::default() };
+        let mut rtp = RtpFan {
+            packetizer: Some(packetizer),
+            mirrors: vec![0; shards],
+            ..RtpFan::default()
+        };
         for frame in self.ring_frames(sound) {
             rtp.packetize(&frame, &mut self.payloads, now, Duration::ZERO);
         }
@@ -464,7 +537,11 @@ impl Stream {
         self.converted.retain(|converted| {
             let this = Sound::As(converted.codec);
             wanted_by_rtp == Some(this)
-                || self.fans.iter().filter_map(|key| fans.get(*key)).any(|fan| fan.sound(audio.as_ref()) == this)
+                || self
+                    .fans
+                    .iter()
+                    .filter_map(|key| fans.get(*key))
+                    .any(|fan| fan.sound(audio.as_ref()) == this)
         });
     }
 
@@ -499,27 +576,43 @@ impl Stream {
         if self.converted.iter().any(|c| c.codec == codec) {
             return;
         }
-        let Some(track) = self.hub.audio() else { return };
-        let Ok(mut transcoder) = AudioTranscoder::new(track, codec) else { return };
+        let Some(track) = self.hub.audio() else {
+            return;
+        };
+        let Ok(mut transcoder) = AudioTranscoder::new(track, codec) else {
+            return;
+        };
         let mut made = Vec::new();
         for frame in self.hub.frames().filter(|f| f.track == TrackId::Audio) {
             transcoder.push(frame, &mut made);
         }
-        self.converted.push(Converted { codec, transcoder, recent: made.into() });
+        self.converted.push(Converted {
+            codec,
+            transcoder,
+            recent: made.into(),
+        });
     }
 
     fn tracks_for(&self, sound: Sound) -> Vec<Track> {
         let audio = match sound {
             Sound::Drop => None,
             Sound::AsIs => self.hub.audio().cloned(),
-            Sound::As(codec) => self.converted.iter().find(|c| c.codec == codec).map(|c| c.transcoder.track()),
+            Sound::As(codec) => self
+                .converted
+                .iter()
+                .find(|c| c.codec == codec)
+                .map(|c| c.transcoder.track()),
         };
         self.hub.video().cloned().into_iter().chain(audio).collect()
     }
 
     /// The ring's frames with the sound in the form wanted, in order of time.
     fn ring_frames(&self, sound: Sound) -> Vec<Frame> {
-        let converted = self.converted.iter().find(|c| sound == Sound::As(c.codec)).map(|c| &c.recent);
+        let converted = self
+            .converted
+            .iter()
+            .find(|c| sound == Sound::As(c.codec))
+            .map(|c| &c.recent);
         let mut frames: Vec<Frame> = self
             .hub
             .frames()
@@ -529,7 +622,10 @@ impl Stream {
             .collect();
         // The picture that a viewer starts with comes first, whatever the times of the sound around it.
         frames.sort_by_key(|f| (f.dts, f.track == TrackId::Audio));
-        let start = frames.iter().position(|f| f.track == TrackId::Video).unwrap_or(0);
+        let start = frames
+            .iter()
+            .position(|f| f.track == TrackId::Video)
+            .unwrap_or(0);
         frames.split_off(start)
     }
 }

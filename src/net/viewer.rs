@@ -67,7 +67,14 @@ pub(super) struct Shared<'a> {
 
 impl Viewer {
     /// `preface`: bytes before the first unit, HTTP head included.
-    pub fn new(session: SessionId, fan: usize, io: Io, framing: Framing, preface: Bytes, now: Instant) -> Self {
+    pub fn new(
+        session: SessionId,
+        fan: usize,
+        io: Io,
+        framing: Framing,
+        preface: Bytes,
+        now: Instant,
+    ) -> Self {
         let incoming = match (framing, &io) {
             (Framing::WebSocket, Io::Socket(_)) => Some(Box::default()),
             (Framing::WebSocket, Io::Channel(_)) | (Framing::Http, _) => None,
@@ -100,7 +107,12 @@ impl Viewer {
     }
 
     /// Writes what there is and the peer takes. `shared` lives as long as one walk over the viewers of `ring`.
-    pub fn write<'r>(&mut self, ring: &'r UnitRing, shared: &mut Shared<'r>, now: Instant) -> Result<(), Closed> {
+    pub fn write<'r>(
+        &mut self,
+        ring: &'r UnitRing,
+        shared: &mut Shared<'r>,
+        now: Instant,
+    ) -> Result<(), Closed> {
         let skipped = self.cursor.skipped();
         let done = match self.io {
             Io::Socket(_) => self.write_socket(ring, shared, now),
@@ -115,24 +127,33 @@ impl Viewer {
     /// Closes a viewer that takes nothing. Called once a second.
     pub fn check(&self, ring: &UnitRing, now: Instant) -> Result<(), Closed> {
         let waits = !self.preface.is_empty() || !self.cursor.is_at_end(ring);
-        let stuck = now.saturating_duration_since(self.last_progress) > Duration::from_secs(limits::VIEWER_STUCK_S_MAX);
+        let stuck = now.saturating_duration_since(self.last_progress)
+            > Duration::from_secs(limits::VIEWER_STUCK_S_MAX);
         if let Io::Channel(channel) = &self.io
             && channel.is_closed()
         {
             return Err(Closed::ByPeer);
         }
-        if waits && stuck { Err(Closed::TooSlow) } else { Ok(()) }
+        if waits && stuck {
+            Err(Closed::TooSlow)
+        } else {
+            Ok(())
+        }
     }
 
     /// Reads what the peer says: nothing that matters over HTTP, control messages over WebSocket.
     pub fn read(&mut self) -> Result<(), Closed> {
-        let Io::Socket(socket) = &mut self.io else { return Ok(()) };
+        let Io::Socket(socket) = &mut self.io else {
+            return Ok(());
+        };
         let mut buffer = [0u8; 1024];
         for _ in 0..limits::VIEWER_READS_PER_WAKE {
             match socket.read(&mut buffer) {
                 Ok(0) => return Err(Closed::ByPeer),
                 Ok(n) => {
-                    let Some(incoming) = &mut self.incoming else { continue };
+                    let Some(incoming) = &mut self.incoming else {
+                        continue;
+                    };
                     match incoming.push(&buffer[..n]) {
                         websocket::Said::Nothing => {}
                         websocket::Said::Ping(pong) => self.control = pong,
@@ -150,7 +171,10 @@ impl Viewer {
     /// Says goodbye where the protocol has a way to.
     pub fn close(&mut self) {
         if let Io::Socket(socket) = &mut self.io {
-            if self.framing == Framing::WebSocket && !self.cursor.is_inside_unit() && self.preface.is_empty() {
+            if self.framing == Framing::WebSocket
+                && !self.cursor.is_inside_unit()
+                && self.preface.is_empty()
+            {
                 // Best effort: the connection ends either way.
                 let _ = socket.write(&websocket::CLOSE_GOING_AWAY);
             }
@@ -159,22 +183,39 @@ impl Viewer {
     }
 
     fn strike(&mut self, now: Instant) -> Result<(), Closed> {
-        if now.saturating_duration_since(self.window_began) > Duration::from_secs(limits::VIEWER_STRIKE_WINDOW_S) {
+        if now.saturating_duration_since(self.window_began)
+            > Duration::from_secs(limits::VIEWER_STRIKE_WINDOW_S)
+        {
             self.window_began = now;
             self.skipped_at_window = self.cursor.skipped() - 1;
         }
-        if self.cursor.skipped() - self.skipped_at_window > limits::VIEWER_STRIKES_MAX { Err(Closed::TooSlow) } else { Ok(()) }
+        if self.cursor.skipped() - self.skipped_at_window > limits::VIEWER_STRIKES_MAX {
+            Err(Closed::TooSlow)
+        } else {
+            Ok(())
+        }
     }
 
-    fn write_socket<'r>(&mut self, ring: &'r UnitRing, shared: &mut Shared<'r>, now: Instant) -> Result<(), Closed> {
+    fn write_socket<'r>(
+        &mut self,
+        ring: &'r UnitRing,
+        shared: &mut Shared<'r>,
+        now: Instant,
+    ) -> Result<(), Closed> {
         loop {
             let something = self.cursor.settle(ring);
             if !something && self.preface.is_empty() && self.control.is_empty() {
                 self.last_progress = now;
                 return Ok(());
             }
-            let plain_place = if self.preface.is_empty() && self.control.is_empty() { self.cursor.place() } else { None };
-            let Io::Socket(socket) = &mut self.io else { return Ok(()) };
+            let plain_place = if self.preface.is_empty() && self.control.is_empty() {
+                self.cursor.place()
+            } else {
+                None
+            };
+            let Io::Socket(socket) = &mut self.io else {
+                return Ok(());
+            };
             let (offered, result) = if let Some(place) = plain_place {
                 if shared.place != Some((place, self.framing)) {
                     shared.slices.clear();
@@ -184,7 +225,9 @@ impl Viewer {
                 (total(&shared.slices), socket.write_vectored(&shared.slices))
             } else {
                 let mut slices = Vec::with_capacity(PIECES_MAX);
-                let control_now = !self.control.is_empty() && self.preface.is_empty() && !self.cursor.is_inside_unit();
+                let control_now = !self.control.is_empty()
+                    && self.preface.is_empty()
+                    && !self.cursor.is_inside_unit();
                 if control_now {
                     slices.push(IoSlice::new(&self.control));
                 } else {
@@ -192,7 +235,8 @@ impl Viewer {
                         slices.push(IoSlice::new(&self.preface));
                     }
                     if something {
-                        self.cursor.slices(ring, self.framing, PIECES_MAX, &mut slices);
+                        self.cursor
+                            .slices(ring, self.framing, PIECES_MAX, &mut slices);
                     }
                 }
                 (total(&slices), socket.write_vectored(&slices))
@@ -229,7 +273,9 @@ impl Viewer {
     }
 
     fn write_channel(&mut self, ring: &UnitRing, now: Instant) -> Result<(), Closed> {
-        let Io::Channel(channel) = &self.io else { return Ok(()) };
+        let Io::Channel(channel) = &self.io else {
+            return Ok(());
+        };
         while let Ok(place) = channel.try_reserve() {
             let bytes = if !self.preface.is_empty() {
                 std::mem::take(&mut self.preface)
@@ -240,7 +286,8 @@ impl Viewer {
                 whole.extend_from_slice(&unit.head[usize::from(unit.ws_header_len)..]);
                 whole.extend_from_slice(&unit.body);
                 whole.extend_from_slice(&unit.tail);
-                self.cursor.advance(ring, self.framing, self.framing.len(unit));
+                self.cursor
+                    .advance(ring, self.framing, self.framing.len(unit));
                 whole.freeze()
             } else {
                 break;
@@ -249,7 +296,11 @@ impl Viewer {
             self.last_progress = now;
             place.send(bytes);
         }
-        if channel.is_closed() { Err(Closed::ByPeer) } else { Ok(()) }
+        if channel.is_closed() {
+            Err(Closed::ByPeer)
+        } else {
+            Ok(())
+        }
     }
 }
 

@@ -57,7 +57,9 @@ impl Incoming {
                     continue;
                 }
             } else {
-                let n = bytes.len().min(usize::try_from(self.rest).unwrap_or(usize::MAX));
+                let n = bytes
+                    .len()
+                    .min(usize::try_from(self.rest).unwrap_or(usize::MAX));
                 if self.is_control() {
                     self.control.extend_from_slice(&bytes[..n]);
                 }
@@ -82,7 +84,9 @@ impl Incoming {
     /// Reads the header once it is whole. A control frame that is too long or a frame without mask ends the connection
     /// (5.1, 5.5): it is turned into a close.
     fn header_is_complete(&mut self) -> bool {
-        let [b0, b1, ..] = self.header[..] else { return false };
+        let [b0, b1, ..] = self.header[..] else {
+            return false;
+        };
         let length_bytes = match b1 & 0x7f {
             126 => 2,
             127 => 8,
@@ -91,8 +95,14 @@ impl Incoming {
         if self.header.len() < 2 + length_bytes + 4 {
             return false;
         }
-        let long = self.header[2..2 + length_bytes].iter().fold(0u64, |n, b| n << 8 | u64::from(*b));
-        self.rest = if length_bytes == 0 { u64::from(b1 & 0x7f) } else { long };
+        let long = self.header[2..2 + length_bytes]
+            .iter()
+            .fold(0u64, |n, b| n << 8 | u64::from(*b));
+        self.rest = if length_bytes == 0 {
+            u64::from(b1 & 0x7f)
+        } else {
+            long
+        };
         self.opcode = b0 & 0x0f;
         self.mask.copy_from_slice(&self.header[2 + length_bytes..]);
         let masked = b1 & 0x80 != 0;
@@ -127,7 +137,10 @@ mod tests {
 
     #[test]
     fn the_key_of_rfc_6455_gives_its_accept() {
-        assert_eq!(accept_key("dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        assert_eq!(
+            accept_key("dGhlIHNhbXBsZSBub25jZQ=="),
+            "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+        );
     }
 
     /// RFC 6455, 5.7: a masked frame; the payload "Hello" under mask 37 fa 21 3d.
@@ -139,7 +152,10 @@ mod tests {
         for cut in 0..ping.len() {
             let mut incoming = Incoming::default();
             assert_eq!(incoming.push(&ping[..cut]), Said::Nothing);
-            assert_eq!(incoming.push(&ping[cut..]), Said::Ping(b"\x8a\x05Hello"[..].into()));
+            assert_eq!(
+                incoming.push(&ping[cut..]),
+                Said::Ping(b"\x8a\x05Hello"[..].into())
+            );
         }
     }
 
@@ -156,7 +172,13 @@ mod tests {
 
     #[test]
     fn an_unmasked_frame_and_a_long_ping_end_it() {
-        assert_eq!(Incoming::default().push(&[0x81, 0x05, 1, 2, 3, 4, 5]), Said::Close);
-        assert_eq!(Incoming::default().push(&[0x89, 0xfe, 0x00, 0x7e, 1, 2, 3, 4]), Said::Close);
+        assert_eq!(
+            Incoming::default().push(&[0x81, 0x05, 1, 2, 3, 4, 5]),
+            Said::Close
+        );
+        assert_eq!(
+            Incoming::default().push(&[0x89, 0xfe, 0x00, 0x7e, 1, 2, 3, 4]),
+            Said::Close
+        );
     }
 }

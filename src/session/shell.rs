@@ -24,8 +24,8 @@ use crate::limits;
 use crate::net::MediaHandle;
 use crate::net::udp::RecvBatch;
 use crate::sip::endpoint::Transmit;
-use crate::sip::{ConnId, Path, Transport};
 use crate::sip::framing::{Frame, Framer};
+use crate::sip::{ConnId, Path, Transport};
 use crate::time::earliest;
 
 /// A command with the place for its answer.
@@ -47,7 +47,10 @@ impl Handle {
     /// Asks and waits for the answer. [`Error::ShuttingDown`] when the control thread is gone.
     pub async fn call(&self, command: Command) -> Result<Reply, Error> {
         let (answer, wait) = oneshot::channel();
-        self.calls.send((command, answer)).await.map_err(|_| Error::ShuttingDown)?;
+        self.calls
+            .send((command, answer))
+            .await
+            .map_err(|_| Error::ShuttingDown)?;
         wait.await.map_err(|_| Error::ShuttingDown)?
     }
 
@@ -91,7 +94,9 @@ pub fn start(setup: Setup) -> io::Result<(Handle, std::thread::JoinHandle<()>)> 
     let (calls, calls_taken) = mpsc::channel(limits::CALLS_WAITING_MAX);
     let (events, _) = broadcast::channel(limits::EVENTS_WAITING_MAX);
     let handle = Handle::new(calls, events.clone());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let control = {
         let _inside = runtime.enter();
         setup.sip_udp.set_nonblocking(true)?;
@@ -102,7 +107,10 @@ pub fn start(setup: Setup) -> io::Result<(Handle, std::thread::JoinHandle<()>)> 
             udp: UdpSocket::from_std(setup.sip_udp)?,
             tcp: TcpListener::from_std(setup.sip_tcp)?,
             batch: RecvBatch::new(limits::SIP_DATAGRAM_BYTES_MAX),
-            routes: Routes { announced: setup.announced, known: HashMap::new() },
+            routes: Routes {
+                announced: setup.announced,
+                known: HashMap::new(),
+            },
             platform: setup.platform,
             core: setup.core,
             media: setup.media,
@@ -122,7 +130,9 @@ pub fn start(setup: Setup) -> io::Result<(Handle, std::thread::JoinHandle<()>)> 
             counters: SipCounters::default(),
         }
     };
-    let thread = std::thread::Builder::new().name("control".into()).spawn(move || runtime.block_on(control.run()))?;
+    let thread = std::thread::Builder::new()
+        .name("control".into())
+        .spawn(move || runtime.block_on(control.run()))?;
     Ok((handle, thread))
 }
 
@@ -143,14 +153,21 @@ impl Routes {
         if self.known.len() >= limits::ROUTES_KNOWN_MAX {
             self.known.clear();
         }
-        let ip = *self.known.entry(peer).or_insert_with(|| route_to(peer).unwrap_or(bound.ip()));
+        let ip = *self
+            .known
+            .entry(peer)
+            .or_insert_with(|| route_to(peer).unwrap_or(bound.ip()));
         SocketAddr::new(ip, bound.port())
     }
 }
 
 /// Asks the kernel which of our addresses it would send from. Nothing is sent.
 fn route_to(peer: IpAddr) -> Option<IpAddr> {
-    let any: IpAddr = if peer.is_ipv4() { [0, 0, 0, 0].into() } else { [0u16; 8].into() };
+    let any: IpAddr = if peer.is_ipv4() {
+        [0, 0, 0, 0].into()
+    } else {
+        [0u16; 8].into()
+    };
     let socket = StdUdpSocket::bind((any, 0)).ok()?;
     socket.connect((peer, 9)).ok()?;
     socket.local_addr().ok().map(|addr| addr.ip())
@@ -245,11 +262,18 @@ impl Control {
             let Ok(n) = n else { return };
             let now = Instant::now();
             for i in 0..n {
-                let Some((peer, datagram)) = self.batch.get(i) else { continue };
+                let Some((peer, datagram)) = self.batch.get(i) else {
+                    continue;
+                };
                 self.counters.received += 1;
                 let local = self.routes.local_for(peer.ip(), self.local);
-                let path = Path { peer, local, transport: Transport::Udp };
-                self.platform.handle_message(now, path, Bytes::copy_from_slice(datagram));
+                let path = Path {
+                    peer,
+                    local,
+                    transport: Transport::Udp,
+                };
+                self.platform
+                    .handle_message(now, path, Bytes::copy_from_slice(datagram));
             }
             self.drain(now);
         }
@@ -282,7 +306,9 @@ impl Control {
         let now = Instant::now();
         self.core.handle_media(now, first);
         for _ in 0..limits::MEDIA_EVENTS_PER_TURN {
-            let Ok(event) = self.media_events.try_recv() else { return };
+            let Ok(event) = self.media_events.try_recv() else {
+                return;
+            };
             self.core.handle_media(now, event);
         }
     }
@@ -359,7 +385,9 @@ impl Control {
     }
 
     fn send_tcp(&mut self, path: Path, payload: Bytes) {
-        let Transport::Tcp(id) = path.transport else { return };
+        let Transport::Tcp(id) = path.transport else {
+            return;
+        };
         let Some(connection) = self.conns.get(&id) else {
             self.counters.send_failed += 1;
             return;
@@ -373,17 +401,32 @@ impl Control {
 
     fn accept(&mut self, socket: TcpStream, peer: SocketAddr) {
         let same_source = self.conns.values().filter(|c| c.peer == peer.ip()).count();
-        if self.conns.len() >= limits::SIP_CONNS_MAX || same_source >= limits::SIP_CONNS_PER_SOURCE_MAX {
+        if self.conns.len() >= limits::SIP_CONNS_MAX
+            || same_source >= limits::SIP_CONNS_PER_SOURCE_MAX
+        {
             self.counters.connections_refused += 1;
             return;
         }
         let id = ConnId(self.next_conn);
         self.next_conn += 1;
         let local = socket.local_addr().unwrap_or(self.local);
-        let local = self.routes.announced.map_or(local, |ip| SocketAddr::new(ip, local.port()));
-        let path = Path { peer, local, transport: Transport::Tcp(id) };
+        let local = self
+            .routes
+            .announced
+            .map_or(local, |ip| SocketAddr::new(ip, local.port()));
+        let path = Path {
+            peer,
+            local,
+            transport: Transport::Tcp(id),
+        };
         let (out, queue) = mpsc::channel(limits::SIP_CONN_OUT_MAX);
-        self.conns.insert(id, Connection { peer: peer.ip(), out });
+        self.conns.insert(
+            id,
+            Connection {
+                peer: peer.ip(),
+                out,
+            },
+        );
         tokio::spawn(serve_connection(socket, path, id, self.said.clone(), queue));
     }
 }

@@ -23,8 +23,8 @@ use sqlx::{AnyPool, Row};
 
 use crate::gb28181::{DeviceInfo, Persist};
 use crate::id::DeviceId;
-use crate::session::RestoredDevice;
 use crate::limits;
+use crate::session::RestoredDevice;
 
 pub use user::{LoginRow, User};
 

@@ -226,9 +226,9 @@ async fn commit(pool: &AnyPool, sealer: &Sealer, batch: &[(DeviceId, Change)]) -
 mod tests {
     use super::*;
     use crate::gb28181::{DeviceAuth, StoredDevice};
-    use crate::store::tests::folder;
     use crate::session::RestoredDevice;
     use crate::store::Store;
+    use crate::store::tests::folder;
 
     fn id(number: u32) -> DeviceId {
         DeviceId(

@@ -1,7 +1,7 @@
 //! Tests that need nothing but the library's public face, in one binary: a module a subject.
 
+mod api;
 mod sip_endpoint;
 mod sip_torture;
 mod sip_vectors;
 mod vectors;
-mod api;

@@ -114,7 +114,8 @@ impl Agent {
             None
         };
         if let Some((code, reason, unknown)) = refusal {
-            let mut w = Writer::new(Class::Error, &message.transaction).error(code, reason, unknown);
+            let mut w =
+                Writer::new(Class::Error, &message.transaction).error(code, reason, unknown);
             out(from, w.finish(password));
             return Checked::Refused(code);
         }
@@ -137,7 +138,10 @@ impl Agent {
     /// lock itself out.
     fn learn(&mut self, address: Address) -> Option<Address> {
         let forgotten = if self.addresses.len() >= ICE_ADDRESSES_MAX {
-            let old = self.addresses.iter().position(|a| Some(*a) != self.nominated);
+            let old = self
+                .addresses
+                .iter()
+                .position(|a| Some(*a) != self.nominated);
             old.map(|old| self.addresses.remove(old))
         } else {
             None
@@ -205,7 +209,10 @@ mod tests {
         now: Instant,
         from: Address,
         datagram: &[u8],
-    ) -> (Checked, Option<(Class, Option<u16>, Option<std::net::SocketAddr>)>) {
+    ) -> (
+        Checked,
+        Option<(Class, Option<u16>, Option<std::net::SocketAddr>)>,
+    ) {
         let mut answer = None;
         let checked = agent.handle_datagram(now, from, datagram, &mut |to, bytes| {
             assert_eq!(to, from);
@@ -222,11 +229,28 @@ mod tests {
         let now = Instant::now();
         let mut agent = agent(now);
         let (checked, answer) = feed(&mut agent, now, at(1), &check(false));
-        assert_eq!(checked, Checked::Answered { new_address: true, forgotten: None, nominated: false });
-        assert_eq!(answer, Some((Class::Success, None, Some(at(1).socket_addr()))));
+        assert_eq!(
+            checked,
+            Checked::Answered {
+                new_address: true,
+                forgotten: None,
+                nominated: false
+            }
+        );
+        assert_eq!(
+            answer,
+            Some((Class::Success, None, Some(at(1).socket_addr())))
+        );
         assert_eq!(agent.nominated(), None);
         let (checked, _) = feed(&mut agent, now, at(1), &check(true));
-        assert_eq!(checked, Checked::Answered { new_address: false, forgotten: None, nominated: true });
+        assert_eq!(
+            checked,
+            Checked::Answered {
+                new_address: false,
+                forgotten: None,
+                nominated: true
+            }
+        );
         assert_eq!(agent.nominated(), Some(at(1)));
         // The peer roams: its last nomination counts.
         feed(&mut agent, now, at(2), &check(true));
@@ -240,19 +264,30 @@ mod tests {
         let later = now + Duration::from_secs(5);
         let deadline = agent.silence_deadline();
         let forged = |user: &str, password: &[u8]| {
-            Writer::new(Class::Request, &[9; 12]).check(user, 5, true, true).finish(password).to_vec()
+            Writer::new(Class::Request, &[9; 12])
+                .check(user, 5, true, true)
+                .finish(password)
+                .to_vec()
         };
         for (datagram, want) in [
             (forged("ours:them", b"wrong"), Dropped::Integrity),
             (forged("ours:tham", PASSWORD.as_bytes()), Dropped::Username),
             (forged("ours", PASSWORD.as_bytes()), Dropped::Username),
             (
-                Writer::new(Class::Success, &[9; 12]).finish(PASSWORD.as_bytes()).to_vec(),
+                Writer::new(Class::Success, &[9; 12])
+                    .finish(PASSWORD.as_bytes())
+                    .to_vec(),
                 Dropped::NotARequest,
             ),
-            (check(true)[..40].to_vec(), Dropped::Malformed(StunError::NotStun)),
+            (
+                check(true)[..40].to_vec(),
+                Dropped::Malformed(StunError::NotStun),
+            ),
         ] {
-            assert_eq!(feed(&mut agent, later, at(1), &datagram), (Checked::Dropped(want), None));
+            assert_eq!(
+                feed(&mut agent, later, at(1), &datagram),
+                (Checked::Dropped(want), None)
+            );
         }
         assert_eq!(agent.nominated(), None);
         assert!(!agent.knows(at(1)));
@@ -265,7 +300,10 @@ mod tests {
         let mut agent = agent(now);
         let later = now + Duration::from_secs(3);
         feed(&mut agent, later, at(1), &check(true));
-        assert_eq!(agent.silence_deadline(), later + Duration::from_secs(ICE_SILENCE_S_MAX));
+        assert_eq!(
+            agent.silence_deadline(),
+            later + Duration::from_secs(ICE_SILENCE_S_MAX)
+        );
     }
 
     #[test]
@@ -291,7 +329,10 @@ mod tests {
             .raw(0x7abc, b"?")
             .finish(PASSWORD.as_bytes())
             .to_vec();
-        assert_eq!(feed(&mut agent, now, at(1), &datagram).0, Checked::Refused(420));
+        assert_eq!(
+            feed(&mut agent, now, at(1), &datagram).0,
+            Checked::Refused(420)
+        );
     }
 
     #[test]
@@ -304,7 +345,14 @@ mod tests {
         }
         assert!((1..=ICE_ADDRESSES_MAX as u16).all(|p| agent.knows(at(p))));
         let (checked, _) = feed(&mut agent, now, at(1000), &check(false));
-        assert_eq!(checked, Checked::Answered { new_address: true, forgotten: Some(at(2)), nominated: false });
+        assert_eq!(
+            checked,
+            Checked::Answered {
+                new_address: true,
+                forgotten: Some(at(2)),
+                nominated: false
+            }
+        );
         assert!(agent.knows(at(1)) && agent.knows(at(1000)) && !agent.knows(at(2)));
         assert_eq!(agent.addresses.len(), ICE_ADDRESSES_MAX);
     }

@@ -53,8 +53,13 @@ pub enum Error {
 }
 
 impl Error {
-    pub const ALL: [Error; 5] =
-        [Error::NoStartCode, Error::PackHeader, Error::Length, Error::PesHeader, Error::Overlong];
+    pub const ALL: [Error; 5] = [
+        Error::NoStartCode,
+        Error::PackHeader,
+        Error::Length,
+        Error::PesHeader,
+        Error::Overlong,
+    ];
 
     /// Short stable name, for counters.
     pub fn name(self) -> &'static str {
