@@ -117,6 +117,12 @@ pub const GB_VERSION_BYTES_MAX: usize = 8;
 
 // ---- media ----
 
+/// Frames in a hub's ring: twenty seconds of picture and sound. At it: the group of pictures is given up, counted.
+pub const HUB_FRAMES_MAX: usize = 2_000;
+
+/// Frames kept of a stream without picture: about a second of sound. At it: the oldest goes.
+pub const HUB_SOUND_FRAMES: usize = 50;
+
 /// Seconds without a packet after which a stream counts as stalled. At it: the session core ends the stream.
 pub const INGEST_SILENCE_S_MAX: u64 = 10;
 
@@ -159,6 +165,12 @@ pub const SOUND_FRAME_BYTES_MAX: usize = 4000;
 pub const NO_PS_PACKETS_MAX: u64 = 64;
 
 // ---- egress ----
+
+/// Media time kept before the newest key unit for viewers that are a little behind. At it: they go on at the key unit.
+pub const FAN_SLACK_MS: u64 = 1_000;
+
+/// Units in a rendition's ring: twenty seconds of picture and sound. At it: the oldest goes.
+pub const FAN_UNITS_MAX: usize = 2_000;
 
 // ---- webrtc ----
 
