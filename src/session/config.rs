@@ -7,8 +7,7 @@ use crate::gb28181::MediaTransport;
 use crate::id::GbId;
 use crate::limits;
 
-/// Settings of a [`crate::session::Core`]. The time-outs of one opening add up to less than the ten seconds after which
-/// the field's web players give up.
+/// Settings of a [`crate::session::Core`].
 #[derive(Clone, Debug)]
 pub struct CoreConfig {
     /// Media threads; at least 1.
@@ -34,6 +33,9 @@ pub struct CoreConfig {
     pub picture_timeout: Duration,
     /// No further attempt begins when the opening is older than this.
     pub fallback_window: Duration,
+    /// From the first INVITE to the picture, whatever the steps would still allow: the field's web players give up after
+    /// ten seconds and then hear no reason.
+    pub opening_timeout: Duration,
     /// Takes the SSRC that a device really sends when it is neither the one asked for nor the one answered, if it cannot
     /// be anything else (field reports 2 and 4).
     pub adopt_foreign_ssrc: bool,
@@ -59,6 +61,7 @@ impl Default for CoreConfig {
             rtp_timeout: Duration::from_secs(3),
             picture_timeout: Duration::from_secs(6),
             fallback_window: Duration::from_secs(7),
+            opening_timeout: Duration::from_millis(9_500),
             adopt_foreign_ssrc: true,
             claim: Duration::from_secs(limits::SESSION_CLAIM_S_MAX),
             streams_max: limits::STREAMS_MAX,

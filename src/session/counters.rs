@@ -89,7 +89,7 @@ pub struct Counters {
     pub fallbacks_live: u64,
     /// Openings that came to a picture.
     pub live: u64,
-    /// Openings that did not, by [`failure_name`].
+    /// Openings that did not, by [`ViewFailure::stage`] or a short name of the error.
     pub failures: BTreeMap<&'static str, u64>,
     /// Answers that named another SSRC than the offer.
     pub ssrc_changed: u64,

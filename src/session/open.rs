@@ -194,8 +194,7 @@ impl Core {
             },
         );
         self.push(Output::Platform(Command::Invite(invite)));
-        self.timers
-            .set(Timer::Stream(id), now + self.config.invite_timeout);
+        self.arm(now, key);
     }
 
     /// Enters a stream with its attempt everywhere but in `by_invite`.
@@ -349,7 +348,13 @@ impl Core {
             Phase::Ps | Phase::KeyFrame => self.config.picture_timeout,
             Phase::Live { .. } => return self.timers.clear(timer),
         };
-        self.timers.set(timer, now + time);
+        let at = match &stream.source {
+            Source::Device(dialog) => {
+                (now + time).min(dialog.started + self.config.opening_timeout)
+            }
+            Source::Named { .. } => now + time,
+        };
+        self.timers.set(timer, at);
     }
 
     pub(super) fn became_live(&mut self, now: Instant, key: &StreamKey) {

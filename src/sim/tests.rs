@@ -15,6 +15,7 @@ use crate::media::frame::{Codec, Frame, Track, TrackId};
 use crate::media::ingest::{self, Fact, Ingest};
 use crate::media::rfc4571::Framer;
 use crate::media::rtp;
+use crate::net::udp;
 use crate::session::port::{MediaCommand, MediaEvent, Progress};
 use crate::session::{
     self, Command, Core, CoreConfig, DeviceView, Error, Event, IngestStats, Opened, Owner, Reply,
@@ -61,7 +62,14 @@ fn rtp_sockets() -> (UdpSocket, TcpListener) {
     for _ in 0..50 {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback");
         let address = listener.local_addr().expect("bound");
-        if let Ok(udp) = UdpSocket::bind(address) {
+        let options = udp::Options {
+            reuse_port: false,
+            // A test that has no processor for a second loses nothing.
+            receive_buffer_bytes: 4 << 20,
+            send_buffer_bytes: 64 << 10,
+        };
+        if let Ok((udp, _)) = udp::bind(address, options) {
+            udp.set_nonblocking(false).expect("a socket");
             return (udp, listener);
         }
     }
@@ -530,14 +538,23 @@ fn what_a_device_does_wrong_has_its_name() {
         (Quirk::WrongSsrc, "foreign SSRC"),
         (Quirk::NoKeyFrame, "no key frame"),
     ] {
-        let (mut node, _sim, device) = pair(strict(), quirk);
+        let mut config = strict();
+        if quirk != Quirk::Silent {
+            // Long enough for what comes to come on a slow machine.
+            config.rtp_timeout = Duration::from_secs(3);
+        }
+        let (mut node, _sim, device) = pair(config, quirk);
         let failure = match node.open(device, 0) {
             Err(Error::View(failure)) => failure,
             other => panic!("{quirk:?}: {other:?}"),
         };
         assert_eq!(ViewFailure::stage(&failure), stage);
     }
-    let (mut node, _sim, device) = pair(quick(), Quirk::WrongSsrc);
+    let config = CoreConfig {
+        rtp_timeout: Duration::from_secs(10),
+        ..quick()
+    };
+    let (mut node, _sim, device) = pair(config, Quirk::WrongSsrc);
     node.open(device, 0).expect("its SSRC is adopted");
     assert_eq!(node.core.counters().ssrc_adopted, 1);
 }

@@ -278,6 +278,21 @@ fn without_rtp_the_next_transport_is_tried_within_ten_seconds() {
 }
 
 #[test]
+fn an_opening_ends_before_web_players_give_up() {
+    let mut rig = Rig::new();
+    let request = rig.open(0);
+    let invite = rig.invite();
+    rig.pass(ms(7_900));
+    rig.answer(invite.id, None, Udp);
+    rig.progress(rig.last_stream(), Progress::FirstRtp);
+    rig.pass(ms(1_599));
+    assert!(rig.replies.is_empty());
+    rig.pass(ms(1));
+    assert_eq!(rig.failure(request), ViewFailure::NoProgramStream);
+    rig.assert_empty();
+}
+
+#[test]
 fn what_worked_is_tried_first_the_next_time() {
     let mut rig = Rig::new();
     let request = rig.open(0);
