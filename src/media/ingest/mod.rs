@@ -105,6 +105,7 @@ pub struct Stats {
     pub rtcp_packets: u64,
     pub rtcp_errors: u64,
     pub ps_errors: u64,
+    /// Pictures.
     pub frames: u64,
     pub key_frames: u64,
     /// Frames with packets missing in or just before them.
@@ -178,6 +179,8 @@ struct Reception {
     expected_before: u64,
     received_before: u64,
     last_sr: Option<(u32, Instant)>,
+    /// Of the sender, as known at the last report.
+    restarts: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -336,6 +339,19 @@ impl Ingest {
             return false;
         };
         let highest = self.jitter.highest_sequence();
+        let restarts = self.jitter.counters().restarts;
+        if self.reception.restarts != restarts {
+            // The old numbers mean nothing any more: counting begins anew.
+            self.reception = Reception {
+                base: Some(highest),
+                received: 1,
+                restarts,
+                start: self.reception.start,
+                last_sr: self.reception.last_sr,
+                ..Reception::default()
+            };
+        }
+        let base = self.reception.base.unwrap_or(base);
         let block = self.reception.report(now, ssrc, base, highest);
         rtcp::write_receiver_report(own, &block, out);
         rtcp::write_source_description(own, "gantry", out);
@@ -371,6 +387,7 @@ impl Ingest {
         self.jitter.set_counters(counters);
         self.reception = Reception {
             start: self.reception.start,
+            restarts: counters.restarts,
             ..Reception::default()
         };
         self.ssrc = ssrc;
