@@ -165,7 +165,7 @@ fn stream(ps: &[u8], size: u8) {
     let mut check = Checked::default();
     let mut writer = rtp::Writer::new(Ssrc(1), 96, 0);
     let now = Instant::now();
-    let size = usize::from(size).max(1);
+    let size = usize::from(size).max(16);
     for (n, part) in ps.chunks(size * 3).enumerate() {
         writer.write(part, n as u32 * 3600, size, &mut |p| {
             ingest.push(now, p, &mut |o| check.put(o));

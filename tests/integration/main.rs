@@ -1,6 +1,8 @@
 //! Tests that need nothing but the library's public face, in one binary: a module a subject.
 
 mod api;
+mod media_allocations;
+mod media_vectors;
 mod sip_endpoint;
 mod sip_torture;
 mod sip_vectors;

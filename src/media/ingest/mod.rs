@@ -107,6 +107,7 @@ pub struct Stats {
     pub ps_errors: u64,
     /// The same by kind, in the order of [`demux::Error::ALL`].
     pub ps_errors_by_kind: [u64; demux::Error::ALL.len()],
+    /// Pictures.
     pub frames: u64,
     pub key_frames: u64,
     /// Frames with packets missing in or just before them.
@@ -180,6 +181,8 @@ struct Reception {
     expected_before: u64,
     received_before: u64,
     last_sr: Option<(u32, Instant)>,
+    /// Of the sender, as known at the last report.
+    restarts: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -338,6 +341,19 @@ impl Ingest {
             return false;
         };
         let highest = self.jitter.highest_sequence();
+        let restarts = self.jitter.counters().restarts;
+        if self.reception.restarts != restarts {
+            // The old numbers mean nothing any more: counting begins anew.
+            self.reception = Reception {
+                base: Some(highest),
+                received: 1,
+                restarts,
+                start: self.reception.start,
+                last_sr: self.reception.last_sr,
+                ..Reception::default()
+            };
+        }
+        let base = self.reception.base.unwrap_or(base);
         let block = self.reception.report(now, ssrc, base, highest);
         rtcp::write_receiver_report(own, &block, out);
         rtcp::write_source_description(own, "gantry", out);
@@ -373,6 +389,7 @@ impl Ingest {
         self.jitter.set_counters(counters);
         self.reception = Reception {
             start: self.reception.start,
+            restarts: counters.restarts,
             ..Reception::default()
         };
         self.ssrc = ssrc;

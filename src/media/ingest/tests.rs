@@ -17,14 +17,14 @@ const SPS: [u8; 26] = [
 const PPS: [u8; 6] = [0x68, 0xeb, 0xe3, 0xcb, 0x22, 0xc0];
 
 /// Numbers that repeat from run to run.
-pub(crate) struct Dice(u64);
+struct Dice(u64);
 
 impl Dice {
-    pub(crate) fn new(seed: u64) -> Dice {
+    fn new(seed: u64) -> Dice {
         Dice(seed | 1)
     }
 
-    pub(crate) fn below(&mut self, n: u64) -> u64 {
+    fn below(&mut self, n: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -34,11 +34,11 @@ impl Dice {
 
 /// Everything that came out.
 #[derive(Debug, Default)]
-pub(crate) struct Seen {
-    pub tracks: Vec<Track>,
-    pub pictures: Vec<Frame>,
-    pub sounds: Vec<Frame>,
-    pub facts: Vec<Fact>,
+struct Seen {
+    tracks: Vec<Track>,
+    pictures: Vec<Frame>,
+    sounds: Vec<Frame>,
+    facts: Vec<Fact>,
 }
 
 impl Sink for Seen {
@@ -748,5 +748,3 @@ fn a_receiver_report_counts_what_is_missing() {
     assert!((55..75).contains(&block.fraction_lost), "a quarter of 256");
     assert_eq!(block.highest_sequence, 65_000 + packets.len() as u32 - 1);
 }
-
-mod vectors;

@@ -1,23 +1,52 @@
 //! Streams that others made: the same access units as ffprobe finds, and our streams read by ffprobe.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
+use std::time::Instant;
 
-use super::*;
-use crate::media::codec::annexb;
-use crate::media::rfc4571::Framer;
+use gantry::id::Ssrc;
+use gantry::media::codec::annexb;
+use gantry::media::frame::{Codec, Frame, Track, TrackId, nals};
+use gantry::media::ingest::{Config, Fact, Ingest, Output, Sink};
+use gantry::media::ps::StreamMap;
+use gantry::media::ps::demux::{self, Demux, Pes};
+use gantry::media::ps::mux::Mux;
+use gantry::media::rfc4571::{self, Framer};
+use gantry::media::rtp::{self, Packet};
 
-/// The vectors' folder, or `None` with a note that the test is skipped.
-fn vectors(test: &str) -> Option<PathBuf> {
-    let dir = std::env::var_os("GANTRY_VECTORS").map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/vectors"),
-        PathBuf::from,
-    );
-    if !dir.is_dir() {
-        println!("{test}: skipped, there is no folder {}", dir.display());
-        return None;
+use super::vectors::folder;
+
+const SSRC: Ssrc = Ssrc(100_000_001);
+
+/// Everything that came out.
+#[derive(Debug, Default)]
+struct Seen {
+    tracks: Vec<Track>,
+    pictures: Vec<Frame>,
+    sounds: Vec<Frame>,
+    facts: Vec<Fact>,
+}
+
+impl Sink for Seen {
+    fn put(&mut self, output: Output) {
+        match output {
+            Output::Track(track) => self.tracks.push(track),
+            Output::Frame(frame) if frame.track == TrackId::Video => self.pictures.push(frame),
+            Output::Frame(frame) => self.sounds.push(frame),
+            Output::Fact(fact) => self.facts.push(fact),
+        }
     }
-    Some(dir)
+}
+
+/// Takes a program stream and keeps nothing.
+struct Nothing;
+
+impl demux::Sink for Nothing {
+    fn map(&mut self, _: &StreamMap) {}
+    fn pes(&mut self, _: Pes) {}
+    fn payload(&mut self, _: u8, _: &[u8]) {}
+    fn pes_end(&mut self, _: u8) {}
+    fn error(&mut self, _: demux::Error) {}
 }
 
 fn run(program: &str, args: &[&str]) -> Option<Vec<u8>> {
@@ -133,10 +162,10 @@ fn same_sound_as_ffprobe(file: &Path, seen: &Seen) {
 
 #[test]
 fn the_program_stream_of_gstreamer() {
-    let Some(dir) = vectors("the_program_stream_of_gstreamer") else {
+    let Some(dir) = folder("media") else {
         return;
     };
-    let file = dir.join("media/gst-h264.ps");
+    let file = dir.join("gst-h264.ps");
     let seen = ingest_file(&std::fs::read(&file).expect("readable"));
     same_as_ffprobe(&file, Codec::H264, "h264", &seen);
     let video = seen.tracks[0].video().expect("a picture");
@@ -148,10 +177,10 @@ fn the_program_stream_of_gstreamer() {
 
 #[test]
 fn the_program_stream_of_srs_bench() {
-    let Some(dir) = vectors("the_program_stream_of_srs_bench") else {
+    let Some(dir) = folder("media") else {
         return;
     };
-    let file = dir.join("media/srsbench-h264-aac.ps");
+    let file = dir.join("srsbench-h264-aac.ps");
     let seen = ingest_file(&std::fs::read(&file).expect("readable"));
     same_as_ffprobe(&file, Codec::H264, "h264", &seen);
     same_sound_as_ffprobe(&file, &seen);
@@ -160,10 +189,10 @@ fn the_program_stream_of_srs_bench() {
 
 #[test]
 fn a_program_stream_without_map_is_known_by_its_bytes() {
-    let Some(dir) = vectors("a_program_stream_without_map_is_known_by_its_bytes") else {
+    let Some(dir) = folder("media") else {
         return;
     };
-    let file = dir.join("media/ffmpeg-vob-h265-nopsm.mpg");
+    let file = dir.join("ffmpeg-vob-h265-nopsm.mpg");
     let seen = ingest_file(&std::fs::read(&file).expect("readable"));
     same_as_ffprobe(&file, Codec::H265, "hevc", &seen);
     let video = seen.tracks[0].video().expect("a picture");
@@ -176,10 +205,10 @@ fn a_program_stream_without_map_is_known_by_its_bytes() {
 
 #[test]
 fn what_is_mpeg_2_is_said_to_be_unsupported() {
-    let Some(dir) = vectors("what_is_mpeg_2_is_said_to_be_unsupported") else {
+    let Some(dir) = folder("media") else {
         return;
     };
-    let file = dir.join("media/ffmpeg-vob-mpeg2-mp2.mpg");
+    let file = dir.join("ffmpeg-vob-mpeg2-mp2.mpg");
     let seen = ingest_file(&std::fs::read(&file).expect("readable"));
     assert_eq!((seen.pictures.len(), seen.sounds.len()), (0, 0));
     for fact in [
@@ -205,17 +234,17 @@ fn rtpdump(bytes: &[u8]) -> Vec<&[u8]> {
 
 #[test]
 fn the_packets_of_a_device_over_tcp_and_in_order() {
-    let Some(dir) = vectors("the_packets_of_a_device_over_tcp_and_in_order") else {
+    let Some(dir) = folder("media") else {
         return;
     };
-    let dump = std::fs::read(dir.join("media/srsbench-tcp-h264-aac.rtpdump")).expect("readable");
-    let ps = dir.join("media/srsbench-h264-aac.ps");
+    let dump = std::fs::read(dir.join("srsbench-tcp-h264-aac.rtpdump")).expect("readable");
+    let ps = dir.join("srsbench-h264-aac.ps");
     let packets = rtpdump(&dump);
     assert!(packets.len() > 400);
     let mut tcp = Vec::new();
     packets
         .iter()
-        .for_each(|p| crate::media::rfc4571::write_frame(p, &mut tcp));
+        .for_each(|p| rfc4571::write_frame(p, &mut tcp));
     for step in [1, 777, 65_536] {
         let mut framer = Framer::new();
         let mut ingest = Ingest::new(Config {
@@ -244,10 +273,10 @@ fn the_packets_of_a_device_over_tcp_and_in_order() {
 
 #[test]
 fn every_cut_of_a_real_stream_gives_the_same_frames() {
-    let Some(dir) = vectors("every_cut_of_a_real_stream_gives_the_same_frames") else {
+    let Some(dir) = folder("media") else {
         return;
     };
-    let bytes = std::fs::read(dir.join("media/srsbench-h264-aac.ps")).expect("readable");
+    let bytes = std::fs::read(dir.join("srsbench-h264-aac.ps")).expect("readable");
     let bytes = &bytes[..20_000];
     let read = |cuts: &[usize]| {
         let mut ingest = Ingest::new(Config::default());
@@ -280,10 +309,9 @@ fn every_cut_of_a_real_stream_gives_the_same_frames() {
 /// What the index of the packets of a real camera says of each, as counts: (units read, pieces of sound, errors).
 #[test]
 fn the_packets_of_a_real_camera() {
-    let Some(dir) = vectors("the_packets_of_a_real_camera") else {
+    let Some(dir) = folder("ps-packets") else {
         return;
     };
-    let dir = dir.join("ps-packets");
     // Program stream pieces, each on its own: a cut header, payload alone, junk before a pack start code.
     for (name, units) in [
         ("PsPacketDecodePartialPesHeader-1.ps", 0),
@@ -299,24 +327,13 @@ fn the_packets_of_a_real_camera() {
         ("PsPacketDecodeInvalidStartCode-1.ps", 0),
     ] {
         let bytes = std::fs::read(dir.join(name)).expect("readable");
-        let mut ingest = Ingest::new(Config::default());
-        let mut seen = Seen::default();
-        let mut writer = rtp::Writer::new(SSRC, 96, 0);
-        writer.write(&bytes, 0, 1400, &mut |p| {
-            ingest.push(Instant::now(), p, &mut seen);
-        });
-        assert_eq!(ingest.stream.demux.units(), units, "{name}");
+        let mut demux = Demux::new();
+        demux.push(&bytes, &mut Nothing);
+        assert_eq!(demux.units(), units, "{name}");
         // Junk is skipped up to the pack start code: the rest of a pack header makes a unit of it.
         if name.starts_with("PsSkip") {
-            writer.write(
-                &[0x44, 0, 4, 0, 4, 1, 0, 0x10, 3, 0xf8],
-                0,
-                1400,
-                &mut |p| {
-                    ingest.push(Instant::now(), p, &mut seen);
-                },
-            );
-            assert_eq!(ingest.stream.demux.units(), 1, "{name}");
+            demux.push(&[0x44, 0, 4, 0, 4, 1, 0, 0x10, 3, 0xf8], &mut Nothing);
+            assert_eq!(demux.units(), 1, "{name}");
         }
     }
     // Whole RTP packets: a PES of 110 bytes with one ADTS frame of 100.
@@ -344,14 +361,14 @@ fn the_packets_of_a_real_camera() {
 
 #[test]
 fn ffprobe_reads_what_our_muxer_makes() {
-    let Some(dir) = vectors("ffprobe_reads_what_our_muxer_makes") else {
+    let Some(dir) = folder("media") else {
         return;
     };
     for (name, codec, format) in [
         ("srsbench-h264-aac.ps", "h264", "h264"),
         ("ffmpeg-vob-h265-nopsm.mpg", "hevc", "hevc"),
     ] {
-        let seen = ingest_file(&std::fs::read(dir.join("media").join(name)).expect("readable"));
+        let seen = ingest_file(&std::fs::read(dir.join(name)).expect("readable"));
         let audio = seen.tracks.iter().find(|t| t.id == TrackId::Audio);
         let video = seen
             .tracks
