@@ -35,11 +35,7 @@ const FRAGMENT_LEN: usize = 10;
 
 impl Fragment {
     pub fn encode(self) -> String {
-        let bits = [
-            (u32::from(self.shard), 2),
-            (self.slot, 4),
-            (self.mark, 4),
-        ];
+        let bits = [(u32::from(self.shard), 2), (self.slot, 4), (self.mark, 4)];
         bits.iter()
             .flat_map(|(value, chars)| (0..*chars).rev().map(move |n| value >> (6 * n) & 63))
             .map(|sextet| char::from(ICE_CHARS[sextet as usize]))
@@ -259,9 +255,21 @@ mod tests {
     #[test]
     fn a_fragment_survives_the_wire() {
         for f in [
-            Fragment { shard: 0, slot: 0, mark: 0 },
-            Fragment { shard: 255, slot: 0xff_ffff, mark: 0xff_ffff },
-            Fragment { shard: 3, slot: 70_000, mark: 0x12_3456 },
+            Fragment {
+                shard: 0,
+                slot: 0,
+                mark: 0,
+            },
+            Fragment {
+                shard: 255,
+                slot: 0xff_ffff,
+                mark: 0xff_ffff,
+            },
+            Fragment {
+                shard: 3,
+                slot: 70_000,
+                mark: 0x12_3456,
+            },
         ] {
             let text = f.encode();
             assert!(text.len() == FRAGMENT_LEN && text.bytes().all(|c| ICE_CHARS.contains(&c)));
@@ -282,9 +290,17 @@ mod tests {
         assert_eq!(r.bind(at(1), slot), None);
         assert_eq!(r.bind(at(1), slot), None);
         assert_eq!(r.route(at(1), &dtls), Route::Viewer(slot));
-        assert_eq!(r.route(Address::Tcp(at(1).socket_addr()), &dtls), Route::Unknown);
+        assert_eq!(
+            r.route(Address::Tcp(at(1).socket_addr()), &dtls),
+            Route::Unknown
+        );
         // Another shard's viewer, by fragment and, once that shard has verified it, by address.
-        let foreign = Fragment { shard: 5, slot: 1, mark: 1 }.encode();
+        let foreign = Fragment {
+            shard: 5,
+            slot: 1,
+            mark: 1,
+        }
+        .encode();
         assert_eq!(r.route(at(2), &check(&foreign)), Route::Shard(5));
         assert_eq!(r.route(at(2), &dtls), Route::Unknown);
         assert_eq!(r.bind_foreign(at(2), 5), None);

@@ -39,11 +39,8 @@ pub trait Associate: Send {
     ) -> Result<Option<Event>, DtlsError>;
 
     /// Retransmits what is due. Errors as above.
-    fn handle_timeout(
-        &mut self,
-        now: Instant,
-        out: &mut dyn FnMut(&[u8]),
-    ) -> Result<(), DtlsError>;
+    fn handle_timeout(&mut self, now: Instant, out: &mut dyn FnMut(&[u8]))
+    -> Result<(), DtlsError>;
 
     fn next_deadline(&self) -> Option<Instant>;
 
@@ -212,8 +209,10 @@ impl Hello {
             return Err(DtlsError::HelloTooLong);
         }
         // What has no record of a handshake in it cannot help, and must not push out what can.
-        let useful = records(datagram)
-            .is_some_and(|r| r.iter().any(|r| r.content == CONTENT_HANDSHAKE && r.epoch == 0));
+        let useful = records(datagram).is_some_and(|r| {
+            r.iter()
+                .any(|r| r.content == CONTENT_HANDSHAKE && r.epoch == 0)
+        });
         if !useful {
             return Ok(None);
         }
@@ -246,7 +245,10 @@ impl Hello {
                     return Err(DtlsError::HelloTooLong);
                 }
                 let total = *total.get_or_insert(f.total);
-                if f.total == total && f.offset <= hello.len() && f.offset + f.body.len() > hello.len() {
+                if f.total == total
+                    && f.offset <= hello.len()
+                    && f.offset + f.body.len() > hello.len()
+                {
                     hello.extend_from_slice(&f.body[hello.len() - f.offset..]);
                 }
             }
@@ -347,7 +349,9 @@ mod tests {
         ext.extend_from_slice(&[0, 14]);
         ext.extend_from_slice(&(profiles.len() as u16 * 2 + 3).to_be_bytes());
         ext.extend_from_slice(&(profiles.len() as u16 * 2).to_be_bytes());
-        profiles.iter().for_each(|p| ext.extend_from_slice(&p.to_be_bytes()));
+        profiles
+            .iter()
+            .for_each(|p| ext.extend_from_slice(&p.to_be_bytes()));
         ext.push(0);
         h.extend_from_slice(&(ext.len() as u16).to_be_bytes());
         h.extend_from_slice(&ext);
@@ -386,10 +390,22 @@ mod tests {
     #[test]
     fn gcm_wins_wherever_the_client_lists_it() {
         // Chromium's list: CM80, GCM256, GCM128.
-        assert_eq!(feed(datagrams(&hello(&[1, 8, 7], 0), 2000)), Ok(Some(Profile::Gcm128)));
-        assert_eq!(feed(datagrams(&hello(&[2, 1], 0), 2000)), Ok(Some(Profile::Cm80)));
-        assert_eq!(feed(datagrams(&hello(&[2, 8], 0), 2000)), Err(DtlsError::NoProfile));
-        assert_eq!(feed(datagrams(&hello(&[], 0), 2000)), Err(DtlsError::NoProfile));
+        assert_eq!(
+            feed(datagrams(&hello(&[1, 8, 7], 0), 2000)),
+            Ok(Some(Profile::Gcm128))
+        );
+        assert_eq!(
+            feed(datagrams(&hello(&[2, 1], 0), 2000)),
+            Ok(Some(Profile::Cm80))
+        );
+        assert_eq!(
+            feed(datagrams(&hello(&[2, 8], 0), 2000)),
+            Err(DtlsError::NoProfile)
+        );
+        assert_eq!(
+            feed(datagrams(&hello(&[], 0), 2000)),
+            Err(DtlsError::NoProfile)
+        );
     }
 
     #[test]
@@ -398,7 +414,10 @@ mod tests {
         assert_eq!(pieces.len(), 4);
         assert_eq!(feed(pieces[..3].to_vec()), Ok(None));
         assert_eq!(feed(pieces.clone()), Ok(Some(Profile::Gcm128)));
-        assert_eq!(feed(pieces.iter().rev().cloned()), Ok(Some(Profile::Gcm128)));
+        assert_eq!(
+            feed(pieces.iter().rev().cloned()),
+            Ok(Some(Profile::Gcm128))
+        );
         let doubled = pieces.iter().flat_map(|p| [p.clone(), p.clone()]);
         assert_eq!(feed(doubled), Ok(Some(Profile::Gcm128)));
     }
@@ -415,8 +434,14 @@ mod tests {
         assert_eq!(h(&pieces[1]), Ok(Some(Profile::Gcm128)));
         assert_eq!(hello_of.held.len(), DTLS_HELLO_DATAGRAMS_MAX);
         let fit = DTLS_HELLO_BYTES_MAX - hello(&[7], 0).len();
-        assert_eq!(feed(datagrams(&hello(&[7], fit), 1200)), Ok(Some(Profile::Gcm128)));
-        assert_eq!(feed(datagrams(&hello(&[7], fit + 1), 1200)), Err(DtlsError::HelloTooLong));
+        assert_eq!(
+            feed(datagrams(&hello(&[7], fit), 1200)),
+            Ok(Some(Profile::Gcm128))
+        );
+        assert_eq!(
+            feed(datagrams(&hello(&[7], fit + 1), 1200)),
+            Err(DtlsError::HelloTooLong)
+        );
     }
 
     #[test]
@@ -444,8 +469,17 @@ mod tests {
         let der = b"any certificate";
         let f = Fingerprint::parse(&fingerprint(der)).expect("ours");
         assert!(f.matches(der) && !f.matches(b"another certificate"));
-        assert!(Fingerprint::parse(&fingerprint(der).to_lowercase()).is_some_and(|f| f.matches(der)));
-        for bad in ["sha-256", "sha-256 AA:BB", "sha-1 AA", "md5 AA:BB", "", "sha-256 zz:"] {
+        assert!(
+            Fingerprint::parse(&fingerprint(der).to_lowercase()).is_some_and(|f| f.matches(der))
+        );
+        for bad in [
+            "sha-256",
+            "sha-256 AA:BB",
+            "sha-1 AA",
+            "md5 AA:BB",
+            "",
+            "sha-256 zz:",
+        ] {
             assert_eq!(Fingerprint::parse(bad), None, "{bad}");
         }
         let long = format!("sha-384 {}", vec!["00"; 48].join(":"));

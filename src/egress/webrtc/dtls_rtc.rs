@@ -20,9 +20,7 @@ use bytes::BytesMut;
 use rtc_crypto::RTCCryptoProvider;
 use rtc_crypto::providers::RingProvider;
 use rtc_dtls::cipher_suite::CipherSuiteId;
-use rtc_dtls::config::{
-    ClientAuthType, ConfigBuilder, ExtendedMasterSecretType, HandshakeConfig,
-};
+use rtc_dtls::config::{ClientAuthType, ConfigBuilder, ExtendedMasterSecretType, HandshakeConfig};
 use rtc_dtls::crypto::Certificate;
 use rtc_dtls::endpoint::{Endpoint, EndpointEvent};
 use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile;
@@ -527,7 +525,8 @@ mod tests {
                     if !lost(count) {
                         let events = client.endpoint.read(now, PEER, None, d[..].into());
                         client_done |= events.is_ok_and(|e| {
-                            e.iter().any(|e| matches!(e, EndpointEvent::HandshakeComplete))
+                            e.iter()
+                                .any(|e| matches!(e, EndpointEvent::HandshakeComplete))
                         });
                     }
                 }
@@ -587,8 +586,10 @@ mod tests {
     #[test]
     fn a_client_without_our_profiles_is_refused() {
         let now = Instant::now();
-        let mut client =
-            Client::new(vec![SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_32], now);
+        let mut client = Client::new(
+            vec![SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_32],
+            now,
+        );
         let mut server = accept(&identity(), &client, now);
         let (event, _) = run(&mut client, &mut *server, now, |_| false);
         assert_eq!(event.err(), Some(DtlsError::NoProfile));
@@ -603,7 +604,11 @@ mod tests {
             let mut server = accept(&identity, &client, now);
             let (event, end) = run(&mut client, &mut *server, now, |count| count == n);
             assert!(event.is_ok(), "datagram {n} lost: {:?}", event.err());
-            assert!(end - now < Duration::from_secs(3), "datagram {n}: {:?}", end - now);
+            assert!(
+                end - now < Duration::from_secs(3),
+                "datagram {n}: {:?}",
+                end - now
+            );
         }
     }
 
@@ -617,7 +622,9 @@ mod tests {
             let mut server = accept(&identity, &client, now);
             let mut state = seed;
             let (event, end) = run(&mut client, &mut *server, now, |_| {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
                 (state >> 33).is_multiple_of(5)
             });
             match event {
@@ -626,7 +633,12 @@ mod tests {
             }
         }
         waits.sort_unstable();
-        println!("{} of 40, p50 {} ms, max {:?}", waits.len(), waits[waits.len() / 2], waits.last());
+        println!(
+            "{} of 40, p50 {} ms, max {:?}",
+            waits.len(),
+            waits[waits.len() / 2],
+            waits.last()
+        );
         assert!(waits.len() >= 38);
     }
 
@@ -656,15 +668,25 @@ mod tests {
             if rest {
                 server.confirmed(now);
             }
-            let forged = [&[21, 0xfe, 0xfd, 0, 1, 0, 0, 0, 0, 0, 9, 0, 26][..], &[3; 26]].concat();
-            assert!(matches!(server.handle_datagram(now, &forged, &mut |_| ()), Ok(None)));
+            let forged = [
+                &[21, 0xfe, 0xfd, 0, 1, 0, 0, 0, 0, 0, 9, 0, 26][..],
+                &[3; 26],
+            ]
+            .concat();
+            assert!(matches!(
+                server.handle_datagram(now, &forged, &mut |_| ()),
+                Ok(None)
+            ));
             client.endpoint.close(now).expect("open");
             let said = client.sent();
             let mut heard = Ok(None);
             for d in &said {
                 heard = server.handle_datagram(now, d, &mut |_| ());
             }
-            assert!(matches!(heard, Ok(Some(Event::PeerClosed))), "resting: {rest}");
+            assert!(
+                matches!(heard, Ok(Some(Event::PeerClosed))),
+                "resting: {rest}"
+            );
         }
     }
 
@@ -672,15 +694,24 @@ mod tests {
     fn late_alerts_are_looked_at_a_few_times_only() {
         let identity = identity();
         let now = Instant::now();
-        for (forgeries, heard) in [(DTLS_LATE_ALERTS_MAX - 1, true), (DTLS_LATE_ALERTS_MAX, false)] {
+        for (forgeries, heard) in [
+            (DTLS_LATE_ALERTS_MAX - 1, true),
+            (DTLS_LATE_ALERTS_MAX, false),
+        ] {
             let mut client = Client::new(vec![GCM], now);
             let mut server = accept(&identity, &client, now);
             assert!(run(&mut client, &mut *server, now, |_| false).0.is_ok());
             server.confirmed(now);
             for n in 0..forgeries {
-                let forged =
-                    [&[21, 0xfe, 0xfd, 0, 1, 0, 0, 0, 0, 9, n, 0, 26][..], &[3; 26]].concat();
-                assert!(matches!(server.handle_datagram(now, &forged, &mut |_| ()), Ok(None)));
+                let forged = [
+                    &[21, 0xfe, 0xfd, 0, 1, 0, 0, 0, 0, 9, n, 0, 26][..],
+                    &[3; 26],
+                ]
+                .concat();
+                assert!(matches!(
+                    server.handle_datagram(now, &forged, &mut |_| ()),
+                    Ok(None)
+                ));
             }
             client.endpoint.close(now).expect("open");
             let last = client.sent().pop().expect("an alert");
@@ -699,10 +730,20 @@ mod tests {
             assert!(server.handle_datagram(now, d, &mut |_| ()).is_ok());
         }
         let end = now + Duration::from_secs(DTLS_HANDSHAKE_S_MAX);
-        assert_eq!(server.handle_timeout(end - Duration::from_millis(1), &mut |_| ()), Ok(()));
-        assert_eq!(server.handle_timeout(end, &mut |_| ()), Err(DtlsError::Timeout));
+        assert_eq!(
+            server.handle_timeout(end - Duration::from_millis(1), &mut |_| ()),
+            Ok(())
+        );
+        assert_eq!(
+            server.handle_timeout(end, &mut |_| ()),
+            Err(DtlsError::Timeout)
+        );
 
-        let junk = [&[22, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 9, 9, 0x03, 0xe8][..], &[0x42; 1000]].concat();
+        let junk = [
+            &[22, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 9, 9, 0x03, 0xe8][..],
+            &[0x42; 1000],
+        ]
+        .concat();
         let mut server = accept(&identity(), &client, now);
         let fit = DTLS_HANDSHAKE_BYTES_MAX / junk.len();
         for _ in 0..fit {
@@ -719,7 +760,9 @@ mod tests {
         let identity = identity();
         let mut state = 7u64;
         let mut random = move || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
             (state >> 33) as usize
         };
         for round in 0..60 {
@@ -755,7 +798,11 @@ mod tests {
                     }
                     let _ = server
                         .handle_datagram(now, &d, &mut |o| to_client.push(o.to_vec()))
-                        .map(|e| if let Some(Event::Keys { .. }) = e { to_client.push(Vec::new()) });
+                        .map(|e| {
+                            if let Some(Event::Keys { .. }) = e {
+                                to_client.push(Vec::new())
+                            }
+                        });
                 }
                 for d in to_client {
                     if !d.is_empty() {

@@ -9,7 +9,7 @@
 //! address of the peer (peer-reflexive; the offer's candidates are not read at all). USE-CANDIDATE nominates; the last one
 //! wins, because a browser that roams nominates its new path.
 //! A lite agent sends no checks: consent is the time since the last verified one.
-//! Not done: candidates of the peer, checks of our own, switching to controlling (a peer that says it is controlled gets 487).
+//! Not done: ICE restart, candidates of the peer, checks of our own, switching to controlling (a peer that says it is controlled gets 487).
 //!
 //! Bounds: [`ICE_ADDRESSES_MAX`] of one peer; silence [`ICE_SILENCE_S_MAX`].
 
@@ -75,14 +75,6 @@ impl Agent {
         }
     }
 
-    /// Takes new credentials of both sides (ICE restart, RFC 8445, 2.4); the nominated path stays in use until the next
-    /// nomination.
-    pub fn restart(&mut self, local: Credentials, remote_ufrag: &str, now: Instant) {
-        self.local = local;
-        self.remote_ufrag = remote_ufrag.into();
-        self.last_verified = now;
-    }
-
     /// Verifies a datagram and answers it through `out`.
     pub fn handle_datagram(
         &mut self,
@@ -114,7 +106,8 @@ impl Agent {
             None
         };
         if let Some((code, reason, unknown)) = refusal {
-            let mut w = Writer::new(Class::Error, &message.transaction).error(code, reason, unknown);
+            let mut w =
+                Writer::new(Class::Error, &message.transaction).error(code, reason, unknown);
             out(from, w.finish(password));
             return Checked::Refused(code);
         }
@@ -137,7 +130,10 @@ impl Agent {
     /// lock itself out.
     fn learn(&mut self, address: Address) -> Option<Address> {
         let forgotten = if self.addresses.len() >= ICE_ADDRESSES_MAX {
-            let old = self.addresses.iter().position(|a| Some(*a) != self.nominated);
+            let old = self
+                .addresses
+                .iter()
+                .position(|a| Some(*a) != self.nominated);
             old.map(|old| self.addresses.remove(old))
         } else {
             None
@@ -159,10 +155,6 @@ impl Agent {
     /// When the peer counts as gone unless a verified check comes before.
     pub fn silence_deadline(&self) -> Instant {
         self.last_verified + Duration::from_secs(ICE_SILENCE_S_MAX)
-    }
-
-    pub fn local(&self) -> &Credentials {
-        &self.local
     }
 
     fn is_username(&self, username: &[u8]) -> bool {
@@ -199,13 +191,16 @@ mod tests {
             .to_vec()
     }
 
+    /// Class, error code and mapped address of an answer.
+    type Told = (Class, Option<u16>, Option<std::net::SocketAddr>);
+
     /// Feeds one datagram; gives the outcome and the parsed answer's (class, error code, mapped address).
     fn feed(
         agent: &mut Agent,
         now: Instant,
         from: Address,
         datagram: &[u8],
-    ) -> (Checked, Option<(Class, Option<u16>, Option<std::net::SocketAddr>)>) {
+    ) -> (Checked, Option<Told>) {
         let mut answer = None;
         let checked = agent.handle_datagram(now, from, datagram, &mut |to, bytes| {
             assert_eq!(to, from);
@@ -222,11 +217,28 @@ mod tests {
         let now = Instant::now();
         let mut agent = agent(now);
         let (checked, answer) = feed(&mut agent, now, at(1), &check(false));
-        assert_eq!(checked, Checked::Answered { new_address: true, forgotten: None, nominated: false });
-        assert_eq!(answer, Some((Class::Success, None, Some(at(1).socket_addr()))));
+        assert_eq!(
+            checked,
+            Checked::Answered {
+                new_address: true,
+                forgotten: None,
+                nominated: false
+            }
+        );
+        assert_eq!(
+            answer,
+            Some((Class::Success, None, Some(at(1).socket_addr())))
+        );
         assert_eq!(agent.nominated(), None);
         let (checked, _) = feed(&mut agent, now, at(1), &check(true));
-        assert_eq!(checked, Checked::Answered { new_address: false, forgotten: None, nominated: true });
+        assert_eq!(
+            checked,
+            Checked::Answered {
+                new_address: false,
+                forgotten: None,
+                nominated: true
+            }
+        );
         assert_eq!(agent.nominated(), Some(at(1)));
         // The peer roams: its last nomination counts.
         feed(&mut agent, now, at(2), &check(true));
@@ -240,19 +252,30 @@ mod tests {
         let later = now + Duration::from_secs(5);
         let deadline = agent.silence_deadline();
         let forged = |user: &str, password: &[u8]| {
-            Writer::new(Class::Request, &[9; 12]).check(user, 5, true, true).finish(password).to_vec()
+            Writer::new(Class::Request, &[9; 12])
+                .check(user, 5, true, true)
+                .finish(password)
+                .to_vec()
         };
         for (datagram, want) in [
             (forged("ours:them", b"wrong"), Dropped::Integrity),
             (forged("ours:tham", PASSWORD.as_bytes()), Dropped::Username),
             (forged("ours", PASSWORD.as_bytes()), Dropped::Username),
             (
-                Writer::new(Class::Success, &[9; 12]).finish(PASSWORD.as_bytes()).to_vec(),
+                Writer::new(Class::Success, &[9; 12])
+                    .finish(PASSWORD.as_bytes())
+                    .to_vec(),
                 Dropped::NotARequest,
             ),
-            (check(true)[..40].to_vec(), Dropped::Malformed(StunError::NotStun)),
+            (
+                check(true)[..40].to_vec(),
+                Dropped::Malformed(StunError::NotStun),
+            ),
         ] {
-            assert_eq!(feed(&mut agent, later, at(1), &datagram), (Checked::Dropped(want), None));
+            assert_eq!(
+                feed(&mut agent, later, at(1), &datagram),
+                (Checked::Dropped(want), None)
+            );
         }
         assert_eq!(agent.nominated(), None);
         assert!(!agent.knows(at(1)));
@@ -265,7 +288,10 @@ mod tests {
         let mut agent = agent(now);
         let later = now + Duration::from_secs(3);
         feed(&mut agent, later, at(1), &check(true));
-        assert_eq!(agent.silence_deadline(), later + Duration::from_secs(ICE_SILENCE_S_MAX));
+        assert_eq!(
+            agent.silence_deadline(),
+            later + Duration::from_secs(ICE_SILENCE_S_MAX)
+        );
     }
 
     #[test]
@@ -291,7 +317,10 @@ mod tests {
             .raw(0x7abc, b"?")
             .finish(PASSWORD.as_bytes())
             .to_vec();
-        assert_eq!(feed(&mut agent, now, at(1), &datagram).0, Checked::Refused(420));
+        assert_eq!(
+            feed(&mut agent, now, at(1), &datagram).0,
+            Checked::Refused(420)
+        );
     }
 
     #[test]
@@ -304,7 +333,14 @@ mod tests {
         }
         assert!((1..=ICE_ADDRESSES_MAX as u16).all(|p| agent.knows(at(p))));
         let (checked, _) = feed(&mut agent, now, at(1000), &check(false));
-        assert_eq!(checked, Checked::Answered { new_address: true, forgotten: Some(at(2)), nominated: false });
+        assert_eq!(
+            checked,
+            Checked::Answered {
+                new_address: true,
+                forgotten: Some(at(2)),
+                nominated: false
+            }
+        );
         assert!(agent.knows(at(1)) && agent.knows(at(1000)) && !agent.knows(at(2)));
         assert_eq!(agent.addresses.len(), ICE_ADDRESSES_MAX);
     }

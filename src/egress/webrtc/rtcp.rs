@@ -223,7 +223,9 @@ pub fn put_goodbye(out: &mut Vec<u8>, ssrcs: &[u32]) {
     out.extend_from_slice(&ssrcs.first().copied().unwrap_or(0).to_be_bytes());
     let start = out.len();
     out.extend_from_slice(&[0x80 | ssrcs.len() as u8, GOODBYE, 0, 0]);
-    ssrcs.iter().for_each(|s| out.extend_from_slice(&s.to_be_bytes()));
+    ssrcs
+        .iter()
+        .for_each(|s| out.extend_from_slice(&s.to_be_bytes()));
     put_len(out, start);
 }
 
@@ -254,16 +256,39 @@ mod tests {
     #[test]
     fn a_browsers_compound_is_read() {
         let mut compound = vec![0x81, RECEIVER_REPORT, 0, 7, 0, 0, 0, 1];
-        compound.extend_from_slice(&[0, 0, 3, 0xe9, 64, 0, 0, 5, 0, 1, 0, 9, 0, 0, 0, 7, 1, 2, 3, 4, 0, 1, 0, 0]);
+        compound.extend_from_slice(&[
+            0, 0, 3, 0xe9, 64, 0, 0, 5, 0, 1, 0, 9, 0, 0, 0, 7, 1, 2, 3, 4, 0, 1, 0, 0,
+        ]);
         compound.extend(packet(PAYLOAD_FEEDBACK, FMT_PLI, 1001, &[]));
-        compound.extend(packet(TRANSPORT_FEEDBACK, FMT_NACK, 1001, &[0xff, 0xff, 0x80, 0x01]));
-        compound.extend(packet(PAYLOAD_FEEDBACK, FMT_FIR, 0, &[0, 0, 3, 0xe9, 1, 0, 0, 0]));
-        compound.extend(packet(PAYLOAD_FEEDBACK, FMT_APPLICATION, 0, b"REMB\x01\x0b\xd0\x90\0\0\x03\xe9"));
+        compound.extend(packet(
+            TRANSPORT_FEEDBACK,
+            FMT_NACK,
+            1001,
+            &[0xff, 0xff, 0x80, 0x01],
+        ));
+        compound.extend(packet(
+            PAYLOAD_FEEDBACK,
+            FMT_FIR,
+            0,
+            &[0, 0, 3, 0xe9, 1, 0, 0, 0],
+        ));
+        compound.extend(packet(
+            PAYLOAD_FEEDBACK,
+            FMT_APPLICATION,
+            0,
+            b"REMB\x01\x0b\xd0\x90\0\0\x03\xe9",
+        ));
         let found = all(&compound);
         assert_eq!(found.len(), 5);
         assert_eq!(
             found[0],
-            Feedback::Report(Block { ssrc: 1001, fraction_lost: 64, jitter: 7, last_sr: 0x0102_0304, delay_since_last_sr: 65_536 })
+            Feedback::Report(Block {
+                ssrc: 1001,
+                fraction_lost: 64,
+                jitter: 7,
+                last_sr: 0x0102_0304,
+                delay_since_last_sr: 65_536
+            })
         );
         assert_eq!(found[1], Feedback::KeyFrame { ssrc: 1001 });
         let Feedback::Nack { ssrc: 1001, lost } = found[2] else {
@@ -285,10 +310,22 @@ mod tests {
             packet(TRANSPORT_FEEDBACK, FMT_TRANSPORT_CC, 1001, &f)
         };
         let one_bit = fci(&[0x20, 9, 0b1010_1111, 0b1111_1111, 0, 0]);
-        assert_eq!(all(&one_bit), [Feedback::Transport { received: 19, lost: 1 }]);
+        assert_eq!(
+            all(&one_bit),
+            [Feedback::Transport {
+                received: 19,
+                lost: 1
+            }]
+        );
         // A run of 13 lost, then two-bit symbols: received small, lost, received large, then four lost.
         let two_bit = fci(&[0x00, 13, 0b1101_0010, 0, 0, 0]);
-        assert_eq!(all(&two_bit), [Feedback::Transport { received: 2, lost: 18 }]);
+        assert_eq!(
+            all(&two_bit),
+            [Feedback::Transport {
+                received: 2,
+                lost: 18
+            }]
+        );
         // A count that the chunks do not reach.
         assert_eq!(all(&fci(&[0x20, 9, 0x20, 9])), []);
     }
@@ -297,17 +334,29 @@ mod tests {
     fn a_compound_has_a_bound() {
         let pli = packet(PAYLOAD_FEEDBACK, FMT_PLI, 7, &[]);
         assert_eq!(all(&pli.repeat(RTCP_COMPOUND_MAX)).len(), RTCP_COMPOUND_MAX);
-        assert_eq!(all(&pli.repeat(RTCP_COMPOUND_MAX + 1)).len(), RTCP_COMPOUND_MAX);
+        assert_eq!(
+            all(&pli.repeat(RTCP_COMPOUND_MAX + 1)).len(),
+            RTCP_COMPOUND_MAX
+        );
     }
 
     #[test]
     fn what_we_write_is_well_formed() {
         let mut out = Vec::new();
-        let report = SenderReport { ssrc: 0x0102_0304, ntp: 0x1112_1314_1516_1718, timestamp: 9, packets: 2, octets: 3 };
+        let report = SenderReport {
+            ssrc: 0x0102_0304,
+            ntp: 0x1112_1314_1516_1718,
+            timestamp: 9,
+            packets: 2,
+            octets: 3,
+        };
         put_sender_report(&mut out, &report);
         assert_eq!(
             out,
-            [0x80, 200, 0, 6, 1, 2, 3, 4, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0, 0, 0, 9, 0, 0, 0, 2, 0, 0, 0, 3]
+            [
+                0x80, 200, 0, 6, 1, 2, 3, 4, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0, 0,
+                0, 9, 0, 0, 0, 2, 0, 0, 0, 3
+            ]
         );
         for len in 0..9 {
             let mut out = Vec::new();
@@ -317,13 +366,25 @@ mod tests {
             assert_eq!((out[0], out[1], (words + 1) * 4), (0x82, 202, out.len()));
             let chunk = (out.len() - 4) / 2;
             for c in out[4..].chunks(chunk) {
-                assert_eq!((c[4], usize::from(c[5]), &c[6..6 + len]), (1, len, cname.as_bytes()));
-                assert!(c[6 + len..].iter().all(|b| *b == 0) && c.len() > 6 + len && c.len() <= 10 + len);
+                assert_eq!(
+                    (c[4], usize::from(c[5]), &c[6..6 + len]),
+                    (1, len, cname.as_bytes())
+                );
+                assert!(
+                    c[6 + len..].iter().all(|b| *b == 0)
+                        && c.len() > 6 + len
+                        && c.len() <= 10 + len
+                );
             }
         }
         let mut out = Vec::new();
         put_goodbye(&mut out, &[5, 6]);
-        assert_eq!(out, [0x80, 201, 0, 1, 0, 0, 0, 5, 0x82, 203, 0, 2, 0, 0, 0, 5, 0, 0, 0, 6]);
+        assert_eq!(
+            out,
+            [
+                0x80, 201, 0, 1, 0, 0, 0, 5, 0x82, 203, 0, 2, 0, 0, 0, 5, 0, 0, 0, 6
+            ]
+        );
     }
 
     #[test]
@@ -334,7 +395,9 @@ mod tests {
         );
         let mut state = 5u64;
         let mut random = move || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
             (state >> 33) as usize
         };
         let mut seeds = 0;
@@ -355,9 +418,15 @@ mod tests {
                     }
                     raw.truncate(raw.len() - random() % (raw.len() / 8 + 1));
                     read(&raw, |f| match f {
-                        Feedback::Nack { lost, .. } => assert!(lost.iter().count() <= raw.len() * 5),
-                        Feedback::Transport { received, lost } => assert!(received + lost <= 0xffff),
-                        Feedback::Report(_) | Feedback::KeyFrame { .. } | Feedback::Bandwidth(_) => {}
+                        Feedback::Nack { lost, .. } => {
+                            assert!(lost.iter().count() <= raw.len() * 5)
+                        }
+                        Feedback::Transport { received, lost } => {
+                            assert!(received + lost <= 0xffff)
+                        }
+                        Feedback::Report(_)
+                        | Feedback::KeyFrame { .. }
+                        | Feedback::Bandwidth(_) => {}
                     });
                 }
             }

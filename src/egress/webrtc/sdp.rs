@@ -127,11 +127,7 @@ impl std::error::Error for AnswerError {}
 /// Answers an offer. LF-only line ends are taken too.
 ///
 /// Errors: [`AnswerError`]; nothing is kept.
-pub fn answer(
-    offer: &str,
-    offered: Offered<'_>,
-    local: &Local<'_>,
-) -> Result<Answer, AnswerError> {
+pub fn answer(offer: &str, offered: Offered<'_>, local: &Local<'_>) -> Result<Answer, AnswerError> {
     if offer.len() > SDP_OFFER_BYTES_MAX {
         return Err(AnswerError::TooLong);
     }
@@ -380,7 +376,13 @@ impl<'a> Line<'a> {
         let first = local.candidates[0].socket_addr();
         let choice = match role {
             Role::Refuse => {
-                put_line(out, format_args!("m={} 0 {} {}", self.media.media, self.media.proto, self.media.fmt));
+                put_line(
+                    out,
+                    format_args!(
+                        "m={} 0 {} {}",
+                        self.media.media, self.media.proto, self.media.fmt
+                    ),
+                );
                 put_line(out, format_args!("c=IN IP4 0.0.0.0"));
                 put_line(out, format_args!("a=inactive"));
                 self.put_mid(out);
@@ -392,7 +394,13 @@ impl<'a> Line<'a> {
         let payload = choice.map_or(self.payloads[0], |c| c.payload);
         let stream = choice.map(|c| self.stream(c));
         let rtx = stream.and_then(|s| s.rtx);
-        let _ = write!(out, "m={} {} {} {payload}", self.media.media, first.port(), self.media.proto);
+        let _ = write!(
+            out,
+            "m={} {} {} {payload}",
+            self.media.media,
+            first.port(),
+            self.media.proto
+        );
         if let Some(rtx) = rtx {
             let _ = write!(out, " {rtx}");
         }
@@ -400,7 +408,17 @@ impl<'a> Line<'a> {
         put_line(out, format_args!("c=IN {}", connection(first)));
         self.put_mid(out);
         self.put_transport(out, local);
-        put_line(out, format_args!("a={}", if choice.is_some() { "sendonly" } else { "inactive" }));
+        put_line(
+            out,
+            format_args!(
+                "a={}",
+                if choice.is_some() {
+                    "sendonly"
+                } else {
+                    "inactive"
+                }
+            ),
+        );
         if stream.is_some_and(|s| s.transport_cc.is_some())
             && let Some((id, direction)) = self.transport_cc()
         {
@@ -424,7 +442,11 @@ impl<'a> Line<'a> {
         let feedback = |name: &str| self.feedback(choice.payload).any(|f| f == name);
         let is_video = self.kind == Kind::Video;
         let nack = is_video && feedback("nack");
-        let rtx = if nack { self.rtx_of(choice.payload) } else { None };
+        let rtx = if nack {
+            self.rtx_of(choice.payload)
+        } else {
+            None
+        };
         // Without RTX a lost packet is sent again under its own sequence number, and SRTP allows that only if it is the same
         // to the last bit: it must not carry a number of its own.
         let numbered = feedback("transport-cc") && (rtx.is_some() || !nack);
@@ -469,7 +491,10 @@ impl<'a> Line<'a> {
                     put_line(out, format_args!("a={name}:{rtx} {value}"));
                 }
             }
-            put_line(out, format_args!("a=ssrc-group:FID {} {}", ssrcs.media, ssrcs.rtx));
+            put_line(
+                out,
+                format_args!("a=ssrc-group:FID {} {}", ssrcs.media, ssrcs.rtx),
+            );
         }
         let count = if rtx.is_some() { 2 } else { 1 };
         for ssrc in [ssrcs.media, ssrcs.rtx].iter().take(count) {
@@ -486,7 +511,10 @@ impl<'a> Line<'a> {
 
     fn put_transport(&self, out: &mut String, local: &Local<'_>) {
         put_line(out, format_args!("a=ice-ufrag:{}", local.credentials.ufrag));
-        put_line(out, format_args!("a=ice-pwd:{}", local.credentials.password));
+        put_line(
+            out,
+            format_args!("a=ice-pwd:{}", local.credentials.password),
+        );
         put_line(out, format_args!("a=fingerprint:{}", local.fingerprint));
         put_line(out, format_args!("a=setup:passive"));
         put_line(out, format_args!("a=rtcp-mux"));
@@ -536,7 +564,11 @@ impl Transport {
             .filter_map(|(l, r)| matches!(r, Role::Send(_)).then_some(l))
             .collect();
         let first = used.first().ok_or(AnswerError::NothingToSend)?;
-        let of = |name| first.value(name).or_else(|| values(&session.attributes, name).next());
+        let of = |name| {
+            first
+                .value(name)
+                .or_else(|| values(&session.attributes, name).next())
+        };
         if used.iter().any(|l| l.value("rtcp-mux").is_none()) {
             return Err(AnswerError::Missing("a=rtcp-mux"));
         }
@@ -552,7 +584,9 @@ impl Transport {
         let ufrag = of("ice-ufrag").ok_or(AnswerError::Missing("a=ice-ufrag"))?;
         // RFC 8839, 5.4: 4 to 256 characters.
         if !(4..=256).contains(&ufrag.len()) {
-            return Err(AnswerError::Syntax("a=ice-ufrag of a wrong length".to_owned()));
+            return Err(AnswerError::Syntax(
+                "a=ice-ufrag of a wrong length".to_owned(),
+            ));
         }
         let fingerprints: Fingerprints = values(&first.media.attributes, "fingerprint")
             .chain(values(&session.attributes, "fingerprint"))
@@ -715,7 +749,10 @@ fn h264_answer(fmtp: &str, sps: &[u8]) -> String {
     if let Some(mode @ ("0" | "1")) = parameter(fmtp, "packetization-mode") {
         let _ = write!(out, "packetization-mode={mode};");
     }
-    let _ = write!(out, "profile-level-id={idc:02x}{constraints:02x}{level:02x}");
+    let _ = write!(
+        out,
+        "profile-level-id={idc:02x}{constraints:02x}{level:02x}"
+    );
     out
 }
 
@@ -803,13 +840,21 @@ mod tests {
             if !fmtp.is_empty() {
                 let _ = write!(maps, "a=fmtp:{pt} {fmtp}\r\n");
             }
-            let _ = write!(maps, "a=rtpmap:{rtx} rtx/90000\r\na=fmtp:{rtx} apt={pt}\r\n");
+            let _ = write!(
+                maps,
+                "a=rtpmap:{rtx} rtx/90000\r\na=fmtp:{rtx} apt={pt}\r\n"
+            );
         };
         one(96, 97, "VP8/90000", "");
         for (pt, mode, id) in CHROMIUM_H264 {
-            one(pt, pt + 1, "H264/90000", &format!(
-                "level-asymmetry-allowed=1;packetization-mode={mode};profile-level-id={id}"
-            ));
+            one(
+                pt,
+                pt + 1,
+                "H264/90000",
+                &format!(
+                    "level-asymmetry-allowed=1;packetization-mode={mode};profile-level-id={id}"
+                ),
+            );
         }
         one(45, 46, "AV1/90000", "level-idx=5;profile=0;tier=0");
         format!(
@@ -828,7 +873,11 @@ mod tests {
         )
     }
 
-    fn run(offer: &str, video: Option<&Track>, audio: Option<&Track>) -> Result<Answer, AnswerError> {
+    fn run(
+        offer: &str,
+        video: Option<&Track>,
+        audio: Option<&Track>,
+    ) -> Result<Answer, AnswerError> {
         let credentials = Credentials {
             ufrag: "AAAAAAAAAA".into(),
             password: "0123456789012345678901".into(),
@@ -843,8 +892,14 @@ mod tests {
             ],
             session: 77,
             cname: "c",
-            video: Ssrcs { media: 1001, rtx: 1002 },
-            audio: Ssrcs { media: 2001, rtx: 2002 },
+            video: Ssrcs {
+                media: 1001,
+                rtx: 1002,
+            },
+            audio: Ssrcs {
+                media: 2001,
+                rtx: 2002,
+            },
         };
         answer(offer, Offered { video, audio }, &local)
     }
@@ -852,32 +907,67 @@ mod tests {
     /// Holds for every answer: each rtpmap is a line of the offer, the m-lines are the offer's in order, one msid stream.
     fn check(offer: &str, text: &str) {
         let lines = |s: &str, p: &str| -> Vec<String> {
-            s.lines().filter(|l| l.starts_with(p)).map(str::to_owned).collect()
+            s.lines()
+                .filter(|l| l.starts_with(p))
+                .map(str::to_owned)
+                .collect()
         };
         for map in lines(text, "a=rtpmap:") {
             assert!(offer.lines().any(|l| l == map), "{map} is not in the offer");
         }
-        let kinds = |s| lines(s, "m=").iter().map(|l| l.split(' ').next().map(str::to_owned)).collect::<Vec<_>>();
+        let kinds = |s| {
+            lines(s, "m=")
+                .iter()
+                .map(|l| l.split(' ').next().map(str::to_owned))
+                .collect::<Vec<_>>()
+        };
         assert_eq!(kinds(text), kinds(offer));
         assert_eq!(lines(text, "a=mid:"), lines(offer, "a=mid:"));
-        assert!(lines(text, "a=msid:").iter().all(|l| l.starts_with("a=msid:gantry ")));
-        assert!(text.split("\r\n").all(|l| !l.contains('\n')), "CRLF everywhere");
+        assert!(
+            lines(text, "a=msid:")
+                .iter()
+                .all(|l| l.starts_with("a=msid:gantry "))
+        );
+        assert!(
+            text.split("\r\n").all(|l| !l.contains('\n')),
+            "CRLF everywhere"
+        );
         assert!(Session::parse(text.as_bytes()).is_ok());
     }
 
     #[test]
     fn chromium_gets_its_picture_and_sound() {
-        let offer = offer(&[chromium_audio("0", "recvonly"), chromium_video("1", "recvonly")]);
-        let a = run(&offer, Some(&video(Codec::H264, HIGH_40)), Some(&audio(Codec::G711A))).expect("an answer");
+        let offer = offer(&[
+            chromium_audio("0", "recvonly"),
+            chromium_video("1", "recvonly"),
+        ]);
+        let a = run(
+            &offer,
+            Some(&video(Codec::H264, HIGH_40)),
+            Some(&audio(Codec::G711A)),
+        )
+        .expect("an answer");
         check(&offer, &a.text);
         // High is not offered: the strongest of the weaker ones, mode 1, with the stream's level.
         assert_eq!(
             a.video,
-            Some(Stream { payload_type: 116, clock_rate: 90_000, rtx: Some(117), nack: true, transport_cc: Some(3) })
+            Some(Stream {
+                payload_type: 116,
+                clock_rate: 90_000,
+                rtx: Some(117),
+                nack: true,
+                transport_cc: Some(3)
+            })
         );
         assert_eq!(
             a.audio,
-            Some(Stream { payload_type: 8, clock_rate: 8000, rtx: None, nack: false, transport_cc: None })
+            Some(Stream {
+                payload_type: 8,
+                clock_rate: 8000,
+                rtx: None,
+                nack: false,
+                transport_cc: None
+            })
         );
         assert_eq!(a.remote_ufrag, "yrZq");
         assert_eq!(a.fingerprints.len(), 1);
@@ -905,14 +995,23 @@ mod tests {
         let pick = |offer: &str, sps| {
             let a = run(offer, Some(&video(Codec::H264, sps)), None).expect("an answer");
             let pt = a.video.expect("a picture").payload_type;
-            let fmtp = a.text.lines().find_map(|l| l.strip_prefix(&format!("a=fmtp:{pt} "))).map(str::to_owned);
+            let fmtp = a
+                .text
+                .lines()
+                .find_map(|l| l.strip_prefix(&format!("a=fmtp:{pt} ")))
+                .map(str::to_owned);
             (pt, fmtp.expect("parameters"))
         };
-        let said = |id: &str| format!("level-asymmetry-allowed=1;packetization-mode=1;profile-level-id={id}");
+        let said = |id: &str| {
+            format!("level-asymmetry-allowed=1;packetization-mode=1;profile-level-id={id}")
+        };
         assert_eq!(pick(&chromium, HIGH_40), (116, said("4d0028")));
         assert_eq!(pick(&chromium, MAIN_31), (116, said("4d001f")));
         assert_eq!(pick(&chromium, BASELINE_30), (108, said("42e01e")));
-        assert_eq!(pick(&chromium, &[0x67, 0x42, 0, 0x1e]), (102, said("42001e")));
+        assert_eq!(
+            pick(&chromium, &[0x67, 0x42, 0, 0x1e]),
+            (102, said("42001e"))
+        );
         assert_eq!(pick(&chromium, &[]), (108, said("42e01f")));
         // A browser with hardware offers High.
         let high = chromium.replace("profile-level-id=f4001f", "profile-level-id=64001f");
@@ -922,7 +1021,10 @@ mod tests {
         let strict = chromium.replace("level-asymmetry-allowed=1;", "");
         assert_eq!(
             pick(&strict, HIGH_40),
-            (116, "packetization-mode=1;profile-level-id=4d001f".to_owned())
+            (
+                116,
+                "packetization-mode=1;profile-level-id=4d001f".to_owned()
+            )
         );
         // Mode 0 only: still better than no picture.
         let mode0 = chromium.replace("packetization-mode=1", "packetization-mode=0");
@@ -934,11 +1036,18 @@ mod tests {
     #[test]
     fn without_rtx_the_picture_carries_no_transport_wide_number() {
         let mut lines = chromium_video("0", "recvonly");
-        lines = lines.lines().filter(|l| !l.contains("rtx") && !l.contains("apt=")).fold(String::new(), |s, l| s + l + "\r\n");
+        lines = lines
+            .lines()
+            .filter(|l| !l.contains("rtx") && !l.contains("apt="))
+            .fold(String::new(), |s, l| s + l + "\r\n");
         let a = run(&offer(&[lines]), Some(&video(Codec::H264, MAIN_31)), None).expect("an answer");
         let v = a.video.expect("a picture");
         assert_eq!((v.rtx, v.nack, v.transport_cc), (None, true, None));
-        assert!(!a.text.contains("transport-cc") && !a.text.contains("extmap") && !a.text.contains("FID"));
+        assert!(
+            !a.text.contains("transport-cc")
+                && !a.text.contains("extmap")
+                && !a.text.contains("FID")
+        );
     }
 
     #[test]
@@ -947,30 +1056,49 @@ mod tests {
         let a = run(&offer, None, Some(&audio(Codec::Opus))).expect("an answer");
         check(&offer, &a.text);
         assert!(a.text.contains("a=fmtp:111 minptime=10;useinbandfec=1\r\n"));
-        assert_eq!(a.audio.map(|s| (s.payload_type, s.clock_rate, s.transport_cc)), Some((111, 48_000, Some(3))));
+        assert_eq!(
+            a.audio
+                .map(|s| (s.payload_type, s.clock_rate, s.transport_cc)),
+            Some((111, 48_000, Some(3)))
+        );
     }
 
     #[test]
     fn a_line_that_cannot_be_filled_stays_inactive() {
-        let both = offer(&[chromium_audio("0", "recvonly"), chromium_video("1", "recvonly")]);
+        let both = offer(&[
+            chromium_audio("0", "recvonly"),
+            chromium_video("1", "recvonly"),
+        ]);
         // No sound at all, and sound that a browser cannot play.
         for sound in [None, Some(audio(Codec::Aac))] {
-            let a = run(&both, Some(&video(Codec::H264, MAIN_31)), sound.as_ref()).expect("an answer");
+            let a =
+                run(&both, Some(&video(Codec::H264, MAIN_31)), sound.as_ref()).expect("an answer");
             check(&both, &a.text);
             assert_eq!(a.audio, None);
             assert!(a.text.contains("a=group:BUNDLE 0 1\r\n"));
             let first = a.text.split("m=video").next().expect("a part");
-            assert!(first.contains("a=inactive\r\n") && first.contains("m=audio 9782 ") && !first.contains("msid:"));
+            assert!(
+                first.contains("a=inactive\r\n")
+                    && first.contains("m=audio 9782 ")
+                    && !first.contains("msid:")
+            );
         }
         // A second video line of one page, a data channel.
         let data = format!(
             "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\n{TRANSPORT}a=mid:2\r\na=sctp-port:5000\r\n"
         );
-        let more = offer(&[chromium_video("0", "recvonly"), chromium_video("1", "recvonly"), data]);
+        let more = offer(&[
+            chromium_video("0", "recvonly"),
+            chromium_video("1", "recvonly"),
+            data,
+        ]);
         let a = run(&more, Some(&video(Codec::H264, MAIN_31)), None).expect("an answer");
         check(&more, &a.text);
         assert!(a.text.contains("a=group:BUNDLE 0 1\r\n"));
-        assert!(a.text.contains("m=application 0 UDP/DTLS/SCTP webrtc-datachannel\r\n"));
+        assert!(
+            a.text
+                .contains("m=application 0 UDP/DTLS/SCTP webrtc-datachannel\r\n")
+        );
         assert_eq!(a.text.matches("a=sendonly").count(), 1);
     }
 
@@ -991,7 +1119,10 @@ mod tests {
             a=ice-pwd:f8d9e1f0aa4d0d4c0b2bb8a8f1c2d3e4\r\na=ice-ufrag:0c1d2e3f\r\na=mid:1\r\na=rtcp-mux\r\n\
             a=rtpmap:109 opus/48000/2\r\na=rtpmap:9 G722/8000/1\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\n\
             a=rtpmap:101 telephone-event/8000/1\r\na=setup:actpass\r\n";
-        let fingerprint = TRANSPORT.lines().find(|l| l.contains("fingerprint")).unwrap_or("");
+        let fingerprint = TRANSPORT
+            .lines()
+            .find(|l| l.contains("fingerprint"))
+            .unwrap_or("");
         format!(
             "v=0\r\no=mozilla...THIS_IS_SDPARTA-99.0 5312 0 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=sendrecv\r\n{fingerprint}\r\n\
              a=group:BUNDLE 0 1\r\na=ice-options:trickle\r\na=msid-semantic:WMS *\r\n{video}{audio}"
@@ -1001,11 +1132,22 @@ mod tests {
     #[test]
     fn firefox_is_answered() {
         let offer = firefox();
-        let a = run(&offer, Some(&video(Codec::H264, HIGH_40)), Some(&audio(Codec::G711U))).expect("an answer");
+        let a = run(
+            &offer,
+            Some(&video(Codec::H264, HIGH_40)),
+            Some(&audio(Codec::G711U)),
+        )
+        .expect("an answer");
         check(&offer, &a.text);
         assert_eq!(
             a.video,
-            Some(Stream { payload_type: 126, clock_rate: 90_000, rtx: Some(127), nack: true, transport_cc: Some(7) })
+            Some(Stream {
+                payload_type: 126,
+                clock_rate: 90_000,
+                rtx: Some(127),
+                nack: true,
+                transport_cc: Some(7)
+            })
         );
         assert_eq!(a.audio.map(|s| s.payload_type), Some(0));
         assert!(a.text.contains("a=extmap:7/sendonly http://www.ietf.org"));
@@ -1026,14 +1168,27 @@ mod tests {
             .to_owned()
             + "a=fingerprint:sha-256 " + &["0A"; 32].join(":") + "\r\n";
         // The fingerprint that counts stands in the second line only.
-        let offer = offer.replace("a=fingerprint:sha-512 00\r\n", &format!("a=fingerprint:sha-256 {}\r\n", ["0A"; 32].join(":")));
+        let offer = offer.replace(
+            "a=fingerprint:sha-512 00\r\n",
+            &format!("a=fingerprint:sha-256 {}\r\n", ["0A"; 32].join(":")),
+        );
         let (v, s) = (video(Codec::H264, BASELINE_30), audio(Codec::G711A));
         let a = run(&offer, Some(&v), Some(&s)).expect("an answer");
         check(&offer, &a.text);
-        assert_eq!(a.audio.map(|s| s.payload_type), Some(8), "static, without a map");
+        assert_eq!(
+            a.audio.map(|s| s.payload_type),
+            Some(8),
+            "static, without a map"
+        );
         assert!(!a.text.contains("rtpmap:8"));
-        assert_eq!(a.video.map(|s| (s.payload_type, s.rtx, s.nack)), Some((99, Some(100), true)));
-        assert_eq!(run(&offer.replace("\r\n", "\n"), Some(&v), Some(&s)).map(|b| b.text), Ok(a.text));
+        assert_eq!(
+            a.video.map(|s| (s.payload_type, s.rtx, s.nack)),
+            Some((99, Some(100), true))
+        );
+        assert_eq!(
+            run(&offer.replace("\r\n", "\n"), Some(&v), Some(&s)).map(|b| b.text),
+            Ok(a.text)
+        );
     }
 
     #[test]
@@ -1047,47 +1202,101 @@ mod tests {
         let safari = chromium
             .replace("a=rtpmap:39 H264/90000", "a=rtpmap:39 H265/90000")
             .replace("a=rtpmap:41 H264/90000", "a=rtpmap:41 H265/90000")
-            .replace("a=fmtp:39 level-asymmetry-allowed=1;packetization-mode=0;profile-level-id=4d001f", "a=fmtp:39 level-id=93;profile-id=2;tier-flag=0;tx-mode=SRST")
-            .replace("a=fmtp:41 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=f4001f", "a=fmtp:41 level-id=93;profile-id=1;tier-flag=0;tx-mode=SRST");
+            .replace(
+                "a=fmtp:39 level-asymmetry-allowed=1;packetization-mode=0;profile-level-id=4d001f",
+                "a=fmtp:39 level-id=93;profile-id=2;tier-flag=0;tx-mode=SRST",
+            )
+            .replace(
+                "a=fmtp:41 level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=f4001f",
+                "a=fmtp:41 level-id=93;profile-id=1;tier-flag=0;tx-mode=SRST",
+            );
         let a = run(&safari, Some(&video(Codec::H265, SPS)), None).expect("an answer");
         check(&safari, &a.text);
-        assert!(a.text.contains("a=fmtp:41 level-id=93;profile-id=1;tier-flag=0;tx-mode=SRST\r\n"));
+        assert!(
+            a.text
+                .contains("a=fmtp:41 level-id=93;profile-id=1;tier-flag=0;tx-mode=SRST\r\n")
+        );
     }
 
     #[test]
     fn sound_from_the_viewer_is_refused_by_name() {
         let track = audio(Codec::G711A);
         for lines in [
-            vec![chromium_audio("0", "sendrecv"), chromium_audio("1", "recvonly")],
+            vec![
+                chromium_audio("0", "sendrecv"),
+                chromium_audio("1", "recvonly"),
+            ],
             vec![chromium_audio("0", "sendonly")],
-            vec![chromium_audio("0", "recvonly"), chromium_video("1", "sendonly")],
+            vec![
+                chromium_audio("0", "recvonly"),
+                chromium_video("1", "sendonly"),
+            ],
         ] {
-            assert_eq!(run(&offer(&lines), None, Some(&track)), Err(AnswerError::Upstream));
+            assert_eq!(
+                run(&offer(&lines), None, Some(&track)),
+                Err(AnswerError::Upstream)
+            );
         }
         // One line that could do both is given what it can take.
-        let a = run(&offer(&[chromium_audio("0", "sendrecv")]), None, Some(&track)).expect("an answer");
+        let a = run(
+            &offer(&[chromium_audio("0", "sendrecv")]),
+            None,
+            Some(&track),
+        )
+        .expect("an answer");
         assert!(a.text.contains("a=sendonly\r\n"));
     }
 
     #[test]
     fn an_offer_that_cannot_be_answered_says_why() {
-        let good = offer(&[chromium_audio("0", "recvonly"), chromium_video("1", "recvonly")]);
+        let good = offer(&[
+            chromium_audio("0", "recvonly"),
+            chromium_video("1", "recvonly"),
+        ]);
         let (v, s) = (video(Codec::H264, MAIN_31), audio(Codec::G711A));
         let with = |from: &str, to: &str| run(&good.replace(from, to), Some(&v), Some(&s)).err();
         assert_eq!(with("x", "x"), None);
-        assert_eq!(with("a=rtcp-mux\r\n", ""), Some(AnswerError::Missing("a=rtcp-mux")));
-        assert_eq!(with("a=setup:actpass", "a=setup:passive"), Some(AnswerError::Setup));
-        assert_eq!(with("a=ice-ufrag:yrZq\r\n", ""), Some(AnswerError::Missing("a=ice-ufrag")));
-        assert_eq!(with("sha-256", "sha-1"), Some(AnswerError::Missing("a=fingerprint with SHA-256 or better")));
+        assert_eq!(
+            with("a=rtcp-mux\r\n", ""),
+            Some(AnswerError::Missing("a=rtcp-mux"))
+        );
+        assert_eq!(
+            with("a=setup:actpass", "a=setup:passive"),
+            Some(AnswerError::Setup)
+        );
+        assert_eq!(
+            with("a=ice-ufrag:yrZq\r\n", ""),
+            Some(AnswerError::Missing("a=ice-ufrag"))
+        );
+        assert_eq!(
+            with("sha-256", "sha-1"),
+            Some(AnswerError::Missing("a=fingerprint with SHA-256 or better"))
+        );
         assert_eq!(
             with("a=group:BUNDLE 0 1\r\n", ""),
             Some(AnswerError::Missing("a=group:BUNDLE over its lines"))
         );
-        assert_eq!(with("H264", "H263"), Some(AnswerError::NoCommonCodec(Codec::H264)));
+        assert_eq!(
+            with("H264", "H263"),
+            Some(AnswerError::NoCommonCodec(Codec::H264))
+        );
         assert_eq!(run(&good, None, None), Err(AnswerError::NothingToSend));
-        assert_eq!(run(&good, None, Some(&audio(Codec::Aac))), Err(AnswerError::NoCommonCodec(Codec::Aac)));
-        assert!(matches!(run("hello", Some(&v), None), Err(AnswerError::Syntax(_))));
-        assert_eq!(run("v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n", Some(&v), None), Err(AnswerError::Missing("media line")));
+        assert_eq!(
+            run(&good, None, Some(&audio(Codec::Aac))),
+            Err(AnswerError::NoCommonCodec(Codec::Aac))
+        );
+        assert!(matches!(
+            run("hello", Some(&v), None),
+            Err(AnswerError::Syntax(_))
+        ));
+        assert_eq!(
+            run(
+                "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n",
+                Some(&v),
+                None
+            ),
+            Err(AnswerError::Missing("media line"))
+        );
     }
 
     #[test]
@@ -1095,14 +1304,29 @@ mod tests {
         let (v, s) = (video(Codec::H264, MAIN_31), audio(Codec::G711A));
         let mut good = offer(&[chromium_video("0", "recvonly")]);
         good.push_str("a=x:");
-        good.extend(std::iter::repeat_n('x', SDP_OFFER_BYTES_MAX - good.len() - 2));
+        good.extend(std::iter::repeat_n(
+            'x',
+            SDP_OFFER_BYTES_MAX - good.len() - 2,
+        ));
         good.push_str("\r\n");
         assert!(run(&good, Some(&v), None).is_ok());
-        assert_eq!(run(&(good + "a"), Some(&v), None), Err(AnswerError::TooLong));
+        assert_eq!(
+            run(&(good + "a"), Some(&v), None),
+            Err(AnswerError::TooLong)
+        );
 
-        let many = |n: usize| offer(&(0..n).map(|i| chromium_audio(&i.to_string(), "recvonly")).collect::<Vec<_>>());
+        let many = |n: usize| {
+            offer(
+                &(0..n)
+                    .map(|i| chromium_audio(&i.to_string(), "recvonly"))
+                    .collect::<Vec<_>>(),
+            )
+        };
         assert!(run(&many(SDP_MEDIA_MAX), None, Some(&s)).is_ok());
-        assert_eq!(run(&many(SDP_MEDIA_MAX + 1), None, Some(&s)), Err(AnswerError::TooManyMedia));
+        assert_eq!(
+            run(&many(SDP_MEDIA_MAX + 1), None, Some(&s)),
+            Err(AnswerError::TooManyMedia)
+        );
     }
 
     #[test]
@@ -1111,7 +1335,9 @@ mod tests {
         let (v, s) = (video(Codec::H264, MAIN_31), audio(Codec::G711A));
         let mut state = 3u64;
         let mut random = move || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
             (state >> 33) as usize
         };
         for _ in 0..3000 {

@@ -99,7 +99,8 @@ impl Masters {
                 key: [0; KEY_LEN],
                 salt: [0; 14],
             };
-            m.key.copy_from_slice(&material[side * KEY_LEN..][..KEY_LEN]);
+            m.key
+                .copy_from_slice(&material[side * KEY_LEN..][..KEY_LEN]);
             m.salt[..salt_len]
                 .copy_from_slice(&material[2 * KEY_LEN + side * salt_len..][..salt_len]);
             m
@@ -329,7 +330,9 @@ impl Opener {
         let known = self.replay.iter().position(|(s, _)| *s == ssrc);
         match known {
             Some(at) if !self.replay[at].1.is_new(index) => return Err(OpenError::Replayed),
-            None if self.replay.len() >= SRTCP_SOURCES_MAX => return Err(OpenError::TooManySources),
+            None if self.replay.len() >= SRTCP_SOURCES_MAX => {
+                return Err(OpenError::TooManySources);
+            }
             Some(_) | None => {}
         }
         match &self.rtcp {
@@ -415,8 +418,7 @@ mod tests {
         };
         m.key
             .copy_from_slice(&hex("E1F97A0D3E018BE0D64FA32C06DE4139"));
-        m.salt
-            .copy_from_slice(&hex("0EC675AD498AFEEBB6960B3AABE6"));
+        m.salt.copy_from_slice(&hex("0EC675AD498AFEEBB6960B3AABE6"));
         let derive = |label, len| {
             let mut out = vec![0; len];
             m.derive(label, &mut out);
@@ -424,19 +426,26 @@ mod tests {
         };
         assert_eq!(derive(0, 16), hex("C61E7A93744F39EE10734AFE3FF7A087"));
         assert_eq!(derive(2, 14), hex("30CBBC08863D8C85D49DB34A9AE1"));
-        assert_eq!(derive(1, 20), hex("CEBE321F6FF7716B6FD4AB49AF256A156D38BAA4"));
+        assert_eq!(
+            derive(1, 20),
+            hex("CEBE321F6FF7716B6FD4AB49AF256A156D38BAA4")
+        );
     }
 
     /// RFC 3711, B.2: key stream for SSRC and index of zero.
     #[test]
     fn the_counter_mode_key_stream_is_that_of_rfc_3711() {
-        let key: [u8; 16] = hex("2B7E151628AED2A6ABF7158809CF4F3C").try_into().expect("16");
+        let key: [u8; 16] = hex("2B7E151628AED2A6ABF7158809CF4F3C")
+            .try_into()
+            .expect("16");
         let salt: [u8; 14] = hex("F0F1F2F3F4F5F6F7F8F9FAFBFCFD").try_into().expect("14");
         let mut stream = [0; 48];
         cm_apply(&Aes128::new(&key.into()), cm_iv(&salt, 0, 0), &mut stream);
         assert_eq!(
             stream.to_vec(),
-            hex("E03EAD0935C95E80E166B16DD92B4EB4 D23513162B02D0F72A43A2FE4A5F97AB 41E95B3BB0A2E8DD477901E4FCA894C0")
+            hex(
+                "E03EAD0935C95E80E166B16DD92B4EB4 D23513162B02D0F72A43A2FE4A5F97AB 41E95B3BB0A2E8DD477901E4FCA894C0"
+            )
         );
     }
 
@@ -453,7 +462,10 @@ mod tests {
             rtp: keys(),
             rtcp: Keys::derive(
                 Profile::Gcm128,
-                &Master { key: [0; 16], salt: [0; 14] },
+                &Master {
+                    key: [0; 16],
+                    salt: [0; 14],
+                },
                 LABEL_RTCP,
             ),
             rtcp_index: 0,
@@ -464,7 +476,9 @@ mod tests {
         sealer.seal_rtp(&mut out, 0, 12, 0x5501_a0b2, 0xf17b);
         assert_eq!(
             out,
-            hex("8040f17b8041f8d35501a0b2 f24de3a3fb34de6cacba861c9d7e4bca be633bd50d294e6f42a5f47a51c7d19b 36de3adf8833899d7f27beb16a9152cf 765ee4390cce")
+            hex(
+                "8040f17b8041f8d35501a0b2 f24de3a3fb34de6cacba861c9d7e4bca be633bd50d294e6f42a5f47a51c7d19b 36de3adf8833899d7f27beb16a9152cf 765ee4390cce"
+            )
         );
     }
 
@@ -477,12 +491,10 @@ mod tests {
         };
         m.key
             .copy_from_slice(&hex("e1f97a0d3e018be0d64fa32c06de4139"));
-        m.salt
-            .copy_from_slice(&hex("0ec675ad498afeebb6960b3aabe6"));
+        m.salt.copy_from_slice(&hex("0ec675ad498afeebb6960b3aabe6"));
         let clear = hex("81c8000bcafebabe abababababababababababababababab");
-        let sealed = hex(
-            "81c8000bcafebabe7128035be487b9bdbef89041f977a5a8 80000001 993e08cd54d6c1230798",
-        );
+        let sealed =
+            hex("81c8000bcafebabe7128035be487b9bdbef89041f977a5a8 80000001 993e08cd54d6c1230798");
         let mut sealer = Sealer::new(Profile::Cm80, &m);
         sealer.rtcp_index = 1;
         let mut out = clear.clone();
@@ -537,10 +549,7 @@ mod tests {
                 );
             }
             // 64 is the newest: 1 is the oldest that the window holds, 0 is before it.
-            assert_eq!(
-                opener.open_rtcp(&mut packets[0]),
-                Err(OpenError::Replayed)
-            );
+            assert_eq!(opener.open_rtcp(&mut packets[0]), Err(OpenError::Replayed));
             assert!(opener.open_rtcp(&mut packets[4]).is_ok());
         }
     }

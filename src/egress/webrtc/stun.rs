@@ -330,7 +330,13 @@ impl Writer {
 
     /// Attributes of a client's check; a server never sends them. `username` of at most 64 bytes.
     #[cfg(test)]
-    pub fn check(mut self, username: &str, priority: u32, controlling: bool, nominate: bool) -> Self {
+    pub fn check(
+        mut self,
+        username: &str,
+        priority: u32,
+        controlling: bool,
+        nominate: bool,
+    ) -> Self {
         self.attribute(ATTR_USERNAME, username.as_bytes());
         self.attribute(ATTR_PRIORITY, &priority.to_be_bytes());
         let role = if controlling {
@@ -394,7 +400,11 @@ fn crc32(bytes: &[u8]) -> u32 {
             let mut c = i as u32;
             let mut bit = 0;
             while bit < 8 {
-                c = if c & 1 == 1 { 0xedb8_8320 ^ (c >> 1) } else { c >> 1 };
+                c = if c & 1 == 1 {
+                    0xedb8_8320 ^ (c >> 1)
+                } else {
+                    c >> 1
+                };
                 bit += 1;
             }
             table[i] = c;
@@ -402,9 +412,9 @@ fn crc32(bytes: &[u8]) -> u32 {
         }
         table
     };
-    !bytes.iter().fold(!0, |c, b| {
-        TABLE[usize::from((c as u8) ^ b)] ^ (c >> 8)
-    })
+    !bytes
+        .iter()
+        .fold(!0, |c, b| TABLE[usize::from((c as u8) ^ b)] ^ (c >> 8))
 }
 
 #[cfg(test)]
@@ -424,9 +434,11 @@ mod tests {
 
     /// RFC 5769, 2.1.
     fn request() -> Vec<u8> {
-        hex("000100582112a442b7e7a701bc34d686fa87dfae 80220010 5354554e207465737420636c69656e74
+        hex(
+            "000100582112a442b7e7a701bc34d686fa87dfae 80220010 5354554e207465737420636c69656e74
              00240004 6e0001ff 80290008 932ff9b151263b36 00060009 6576746a3a68367659202020
-             00080014 9aeaa70cbfd8cb56781ef2b5b2d3f249c1b571a2 80280004 e57a3bcf")
+             00080014 9aeaa70cbfd8cb56781ef2b5b2d3f249c1b571a2 80280004 e57a3bcf",
+        )
     }
 
     #[test]
@@ -548,15 +560,21 @@ mod tests {
             std::path::PathBuf::from,
         );
         match std::fs::read_dir(folder.join("fuzz/pjproject-stun")) {
-            Ok(dir) => seeds.extend(dir.flatten().filter_map(|e| std::fs::read(e.path()).ok()).flat_map(
-                // Each seed has an operation code of four bytes before the message.
-                |seed| [seed.get(4..).unwrap_or(&[]).to_vec(), seed],
-            )),
+            Ok(dir) => seeds.extend(
+                dir.flatten()
+                    .filter_map(|e| std::fs::read(e.path()).ok())
+                    .flat_map(
+                        // Each seed has an operation code of four bytes before the message.
+                        |seed| [seed.get(4..).unwrap_or(&[]).to_vec(), seed],
+                    ),
+            ),
             Err(_) => println!("skipped: the vectors folder is not there"),
         }
         let mut state = 1u64;
         let mut random = move || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
             (state >> 33) as usize
         };
         for seed in &seeds {

@@ -11,8 +11,7 @@
 //! (same header, same payload), as SRTP demands.
 //! Not done: pacing and dropping (the caller's, with the figures of [`Viewer::path`]), media from the viewer.
 //!
-//! Bounds: [`RESENDS_PENDING_MAX`], [`RESENDS_PER_S_MAX`], [`KEY_FRAME_REQUEST_MS_MIN`], [`SEQUENCE_RUNS`]; those of the
-//! parts.
+//! Bounds: [`RESENDS_PENDING_MAX`], [`RESENDS_PER_S_MAX`], [`KEY_FRAME_REQUEST_MS_MIN`]; those of the parts.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -25,34 +24,19 @@ use super::dtls::{self, Associate, DtlsError, Identify};
 use super::ice::{Agent, Checked, Credentials};
 use super::rtcp::{self, Feedback, SenderReport};
 use super::sdp::{self, Local, Ssrcs, Stream};
+use super::sender::Sender;
 use super::srtp::{Opener, Sealer};
 use super::{Address, Kind, kind};
-use crate::limits::{KEY_FRAME_REQUEST_MS_MIN, RESENDS_PENDING_MAX, RESENDS_PER_S_MAX, SEQUENCE_RUNS};
+use crate::limits::{KEY_FRAME_REQUEST_MS_MIN, RESENDS_PENDING_MAX, RESENDS_PER_S_MAX};
 use crate::media::frame::TrackId;
-use crate::time::{MediaTime, TICKS_PER_SECOND, WallClock, earliest};
+use crate::time::{MediaTime, WallClock, earliest};
 
 pub use super::sdp::{AnswerError, Offered};
+pub use super::sender::Packet;
 
-const RTP_HEADER_LEN: usize = 12;
-/// Header extension with one element of two bytes (RFC 8285, 4.2).
-const EXTENSION_LEN: usize = 8;
-/// Original sequence number in front of a retransmitted payload (RFC 4588, 4).
-const OSN_LEN: usize = 2;
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// From the NTP epoch (1900) to that of Unix (1970).
 const NTP_UNIX_S: u64 = 2_208_988_800;
-
-/// A shared RTP payload, borrowed from the caller's ring.
-#[derive(Clone, Copy, Debug)]
-pub struct Packet<'a> {
-    pub track: TrackId,
-    /// Bytes before `body` (FU header, NAL header).
-    pub prefix: &'a [u8],
-    pub body: &'a [u8],
-    pub marker: bool,
-    /// In ticks of the track's clock, zero at [`MediaTime`] zero; the viewer adds an offset of its own.
-    pub timestamp: u32,
-}
 
 /// What a viewer tells its shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -273,7 +257,10 @@ impl Viewer {
         out: &mut impl FnMut(Address, &[u8]),
     ) {
         self.dtls_peer = Some(from);
-        match self.dtls.handle_datagram(now, datagram, &mut |d| out(from, d)) {
+        match self
+            .dtls
+            .handle_datagram(now, datagram, &mut |d| out(from, d))
+        {
             Ok(Some(dtls::Event::Keys { profile, masters })) => {
                 self.keys = Some(Box::new(Keys {
                     sealer: Sealer::new(profile, &masters.server),
@@ -442,7 +429,14 @@ impl Viewer {
                     .stream
                     .transport_cc
                     .map(|id| (id, next(&mut self.transport_sequence)));
-                sender.seal_rtx(&keys.sealer, payload_type, resend.sequence, number, packet, out)
+                sender.seal_rtx(
+                    &keys.sealer,
+                    payload_type,
+                    resend.sequence,
+                    number,
+                    packet,
+                    out,
+                )
             }
             // No number of its own: see `sdp::Stream::transport_cc`.
             None => sender.seal_media(&keys.sealer, resend.sequence, None, packet, out),
@@ -535,8 +529,12 @@ impl FeedbackSink<'_> {
                 }
             }
             Feedback::Nack { ssrc, lost } => {
-                if let Some(sender) = self.video.filter(|s| s.ssrcs.media == ssrc && s.stream.nack) {
-                    lost.iter().for_each(|n| self.resend(TrackId::Video, sender, n));
+                if let Some(sender) = self
+                    .video
+                    .filter(|s| s.ssrcs.media == ssrc && s.stream.nack)
+                {
+                    lost.iter()
+                        .for_each(|n| self.resend(TrackId::Video, sender, n));
                 }
             }
             Feedback::KeyFrame { ssrc } => {
@@ -596,152 +594,6 @@ impl Allowance {
     }
 }
 
-/// From some sequence number on, payloads were sent without a gap in their indexes.
-#[derive(Clone, Copy, Debug, Default)]
-struct Run {
-    sequence: u64,
-    index: u64,
-}
-
-/// One RTP stream of the viewer, and its RTX stream.
-struct Sender {
-    stream: Stream,
-    ssrcs: Ssrcs,
-    /// Added to every timestamp (RFC 3550, 5.1).
-    timestamp_offset: u32,
-    /// Next sequence number, roll-over counter above its 16 bits.
-    sequence: u64,
-    rtx_sequence: u64,
-    packets: u32,
-    octets: u32,
-    /// The payload index that would go on with the newest run.
-    next_index: Option<u64>,
-    /// Newest last; the first `runs_len` count.
-    runs: [Run; SEQUENCE_RUNS],
-    runs_len: usize,
-}
-
-impl Sender {
-    fn new(stream: Stream, ssrcs: Ssrcs, random: &mut impl Rng) -> Self {
-        // In the lower half, so that the numbers do not wrap in the first packets (RFC 3711, 3.3.1, note).
-        let first = |n: u32| u64::from(n as u16 >> 1);
-        Sender {
-            stream,
-            ssrcs,
-            timestamp_offset: random.next_u32(),
-            sequence: first(random.next_u32()),
-            rtx_sequence: first(random.next_u32()),
-            packets: 0,
-            octets: 0,
-            next_index: None,
-            runs: [Run::default(); SEQUENCE_RUNS],
-            runs_len: 0,
-        }
-    }
-
-    /// Takes the next sequence number for the payload at `index`.
-    fn begin(&mut self, index: u64) -> u64 {
-        let sequence = self.sequence;
-        self.sequence += 1;
-        if self.next_index != Some(index) {
-            if self.runs_len == SEQUENCE_RUNS {
-                self.runs.rotate_left(1);
-                self.runs_len -= 1;
-            }
-            self.runs[self.runs_len] = Run { sequence, index };
-            self.runs_len += 1;
-        }
-        self.next_index = Some(index + 1);
-        sequence
-    }
-
-    /// The full sequence number and the payload index of one that was sent; `None` if it never was or too much was skipped
-    /// since.
-    fn find(&self, number: u16) -> Option<(u64, u64)> {
-        let back = (self.sequence as u16).wrapping_sub(number);
-        // 0 would be the number that is sent next.
-        let sequence = self.sequence.checked_sub(u64::from(back)).filter(|_| back > 0)?;
-        let run = self.runs[..self.runs_len]
-            .iter()
-            .rev()
-            .find(|r| r.sequence <= sequence)?;
-        Some((sequence, run.index + (sequence - run.sequence)))
-    }
-
-    fn timestamp(&self, media: MediaTime) -> u32 {
-        let ticks = media.0 * i64::from(self.stream.clock_rate) / TICKS_PER_SECOND;
-        (ticks as u32).wrapping_add(self.timestamp_offset)
-    }
-
-    fn seal_media(
-        &self,
-        sealer: &Sealer,
-        sequence: u64,
-        number: Option<(u8, u16)>,
-        packet: &Packet<'_>,
-        out: &mut Vec<u8>,
-    ) -> usize {
-        let start = out.len();
-        self.put_header(out, self.stream.payload_type, self.ssrcs.media, sequence, number, packet);
-        let header_len = out.len() - start;
-        out.extend_from_slice(packet.prefix);
-        out.extend_from_slice(packet.body);
-        sealer.seal_rtp(out, start, header_len, self.ssrcs.media, sequence);
-        out.len() - start
-    }
-
-    fn seal_rtx(
-        &mut self,
-        sealer: &Sealer,
-        payload_type: u8,
-        original: u64,
-        number: Option<(u8, u16)>,
-        packet: &Packet<'_>,
-        out: &mut Vec<u8>,
-    ) -> usize {
-        let start = out.len();
-        let sequence = self.rtx_sequence;
-        self.rtx_sequence += 1;
-        self.put_header(out, payload_type, self.ssrcs.rtx, sequence, number, packet);
-        let header_len = out.len() - start;
-        out.extend_from_slice(&(original as u16).to_be_bytes());
-        out.extend_from_slice(packet.prefix);
-        out.extend_from_slice(packet.body);
-        sealer.seal_rtp(out, start, header_len, self.ssrcs.rtx, sequence);
-        out.len() - start
-    }
-
-    /// RFC 3550, 5.1, with the transport-wide number as the only header extension.
-    fn put_header(
-        &self,
-        out: &mut Vec<u8>,
-        payload_type: u8,
-        ssrc: u32,
-        sequence: u64,
-        number: Option<(u8, u16)>,
-        packet: &Packet<'_>,
-    ) {
-        // One growth at most, for header, payload and tag together.
-        out.reserve(
-            RTP_HEADER_LEN + EXTENSION_LEN + OSN_LEN + packet.prefix.len() + packet.body.len() + 16,
-        );
-        let mut header = [0; RTP_HEADER_LEN + EXTENSION_LEN];
-        header[0] = 0x80 | if number.is_some() { 0x10 } else { 0 };
-        header[1] = payload_type | if packet.marker { 0x80 } else { 0 };
-        header[2..4].copy_from_slice(&(sequence as u16).to_be_bytes());
-        let timestamp = packet.timestamp.wrapping_add(self.timestamp_offset);
-        header[4..8].copy_from_slice(&timestamp.to_be_bytes());
-        header[8..12].copy_from_slice(&ssrc.to_be_bytes());
-        let mut len = RTP_HEADER_LEN;
-        if let Some((id, number)) = number {
-            let [high, low] = number.to_be_bytes();
-            header[12..20].copy_from_slice(&[0xbe, 0xde, 0, 1, id << 4 | 1, high, low, 0]);
-            len += EXTENSION_LEN;
-        }
-        out.extend_from_slice(&header[..len]);
-    }
-}
-
 /// A point that media time and wall time share.
 #[derive(Clone, Copy, Debug)]
 struct Clock {
@@ -754,7 +606,9 @@ impl Clock {
     fn ntp_at(&self, now: Instant) -> u64 {
         let passed = now.saturating_duration_since(self.at);
         let fraction = (u64::from(passed.subsec_nanos()) << 32) / 1_000_000_000;
-        self.ntp.wrapping_add(passed.as_secs() << 32).wrapping_add(fraction)
+        self.ntp
+            .wrapping_add(passed.as_secs() << 32)
+            .wrapping_add(fraction)
     }
 
     fn media_at(&self, now: Instant) -> MediaTime {
@@ -765,9 +619,11 @@ impl Clock {
     /// RFC 3550, 6.4.1: arrival less LSR less DLSR, all in 1/65,536 s. `None` without an SR, or when the clocks disagree.
     fn round_trip(&self, now: Instant, block: &rtcp::Block) -> Option<Duration> {
         let middle = (self.ntp_at(now) >> 16) as u32;
-        let passed = middle.wrapping_sub(block.last_sr).wrapping_sub(block.delay_since_last_sr);
+        let passed = middle
+            .wrapping_sub(block.last_sr)
+            .wrapping_sub(block.delay_since_last_sr);
         (block.last_sr != 0 && passed < 1 << 31)
-            .then(|| Duration::from_micros(u64::from(passed) * 1_000_000 >> 16))
+            .then(|| Duration::from_micros((u64::from(passed) * 1_000_000) >> 16))
     }
 }
 
@@ -775,7 +631,7 @@ impl Clock {
 fn ntp(unix_ms: i64) -> u64 {
     let ms = unix_ms.max(0) as u64;
     let seconds = (ms / 1000).wrapping_add(NTP_UNIX_S);
-    (seconds << 32) | ((ms % 1000) << 32) / 1000
+    (seconds << 32) | (((ms % 1000) << 32) / 1000)
 }
 
 fn next(counter: &mut u16) -> u16 {
@@ -800,7 +656,7 @@ mod tests {
     use super::super::srtp::{Masters, Profile};
     use super::super::stun::{Class, Message, Writer};
     use super::*;
-    use crate::limits::ICE_SILENCE_S_MAX;
+    use crate::limits::{ICE_SILENCE_S_MAX, SEQUENCE_RUNS};
     use crate::media::frame::{AudioParams, Codec, Params, Track, VideoParams};
 
     /// Stands in for DTLS: the datagram [20, profile] ends the handshake, [21] is close_notify, [22] a failure.
@@ -831,15 +687,26 @@ mod tests {
             out(b"\x16answer");
             match datagram {
                 [20, n] => {
-                    let profile = if *n == 7 { Profile::Gcm128 } else { Profile::Cm80 };
-                    Ok(Some(DtlsEvent::Keys { profile, masters: masters(profile) }))
+                    let profile = if *n == 7 {
+                        Profile::Gcm128
+                    } else {
+                        Profile::Cm80
+                    };
+                    Ok(Some(DtlsEvent::Keys {
+                        profile,
+                        masters: masters(profile),
+                    }))
                 }
                 [21, ..] => Ok(Some(DtlsEvent::PeerClosed)),
                 [22, ..] => Err(DtlsError::Fingerprint),
                 _ => Ok(None),
             }
         }
-        fn handle_timeout(&mut self, _: Instant, _: &mut dyn FnMut(&[u8])) -> Result<(), DtlsError> {
+        fn handle_timeout(
+            &mut self,
+            _: Instant,
+            _: &mut dyn FnMut(&[u8]),
+        ) -> Result<(), DtlsError> {
             Ok(())
         }
         fn next_deadline(&self) -> Option<Instant> {
@@ -866,8 +733,16 @@ mod tests {
             config: bytes::Bytes::new(),
         };
         (
-            Track { id: TrackId::Video, codec: Codec::H264, params: Arc::new(Params::Video(video)) },
-            Track { id: TrackId::Audio, codec: Codec::G711A, params: Arc::new(Params::Audio(audio)) },
+            Track {
+                id: TrackId::Video,
+                codec: Codec::H264,
+                params: Arc::new(Params::Video(video)),
+            },
+            Track {
+                id: TrackId::Audio,
+                codec: Codec::G711A,
+                params: Arc::new(Params::Audio(audio)),
+            },
         )
     }
 
@@ -877,7 +752,10 @@ mod tests {
             .to_owned()
             + &["00"; 32].join(":");
         let (list, map) = if rtx {
-            ("102 103", "a=rtpmap:103 rtx/90000\r\na=fmtp:103 apt=102\r\n")
+            (
+                "102 103",
+                "a=rtpmap:103 rtx/90000\r\na=fmtp:103 apt=102\r\n",
+            )
         } else {
             ("102", "")
         };
@@ -902,7 +780,10 @@ mod tests {
         fn new(rtx: bool) -> Self {
             let now = Instant::now();
             let (video, audio) = tracks();
-            let media = Offered { video: Some(&video), audio: Some(&audio) };
+            let media = Offered {
+                video: Some(&video),
+                audio: Some(&audio),
+            };
             let (viewer, answer) = Viewer::answer(
                 &FakeIdentity,
                 &offer(rtx),
@@ -938,7 +819,11 @@ mod tests {
         }
 
         fn check(&self, nominate: bool) -> Vec<u8> {
-            let password = self.answer.lines().find_map(|l| l.strip_prefix("a=ice-pwd:")).expect("a password");
+            let password = self
+                .answer
+                .lines()
+                .find_map(|l| l.strip_prefix("a=ice-pwd:"))
+                .expect("a password");
             Writer::new(Class::Request, &[1; 12])
                 .check("ours:them", 1, true, nominate)
                 .finish(password.as_bytes())
@@ -972,7 +857,13 @@ mod tests {
     }
 
     fn packet(track: TrackId, body: &[u8]) -> Packet<'_> {
-        Packet { track, prefix: &[0x7c, 0x85], body, marker: true, timestamp: 90 }
+        Packet {
+            track,
+            prefix: &[0x7c, 0x85],
+            body,
+            marker: true,
+            timestamp: 90,
+        }
     }
 
     fn sequence(packet: &[u8]) -> u16 {
@@ -986,7 +877,14 @@ mod tests {
             let (plain, nominating) = (b.check(false), b.check(true));
             // Nothing but STUN is heard from an address that has not verified.
             assert_eq!(b.feed(at(1), &[20, 7]), (Handled::default(), vec![]));
-            let (handled, sent) = b.feed(at(1), if nomination_first { &nominating } else { &plain });
+            let (handled, sent) = b.feed(
+                at(1),
+                if nomination_first {
+                    &nominating
+                } else {
+                    &plain
+                },
+            );
             assert_eq!(handled.learned, Some(at(1)));
             assert!(Message::parse(&sent[0]).is_ok_and(|m| m.class == Class::Success));
             assert_eq!(b.feed(at(1), &[20, 7]).1, [b"\x16answer".to_vec()]);
@@ -1002,14 +900,21 @@ mod tests {
         let mut b = Bench::ready(true);
         let mut out = vec![9; 5];
         let body = [3; 100];
-        let len = b.viewer.seal_rtp(70, &packet(TrackId::Video, &body), &mut out);
+        let len = b
+            .viewer
+            .seal_rtp(70, &packet(TrackId::Video, &body), &mut out);
         assert_eq!((len, out.len()), (20 + 2 + 100 + 16, 5 + len));
         let p = &out[5..];
         assert_eq!(p[..2], [0x90, 0x80 | 102]);
         assert_eq!(p[8..12], b.ssrc(TrackId::Video).to_be_bytes());
         assert_eq!(p[12..17], [0xbe, 0xde, 0, 1, 5 << 4 | 1]);
-        assert!(sequence(p) < 1 << 15, "the roll-over counter starts at zero");
-        let len = b.viewer.seal_rtp(1, &packet(TrackId::Audio, &body), &mut out);
+        assert!(
+            sequence(p) < 1 << 15,
+            "the roll-over counter starts at zero"
+        );
+        let len = b
+            .viewer
+            .seal_rtp(1, &packet(TrackId::Audio, &body), &mut out);
         let p = &out[out.len() - len..];
         assert_eq!((p[0], p[1] & 0x7f, len), (0x80, 8, 12 + 2 + 100 + 16));
 
@@ -1028,7 +933,11 @@ mod tests {
     fn nothing_is_sealed_without_keys_or_agreement() {
         let mut b = Bench::new(true);
         let mut out = Vec::new();
-        assert_eq!(b.viewer.seal_rtp(0, &packet(TrackId::Video, &[1]), &mut out), 0);
+        assert_eq!(
+            b.viewer
+                .seal_rtp(0, &packet(TrackId::Video, &[1]), &mut out),
+            0
+        );
         assert!(out.is_empty());
     }
 
@@ -1040,10 +949,16 @@ mod tests {
         // Three runs, the first of which is longer than 16 bits can count.
         for index in (0..70_000).chain(80_000..80_010).chain(90_000..90_010) {
             let mut out = Vec::new();
-            b.viewer.seal_rtp(index, &packet(TrackId::Video, &[7; 10]), &mut out);
+            b.viewer
+                .seal_rtp(index, &packet(TrackId::Video, &[7; 10]), &mut out);
             sent.push((index, sequence(&out)));
         }
-        for &(index, number) in [&sent[sent.len() - 1], &sent[sent.len() - 10], &sent[sent.len() - 11], &sent[sent.len() - 500]] {
+        for &(index, number) in [
+            &sent[sent.len() - 1],
+            &sent[sent.len() - 10],
+            &sent[sent.len() - 11],
+            &sent[sent.len() - 500],
+        ] {
             let [h, l] = number.to_be_bytes();
             b.rtcp(205, 1, ssrc, &[h, l, 0, 0]);
             let events = b.events();
@@ -1066,7 +981,8 @@ mod tests {
         let mut numbers = Vec::new();
         for n in 0..=SEQUENCE_RUNS as u64 {
             let mut out = Vec::new();
-            b.viewer.seal_rtp(n * 100, &packet(TrackId::Video, &[7; 10]), &mut out);
+            b.viewer
+                .seal_rtp(n * 100, &packet(TrackId::Video, &[7; 10]), &mut out);
             numbers.push(sequence(&out));
         }
         let sender = b.viewer.sender(TrackId::Video).expect("agreed");
@@ -1082,7 +998,11 @@ mod tests {
             let mut first = Vec::new();
             for index in 0..3 {
                 first.clear();
-                b.viewer.seal_rtp(index, &packet(TrackId::Video, &[index as u8; 10]), &mut first);
+                b.viewer.seal_rtp(
+                    index,
+                    &packet(TrackId::Video, &[index as u8; 10]),
+                    &mut first,
+                );
             }
             let [h, l] = sequence(&first).to_be_bytes();
             b.rtcp(205, 1, ssrc, &[h, l, 0, 0]);
@@ -1091,7 +1011,8 @@ mod tests {
             };
             assert_eq!(resend.index, 2);
             let mut second = Vec::new();
-            b.viewer.seal_resend(resend, &packet(TrackId::Video, &[2; 10]), &mut second);
+            b.viewer
+                .seal_resend(resend, &packet(TrackId::Video, &[2; 10]), &mut second);
             if rtx {
                 assert_eq!(second.len(), first.len() + 2);
                 assert_eq!(second[1] & 0x7f, 103);
@@ -1110,7 +1031,8 @@ mod tests {
         let mut out = Vec::new();
         for index in 0..1000 {
             out.clear();
-            b.viewer.seal_rtp(index, &packet(TrackId::Video, &[7; 10]), &mut out);
+            b.viewer
+                .seal_rtp(index, &packet(TrackId::Video, &[7; 10]), &mut out);
         }
         let last = sequence(&out);
         let ask = |b: &mut Bench| {
@@ -1122,9 +1044,15 @@ mod tests {
         };
         // More than may wait are not queued; then no more than a second's worth is left.
         assert_eq!(ask(&mut b), RESENDS_PENDING_MAX);
-        assert_eq!(ask(&mut b), RESENDS_PER_S_MAX as usize - RESENDS_PENDING_MAX);
+        assert_eq!(
+            ask(&mut b),
+            RESENDS_PER_S_MAX as usize - RESENDS_PENDING_MAX
+        );
         assert_eq!(ask(&mut b), 0);
-        assert_eq!(b.viewer.path().resends_refused, 3 * 680 - u64::from(RESENDS_PER_S_MAX));
+        assert_eq!(
+            b.viewer.path().resends_refused,
+            3 * 680 - u64::from(RESENDS_PER_S_MAX)
+        );
         b.now += Duration::from_millis(100);
         assert_eq!(ask(&mut b), RESENDS_PER_S_MAX as usize / 10);
     }
@@ -1148,9 +1076,14 @@ mod tests {
     fn reports_tie_both_tracks_to_one_clock() {
         let mut b = Bench::ready(true);
         let mut out = Vec::new();
-        b.viewer.seal_rtp(0, &packet(TrackId::Video, &[7; 10]), &mut out);
-        b.viewer.seal_rtp(0, &packet(TrackId::Audio, &[7; 10]), &mut out);
-        let wall = WallClock { at: b.now, unix_ms: 1_000_500 };
+        b.viewer
+            .seal_rtp(0, &packet(TrackId::Video, &[7; 10]), &mut out);
+        b.viewer
+            .seal_rtp(0, &packet(TrackId::Audio, &[7; 10]), &mut out);
+        let wall = WallClock {
+            at: b.now,
+            unix_ms: 1_000_500,
+        };
         b.viewer.set_clock(b.now, &wall, MediaTime(90_000));
         let due = b.viewer.next_deadline().expect("a report is due");
         assert!(due <= b.now);
@@ -1163,8 +1096,12 @@ mod tests {
         assert_eq!(b.viewer.next_deadline(), Some(b.now + REPORT_INTERVAL));
         let compound = b.opener.open_rtcp(&mut sent[0]).expect("ours").to_vec();
         let (video, audio) = (&compound[..28], &compound[28..56]);
-        let word = |b: &[u8], at: usize| u32::from_be_bytes([b[at], b[at + 1], b[at + 2], b[at + 3]]);
-        for (sr, track, media) in [(video, TrackId::Video, 112_500), (audio, TrackId::Audio, 10_000)] {
+        let word =
+            |b: &[u8], at: usize| u32::from_be_bytes([b[at], b[at + 1], b[at + 2], b[at + 3]]);
+        for (sr, track, media) in [
+            (video, TrackId::Video, 112_500),
+            (audio, TrackId::Audio, 10_000),
+        ] {
             let sender = b.viewer.sender(track).expect("agreed");
             assert_eq!((sr[1], word(sr, 4)), (200, sender.ssrcs.media));
             assert_eq!(u64::from(word(sr, 8)), NTP_UNIX_S + 1000);
@@ -1198,11 +1135,15 @@ mod tests {
         let mut b = Bench::ready(true);
         let end = b.now + Duration::from_secs(ICE_SILENCE_S_MAX);
         assert_eq!(b.viewer.next_deadline(), Some(end));
-        b.viewer.handle_timeout(end - Duration::from_millis(1), &mut |_, _| ());
+        b.viewer
+            .handle_timeout(end - Duration::from_millis(1), &mut |_, _| ());
         assert!(b.viewer.is_ready());
         b.viewer.handle_timeout(end, &mut |_, _| ());
         assert_eq!(b.viewer.closed(), Some(&CloseReason::Silence));
-        assert_eq!((b.viewer.next_deadline(), b.viewer.is_ready()), (None, false));
+        assert_eq!(
+            (b.viewer.next_deadline(), b.viewer.is_ready()),
+            (None, false)
+        );
     }
 
     #[test]
@@ -1212,7 +1153,10 @@ mod tests {
         assert_eq!(b.viewer.closed(), Some(&CloseReason::PeerClosed));
         let mut b = Bench::ready(true);
         b.feed(at(1), &[22]);
-        assert_eq!(b.viewer.closed(), Some(&CloseReason::Dtls(DtlsError::Fingerprint)));
+        assert_eq!(
+            b.viewer.closed(),
+            Some(&CloseReason::Dtls(DtlsError::Fingerprint))
+        );
         let mut b = Bench::ready(true);
         let mut sent = Vec::new();
         b.viewer.close(b.now, &mut |_, d| sent.push(d.to_vec()));
@@ -1232,7 +1176,9 @@ mod tests {
         let mut b = Bench::ready(true);
         let mut state = 9u64;
         let mut random = move || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
             (state >> 33) as u8
         };
         for len in (0..1500).step_by(7) {
