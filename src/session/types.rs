@@ -165,6 +165,9 @@ pub struct SessionView {
     pub sent_bytes: u64,
     /// Times this viewer was moved forward to a key frame because it was too slow.
     pub skipped: u32,
+    /// Why no picture came, when that is how it ended; `stage` is then how far it had come.
+    pub failure: Option<ViewFailure>,
+    pub closed_unix_s: Option<i64>,
 }
 
 /// How far an opening has come (and where a failed one stopped).
