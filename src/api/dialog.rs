@@ -85,6 +85,9 @@ pub struct DialogInfo {
     pub failure: Option<String>,
     /// Unix seconds.
     pub create_time: i64,
+    /// Unix seconds, when it has ended. It can be asked for a while longer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub close_time: Option<i64>,
     /// Milliseconds from the call to the first key frame.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_frame_ms: Option<u32>,
@@ -187,20 +190,29 @@ impl From<SessionView> for DialogInfo {
             media_dir: MEDIA_DIR_SENDS,
             userid: view.owner.user,
             peer: view.owner.peer.map_or_else(String::new, |p| p.to_string()),
-            state: match view.stage {
-                Stage::Inviting | Stage::Answered | Stage::Receiving | Stage::Parsed => "opening",
-                Stage::Live => "connected",
-                Stage::Closed => "closed",
+            state: if view.closed_unix_s.is_some() {
+                "closed"
+            } else {
+                state_of(view.stage)
             },
             stage: view.stage.name(),
-            failure: None,
+            failure: view.failure.map(|failure| failure.to_string()),
             create_time: view.created_unix_s,
+            close_time: view.closed_unix_s,
             first_frame_ms: view.first_frame_ms,
             sent_bytes: view.sent_bytes,
             skipped: view.skipped,
             tracks: view.tracks.iter().map(show_track).collect(),
             ingest: view.ingest.into(),
         }
+    }
+}
+
+fn state_of(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Inviting | Stage::Answered | Stage::Receiving | Stage::Parsed => "opening",
+        Stage::Live => "connected",
+        Stage::Closed => "closed",
     }
 }
 

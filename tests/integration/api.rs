@@ -223,6 +223,8 @@ fn session(number: u64, user: &str) -> SessionView {
         ingest: Default::default(),
         sent_bytes: 7,
         skipped: 0,
+        failure: (number == 2).then_some(ViewFailure::NoPsm),
+        closed_unix_s: (number == 2).then_some(1_792_000_010),
     }
 }
 
@@ -463,6 +465,12 @@ async fn dialogs_are_listed_shown_and_closed_twice() {
     assert_eq!(info["data"]["stage"], "receiving");
     assert_eq!(info["data"]["state"], "opening");
     assert_eq!(info["data"]["sentBytes"], 7);
+    assert!(info["data"].get("failure").is_none());
+    let info = node.get("/bvcsp/v1/dialog/info/D2").await;
+    assert_eq!(info["data"]["state"], "closed");
+    assert_eq!(info["data"]["stage"], "receiving", "how far it had come");
+    let failure = info["data"]["failure"].as_str().expect("it failed");
+    assert!(failure.starts_with("no PSM: "), "{failure}");
     assert_eq!(node.get("/bvcsp/v1/dialog/info/D77").await["code"], 2);
     for (id, body) in [("D1", "{}"), ("D1", ""), ("D77", ""), ("from%20before", "")] {
         let path = format!("/bvcsp/v1/dialog/close/{id}");
