@@ -7,6 +7,48 @@ pub const STREAM_NAME_BYTES_MAX: usize = 64;
 
 // ---- sip ----
 
+/// Bytes of one SIP message on a stream. A MANSCDP list of some hundred items fits. At it: the connection is closed.
+pub const SIP_MESSAGE_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes of start line and headers of one message; offsets into them are 16 bits. At it: dropped and counted.
+pub const SIP_HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// Header lines of one message. RFC 4475's longest has under 60. At it: 400.
+pub const SIP_HEADER_LINES_MAX: usize = 128;
+
+/// Requests of ours without a final answer: 20,000 devices asked at once, three times over. At it: the request is refused.
+pub const SIP_CLIENT_TRANSACTIONS_MAX: usize = 65_536;
+
+/// Requests other than INVITE that are being answered or whose answer is kept for retransmissions. A client retransmits
+/// for the last time within T2 (4 s) of a lost answer, so this suffices for 5,000 registrations (two requests each) per
+/// second for 13 s. At it: the oldest is forgotten.
+pub const SIP_SERVER_TRANSACTIONS_MAX: usize = 131_072;
+
+/// Bytes of answers kept for retransmissions. At it: the oldest is forgotten.
+pub const SIP_RESPONSE_CACHE_BYTES_MAX: usize = 64 << 20;
+
+/// INVITEs to us in progress. At it: 503.
+pub const SIP_INVITE_SERVER_TRANSACTIONS_MAX: usize = 16_384;
+
+/// Timers that fire in one call of `handle_timeout`; the rest fire in the next, which is due at once. Bounds the output
+/// queue.
+pub const SIP_TIMERS_PER_TURN_MAX: usize = 1_024;
+
+/// Nonces whose use is remembered against replay. At it: the oldest are forgotten and every nonce as old becomes stale.
+pub const SIP_NONCES_MAX: usize = 65_536;
+
+/// Route values of a dialog. At it: the dialog is refused.
+pub const SIP_ROUTES_MAX: usize = 16;
+
+/// Bytes of an SDP body. At it: refused.
+pub const SDP_BYTES_MAX: usize = 16 * 1024;
+
+/// Lines of an SDP body. At it: refused.
+pub const SDP_LINES_MAX: usize = 256;
+
+/// Media descriptions of an SDP body. At it: refused.
+pub const SDP_MEDIA_MAX: usize = 16;
+
 // ---- gb28181 ----
 
 // ---- media ----
