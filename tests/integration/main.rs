@@ -1,0 +1,5 @@
+//! Tests that need nothing but the library's public face, in one binary: a module a subject.
+
+mod sip_torture;
+mod sip_vectors;
+mod vectors;
