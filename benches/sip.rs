@@ -4,6 +4,7 @@
 //! `register/whole` is what a registration costs the stack: parse, transaction, digest check, answer written and queued;
 //! no socket.
 
+use std::cell::RefCell;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -11,8 +12,8 @@ use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use gantry::sip::digest::{self, Authenticator, Credentials, Verdict};
 use gantry::sip::{
-    Carrier, Config, Endpoint, Event, HeaderName, Message, Method, Output, Path, Request, Response, Sdp,
-    Transport,
+    Carrier, Config, Endpoint, Event, HeaderName, Message, Method, Output, Path, Request, Response,
+    Sdp, Transport,
 };
 
 const DEVICE: &str = "34020000001320000001";
@@ -64,7 +65,11 @@ fn invite() -> Vec<u8> {
 
 fn parse(c: &mut Criterion) {
     let mut group = c.benchmark_group("sip/parse");
-    for (name, raw) in [("register", register()), ("message", message()), ("invite", invite())] {
+    for (name, raw) in [
+        ("register", register()),
+        ("message", message()),
+        ("invite", invite()),
+    ] {
         let raw = Bytes::from(raw);
         group.throughput(Throughput::Bytes(raw.len() as u64));
         group.bench_function(BenchmarkId::new("message", name), |b| {
@@ -79,7 +84,9 @@ fn parse(c: &mut Criterion) {
         });
     }
     group.finish();
-    c.bench_function("sip/sdp", |b| b.iter(|| Sdp::parse(black_box(SDP.as_bytes()))));
+    c.bench_function("sip/sdp", |b| {
+        b.iter(|| Sdp::parse(black_box(SDP.as_bytes())))
+    });
 }
 
 fn path() -> Path {
@@ -91,14 +98,21 @@ fn path() -> Path {
 }
 
 /// The second round trip of a registration as a device sends it, for an endpoint that challenged it.
-fn authorized(server: &mut Authenticator, client: &mut digest::Client, now: Instant, n: u64) -> Bytes {
+fn authorized(
+    server: &mut Authenticator,
+    client: &mut digest::Client,
+    now: Instant,
+    n: u64,
+) -> Bytes {
     let challenge = &server.challenge(now, path().peer.ip(), false)[0];
     let refusal = format!(
         "SIP/2.0 401 Unauthorized\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:a@b>;tag=2\r\n\
          Call-ID: c\r\nCSeq: 1 REGISTER\r\nWWW-Authenticate: {challenge}\r\n\r\n"
     );
     let refusal = Message::parse(Bytes::from(refusal), Carrier::Datagram).expect("well-formed");
-    let (_, value) = client.answer(&refusal, Method::Register, SERVER, n).expect("a challenge");
+    let (_, value) = client
+        .answer(&refusal, Method::Register, SERVER, n)
+        .expect("a challenge");
     let mut device = Endpoint::new(Config::default(), [(n % 251) as u8; 32]);
     let mut request = Request::new(Method::Register, SERVER)
         .from(format!("<sip:{DEVICE}@3402000000>;tag={n:x}"))
@@ -116,7 +130,7 @@ fn whole(c: &mut Criterion) {
     let now = Instant::now();
     let mut config = digest::Config::new("3402000000");
     config.nonce_lifetime = Duration::from_secs(3600);
-    let mut server = Authenticator::new(config, [5; 32], now);
+    let server = RefCell::new(Authenticator::new(config, [5; 32], now));
     let mut client = digest::Client::new(DEVICE, "12345678");
     let mut endpoint = Endpoint::new(Config::default(), [9; 32]);
     let mut n = 0;
@@ -124,28 +138,37 @@ fn whole(c: &mut Criterion) {
         b.iter_batched(
             || {
                 n += 1;
-                authorized(&mut server, &mut client, now, n)
+                authorized(&mut server.borrow_mut(), &mut client, now, n)
             },
             |raw| {
                 endpoint.handle_message(now, path(), raw);
                 let Some(Output::Event(Event::Request(incoming))) = endpoint.poll_output() else {
                     panic!("no request");
                 };
-                let response = {
-                    let credentials = Credentials::of(&incoming.message).expect("Digest");
-                    black_box(&credentials);
-                    Response::new(200)
-                        .header(HeaderName::Date, "2026-11-21T10:00:00.000")
-                        .header(HeaderName::Expires, "3600")
-                };
-                endpoint.respond(now, &incoming, response).expect("a live transaction");
+                let credentials = Credentials::of(&incoming.message).expect("Digest");
+                let method = incoming.message.method_text();
+                let peer = incoming.path.peer.ip();
+                let verdict =
+                    server
+                        .borrow_mut()
+                        .verify(now, peer, method, &credentials, "12345678");
+                assert_eq!(verdict, Verdict::Accepted);
+                let response = Response::new(200)
+                    .header(HeaderName::Date, "2026-11-21T10:00:00.000")
+                    .header(HeaderName::Expires, "3600");
+                endpoint
+                    .respond(now, &incoming, response)
+                    .expect("a live transaction");
                 endpoint.poll_output()
             },
             criterion::BatchSize::SmallInput,
         );
     });
+    let mut server = server.into_inner();
     let ip = path().peer.ip();
-    c.bench_function("sip/digest/challenge", |b| b.iter(|| server.challenge(now, ip, false)));
+    c.bench_function("sip/digest/challenge", |b| {
+        b.iter(|| server.challenge(now, ip, false))
+    });
     let raw = authorized(&mut server, &mut client, now, 1);
     let message = Message::parse(raw, Carrier::Datagram).expect("well-formed");
     c.bench_function("sip/digest/verify", |b| {

@@ -102,6 +102,10 @@ pub enum Event {
 }
 
 /// See [`Endpoint::poll_output`].
+#[expect(
+    clippy::large_enum_variant,
+    reason = "an event is moved twice; a box would cost an allocation for every message"
+)]
 #[derive(Clone, Debug)]
 pub enum Output {
     Transmit(Transmit),
@@ -217,8 +221,8 @@ impl Endpoint {
     pub fn handle_timeout(&mut self, now: Instant) {
         let timers = self.config.timers;
         for _ in 0..SIP_TIMERS_PER_TURN_MAX {
-            if let Some((id, what, method, resend)) = self.clients.pop_due(now, &timers) {
-                self.on_client_timer(id, what, method, resend);
+            if let Some((id, method, what)) = self.clients.pop_due(now, &timers) {
+                self.on_client_timer(id, method, what);
             } else if let Some((key, what)) = self.invites.pop_due(now, &timers) {
                 self.on_invite_timer(key, what);
             } else {
@@ -229,20 +233,12 @@ impl Endpoint {
         while self.plains.pop_due(now) {}
     }
 
-    fn on_client_timer(
-        &mut self,
-        id: TransactionId,
-        what: OnTimer,
-        method: Method,
-        resend: Option<(Path, Bytes)>,
-    ) {
+    fn on_client_timer(&mut self, id: TransactionId, method: Method, what: OnTimer) {
         match what {
             OnTimer::Nothing | OnTimer::Gone => {}
-            OnTimer::Resend => {
-                if let Some((path, payload)) = resend {
-                    self.counters.retransmitted += 1;
-                    self.transmit(path, payload);
-                }
+            OnTimer::Resend(path, payload) => {
+                self.counters.retransmitted += 1;
+                self.transmit(path, payload);
             }
             OnTimer::TimedOut => self.timed_out(id, method),
         }

@@ -173,7 +173,7 @@ impl<'a> NameAddr<'a> {
             return Err(ErrorKind::BadAddress);
         }
         // An empty parameter (";;") or a quote that never closes is a malformed header (RFC 4475, 3.1.2.1).
-        if find_outside(params, 0).is_err() || memchr::memmem::find(params, b";;").is_some() {
+        if find_outside(params, 0).is_err() || params.windows(2).any(|two| two == b";;") {
             return Err(ErrorKind::BadAddress);
         }
         Ok(NameAddr {
@@ -221,7 +221,7 @@ impl<'a> Via<'a> {
             return Err(bad);
         }
         let (host, port) = host_port(sent_by).ok_or(bad)?;
-        if memchr::memmem::find(params, b";;").is_some() {
+        if params.windows(2).any(|two| two == b";;") {
             return Err(bad);
         }
         Ok(Via {

@@ -10,7 +10,9 @@ use std::time::Instant;
 use bytes::Bytes;
 use gantry::sip;
 use gantry::sip::digest;
-use gantry::sip::{Carrier, Config, Endpoint, ErrorKind, Event, HeaderName, Message, Output, Transport};
+use gantry::sip::{
+    Carrier, Config, Endpoint, ErrorKind, Event, HeaderName, Message, Output, Transport,
+};
 
 use crate::vectors;
 
@@ -62,9 +64,15 @@ const LIBERAL: &[(&str, &str)] = &[
     ("lwsstart.dat", "the parts of the request line are clear"),
     ("trws.dat", "the parts of the request line are clear"),
     ("baddate.dat", "the Date of a request is not used"),
-    ("regbadct.dat", "Contact is read as the RFC says for an address without <>: all parameters are the header's"),
+    (
+        "regbadct.dat",
+        "Contact is read as the RFC says for an address without <>: all parameters are the header's",
+    ),
     ("badaspec.dat", "white space within <> is cut off"),
-    ("baddn.dat", "a display name need not be made of tokens: devices send any charset"),
+    (
+        "baddn.dat",
+        "a display name need not be made of tokens: devices send any charset",
+    ),
 ];
 
 fn path() -> sip::Path {
@@ -105,7 +113,9 @@ fn outcome(raw: &[u8]) -> (Outcome, Vec<Message>, Vec<Message>) {
                 outcome = Some(Outcome::Request);
                 requests.push(incoming.message);
             }
-            Output::Event(Event::Malformed { error, answered, .. }) => match answered {
+            Output::Event(Event::Malformed {
+                error, answered, ..
+            }) => match answered {
                 Some(status) => assert_eq!(outcome, Some(Outcome::Refused(status))),
                 None => outcome = Some(Outcome::Dropped(error.kind)),
             },
@@ -153,7 +163,10 @@ fn walk(folder: &Path, count: usize) {
         let ours = OURS.iter().find(|(f, _)| *f == file);
         let ours = ours.map_or(Outcome::Request, |(_, o)| o.clone());
         assert_eq!(outcome, ours, "{file}: {expected}");
-        assert!(allowed(file, expected, &outcome), "{file}: {outcome:?}, but {expected}");
+        assert!(
+            allowed(file, expected, &outcome),
+            "{file}: {outcome:?}, but {expected}"
+        );
     }
 }
 
@@ -224,7 +237,10 @@ fn folded_headers_give_up_their_values() {
         .values(HeaderName::Via)
         .map(|v| sip::header::Via::parse(v).expect("well-formed").host)
         .collect();
-    assert_eq!(hosts, ["192.0.2.2", "spindle.example.com", "192.168.255.111"]);
+    assert_eq!(
+        hosts,
+        ["192.0.2.2", "spindle.example.com", "192.168.255.111"]
+    );
 }
 
 #[test]
@@ -263,7 +279,10 @@ fn many_vias_come_back_in_the_answer() {
         }
     }
     let answer = Message::parse(last.expect("an answer"), Carrier::Stream).expect("well-formed");
-    assert_eq!((answer.status(), answer.values(HeaderName::Via).count()), (Some(486), count));
+    assert_eq!(
+        (answer.status(), answer.values(HeaderName::Via).count()),
+        (Some(486), count)
+    );
 }
 
 #[test]
@@ -278,20 +297,34 @@ fn an_unknown_authorization_scheme_counts_as_none() {
 #[test]
 fn ipv6_in_via_and_sdp() {
     let v6: IpAddr = "2001:db8::9:255".parse().expect("an address");
-    for file in ["via-received-param-with-delim.dat", "via-received-param-no-delim.dat"] {
+    for file in [
+        "via-received-param-with-delim.dat",
+        "via-received-param-no-delim.dat",
+    ] {
         let Some((_, requests, _)) = one("sip-torture/rfc5118", file) else {
             return;
         };
         let via = requests[0].via_top().expect("well-formed");
-        assert_eq!(via.received().and_then(|r| r.parse().ok()), Some(v6), "{file}");
+        assert_eq!(
+            via.received().and_then(|r| r.parse().ok()),
+            Some(v6),
+            "{file}"
+        );
     }
-    for file in ["ipv6-in-sdp.dat", "mult-ip-in-sdp.dat", "ipv4-mapped-ipv6.dat"] {
+    for file in [
+        "ipv6-in-sdp.dat",
+        "mult-ip-in-sdp.dat",
+        "ipv4-mapped-ipv6.dat",
+    ] {
         let Some((_, requests, _)) = one("sip-torture/rfc5118", file) else {
             return;
         };
         let sdp = sip::Sdp::parse(requests[0].body()).expect("SDP");
         assert!(sdp.media().all(|m| m.ip().is_some()), "{file}");
-        assert!(sdp.media().any(|m| m.ip().is_some_and(|ip| ip.is_ipv6())), "{file}");
+        assert!(
+            sdp.media().any(|m| m.ip().is_some_and(|ip| ip.is_ipv6())),
+            "{file}"
+        );
         assert!(sdp.defects.is_empty(), "{file}: {:?}", sdp.defects);
     }
 }

@@ -12,8 +12,14 @@ use crate::vectors;
 const REFUSED: &[(&str, ErrorKind)] = &[
     // Their Content-Length is longer than the datagram: what is missing cannot be told from what was cut off (RFC 3261,
     // 18.3 asks for 400).
-    ("quirk-content-length/uvp-invite-realplay.sip", ErrorKind::BodyTooShort),
-    ("quirk-content-length/uvp-keepalive-message.sip", ErrorKind::BodyTooShort),
+    (
+        "quirk-content-length/uvp-invite-realplay.sip",
+        ErrorKind::BodyTooShort,
+    ),
+    (
+        "quirk-content-length/uvp-keepalive-message.sip",
+        ErrorKind::BodyTooShort,
+    ),
 ];
 
 /// Cells in which Wireshark and we differ, and why.
@@ -37,20 +43,35 @@ fn columns(m: &Message) -> Vec<(&'static str, String)> {
     let cseq = m.cseq().expect("checked");
     let mut row = vec![
         ("method", text(m.method_text())),
-        ("status", m.status().map_or(String::new(), |s| s.to_string())),
+        (
+            "status",
+            m.status().map_or(String::new(), |s| s.to_string()),
+        ),
         ("uri", text(m.uri())),
         ("call-id", m.call_id().to_owned()),
         ("cseq number", cseq.number.to_string()),
         ("cseq method", text(cseq.method)),
         ("from user", m.from_user().unwrap_or("").to_owned()),
         ("to user", m.to_user().unwrap_or("").to_owned()),
-        ("branch", m.via_top().expect("checked").branch().unwrap_or("").to_owned()),
+        (
+            "branch",
+            m.via_top()
+                .expect("checked")
+                .branch()
+                .unwrap_or("")
+                .to_owned(),
+        ),
         (
             "content-length",
-            m.header_str(gantry::sip::HeaderName::ContentLength).unwrap_or("").to_owned(),
+            m.header_str(gantry::sip::HeaderName::ContentLength)
+                .unwrap_or("")
+                .to_owned(),
         ),
     ];
-    let sdp = m.body().starts_with(b"v=").then(|| Sdp::parse(m.body()).expect("SDP"));
+    let sdp = m
+        .body()
+        .starts_with(b"v=")
+        .then(|| Sdp::parse(m.body()).expect("SDP"));
     let media = |s: &Sdp| {
         s.session
             .medias
@@ -59,7 +80,10 @@ fn columns(m: &Message) -> Vec<(&'static str, String)> {
             .collect::<Vec<_>>()
             .join(",")
     };
-    row.push(("s=", sdp.as_ref().map_or(String::new(), |s| s.name().to_owned())));
+    row.push((
+        "s=",
+        sdp.as_ref().map_or(String::new(), |s| s.name().to_owned()),
+    ));
     row.push(("m=", sdp.as_ref().map_or(String::new(), media)));
     let ip = sdp.as_ref().and_then(Sdp::connection_ip);
     row.push(("c=", ip.map_or(String::new(), |ip| ip.to_string())));
@@ -93,7 +117,12 @@ fn every_message_reads_as_wireshark_reads_it() {
             }
         }
     }
-    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} wrong:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
     assert!(read + REFUSED.len() >= rows.len());
 }
 
@@ -125,7 +154,11 @@ fn every_message_is_of_the_kind_its_index_says() {
         }
         if length == "ok" {
             let declared = m.header_str(gantry::sip::HeaderName::ContentLength);
-            assert_eq!(declared.and_then(|l| l.parse().ok()), Some(m.body().len()), "{file}");
+            assert_eq!(
+                declared.and_then(|l| l.parse().ok()),
+                Some(m.body().len()),
+                "{file}"
+            );
         }
     }
     assert!(seen > 150, "only {seen} messages were read");
@@ -149,7 +182,12 @@ fn every_message_comes_whole_out_of_a_stream() {
             }
         }
         let frame = framer.next();
-        assert_eq!(frame, Some(Ok(framing::Frame::Message(Bytes::from(raw)))), "{}", row[0]);
+        assert_eq!(
+            frame,
+            Some(Ok(framing::Frame::Message(Bytes::from(raw)))),
+            "{}",
+            row[0]
+        );
     }
     assert_eq!(framer.buffered(), 0);
 }
@@ -167,7 +205,12 @@ fn rsip_agrees_on_via_and_contact() {
         };
         if let Ok(via) = typed::via(&m) {
             let ours = m.via_top().expect("checked");
-            assert_eq!(via.branch().map(|b| b.to_string()).as_deref(), ours.branch(), "{}", row[0]);
+            assert_eq!(
+                via.branch().map(|b| b.to_string()).as_deref(),
+                ours.branch(),
+                "{}",
+                row[0]
+            );
             assert_eq!(via.uri.port().map(|p| *p.value()), ours.port, "{}", row[0]);
             vias += 1;
         }
@@ -178,24 +221,47 @@ fn rsip_agrees_on_via_and_contact() {
             contacts += 1;
         }
     }
-    assert!(vias > 150 && contacts > 20, "{vias} vias, {contacts} contacts");
+    assert!(
+        vias > 150 && contacts > 20,
+        "{vias} vias, {contacts} contacts"
+    );
 }
 
 /// Camera, kinds of its media, encoding of the first, defects we tolerate.
 const CAMERAS: &[(&str, &str, &str, usize)] = &[
     ("anjvision_describe.txt", "video", "H265", 0),
     ("anpviz_sdp.txt", "video audio", "H264", 0),
-    ("dahua_describe_h264_aac_onvif.txt", "video audio application", "H264", 0),
+    (
+        "dahua_describe_h264_aac_onvif.txt",
+        "video audio application",
+        "H264",
+        0,
+    ),
     ("dahua_describe_h265_pcma.txt", "video audio", "H265", 0),
     ("geovision_sdp.txt", "video application", "H264", 0),
     ("gw_main_describe.txt", "video audio", "H264", 0),
     ("h264dvr_describe.txt", "video audio", "H264", 0),
     ("hikvision_describe.txt", "video application", "H264", 0),
     ("macrovideo_describe.txt", "video", "H264", 0),
-    ("missing_content_type_describe.txt", "video audio", "H264", 0),
-    ("reolink_describe_control_first.txt", "video audio", "H264", 0),
+    (
+        "missing_content_type_describe.txt",
+        "video audio",
+        "H264",
+        0,
+    ),
+    (
+        "reolink_describe_control_first.txt",
+        "video audio",
+        "H264",
+        0,
+    ),
     // Its o= has seven fields.
-    ("tplink_sdp.txt", "video audio application/TP-LINK", "H265", 1),
+    (
+        "tplink_sdp.txt",
+        "video audio application/TP-LINK",
+        "H265",
+        1,
+    ),
     ("vstarcam_describe.txt", "video audio", "H264", 0),
 ];
 

@@ -24,10 +24,12 @@ pub fn table(file: &Path) -> Vec<Vec<String>> {
         .skip(1)
         .map(|line| {
             line.split('\t')
-                .map(|cell| match cell.strip_prefix('"').and_then(|c| c.strip_suffix('"')) {
-                    Some(inner) => inner.replace("\"\"", "\""),
-                    None => cell.to_owned(),
-                })
+                .map(
+                    |cell| match cell.strip_prefix('"').and_then(|c| c.strip_suffix('"')) {
+                        Some(inner) => inner.replace("\"\"", "\""),
+                        None => cell.to_owned(),
+                    },
+                )
                 .collect()
         })
         .collect()

@@ -44,10 +44,10 @@ pub enum OnResponse {
 }
 
 /// What a timer does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OnTimer {
     Nothing,
-    Resend,
+    Resend(Path, Bytes),
     /// No final answer came; the transaction is gone.
     TimedOut,
     /// The transaction is over and gone.
@@ -186,7 +186,7 @@ impl Client {
             self.interval = self.interval.min(timers.t2);
         }
         self.resend_at = Some(now + self.interval);
-        OnTimer::Resend
+        OnTimer::Resend(self.path, self.request.clone())
     }
 
     /// CANCEL went out: the INVITE is given up if no final answer comes.
@@ -272,24 +272,23 @@ impl Clients {
         &mut self,
         now: Instant,
         timers: &Timers,
-    ) -> Option<(TransactionId, OnTimer, Method, Option<(Path, Bytes)>)> {
+    ) -> Option<(TransactionId, Method, OnTimer)> {
         let id = self.deadlines.pop_due(now)?;
         let Some(client) = self.map.get_mut(&id) else {
-            return Some((id, OnTimer::Nothing, Method::Options, None));
+            return Some((id, Method::Options, OnTimer::Nothing));
         };
         let what = client.on_timer(now, timers);
         let method = client.method;
-        let resend = match what {
-            OnTimer::Nothing => None,
-            OnTimer::Resend => Some((client.path, client.request.clone())),
+        match what {
+            OnTimer::Nothing | OnTimer::Resend(..) => {
+                client.armed = client.due();
+                self.deadlines.arm(client.armed, id);
+            }
             OnTimer::TimedOut | OnTimer::Gone => {
                 self.map.remove(&id);
-                return Some((id, what, method, None));
             }
-        };
-        client.armed = client.due();
-        self.deadlines.arm(client.armed, id);
-        Some((id, what, method, resend))
+        }
+        Some((id, method, what))
     }
 
     /// Takes out the unanswered requests of a connection that is gone. Walks the table: connections of peers that wait
@@ -339,7 +338,7 @@ mod tests {
         loop {
             let now = c.due();
             match c.on_timer(now, &timers) {
-                OnTimer::Resend => sent.push((now - start).as_millis()),
+                OnTimer::Resend(..) => sent.push((now - start).as_millis()),
                 OnTimer::TimedOut => return (sent, (now - start).as_millis()),
                 OnTimer::Nothing | OnTimer::Gone => panic!("a timer fired for nothing"),
             }
@@ -427,7 +426,7 @@ mod tests {
         let mut c = client(Method::Message, Transport::Udp, now);
         c.on_response(now, 100, false, &timers);
         let at = c.due();
-        assert_eq!(c.on_timer(at, &timers), OnTimer::Resend);
+        assert!(matches!(c.on_timer(at, &timers), OnTimer::Resend(..)));
         assert_eq!(c.due() - at, timers.t2);
         let mut c = client(Method::Invite, Transport::Udp, now);
         c.on_response(now, 100, false, &timers);
@@ -481,7 +480,7 @@ mod tests {
         }
         let late = now + timers.giving_up();
         let mut timed_out = 0;
-        while let Some((_, what, _, _)) = table.pop_due(late, &timers) {
+        while let Some((_, _, what)) = table.pop_due(late, &timers) {
             timed_out += usize::from(what == OnTimer::TimedOut);
         }
         assert_eq!(timed_out, SIP_CLIENT_TRANSACTIONS_MAX);
