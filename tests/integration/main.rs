@@ -1,5 +1,6 @@
 //! Tests that need nothing but the library's public face, in one binary: a module a subject.
 
+mod gb_vectors;
 mod sip_endpoint;
 mod sip_torture;
 mod sip_vectors;

@@ -1,0 +1,458 @@
+//! Live views: INVITE, its answer, and how it ends (GB/T 28181-2016, 9.2; RFC 3261, 13 to 15 and 9).
+//!
+//! ```text
+//!            1xx ┐                  2xx fits: ACK
+//!  Calling ──────┴──────────────────────────────────► Running ──BYE from the device: 200──► over (Device)
+//!     │ EndInvite, time-out: CANCEL     │ 2xx does not fit: ACK, BYE      │ EndInvite: BYE
+//!     ▼                                 ▼                                 ▼
+//!  Cancelling ──487, silence──► over   failed, over (Us)               Ending ──answer──► over (Us), silence──► (Lost)
+//!     └── 2xx all the same: ACK, BYE
+//! ```
+//!
+//! Every view reports `InviteAnswered` or `InviteFailed` once, and `InviteEnded` last and once. A 2xx that nobody waits
+//! for (it crossed a CANCEL, or comes from a second branch) is acknowledged and ended at once, so that no device keeps
+//! sending to nobody. Dialogs are found by Call-ID, never by SSRC.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::{Platform, Purpose, uri_at};
+use crate::gb28181::offer::Offer;
+use crate::gb28181::registrar::Slot;
+use crate::gb28181::types::{EndedBy, Event, Invite, InviteFailure, InviteId};
+use crate::limits::{INVITE_END_S, INVITES_MAX};
+use crate::sip::{
+    Dialog, HeaderName, Incoming, Message, Method, Path, Request, Response, TransactionId,
+};
+
+/// One view.
+struct View {
+    device: Slot,
+    path: Path,
+    offer: Offer,
+    call_id: String,
+    state: State,
+    /// When to stop waiting for what the state waits for.
+    deadline: Option<Instant>,
+}
+
+enum State {
+    Calling {
+        transaction: TransactionId,
+    },
+    /// The failure is reported; the transaction still runs.
+    Cancelling,
+    Running {
+        dialog: Box<Dialog>,
+    },
+    Ending {
+        dialog: Box<Dialog>,
+    },
+}
+
+/// All views.
+#[derive(Default)]
+pub(super) struct Invites {
+    views: HashMap<InviteId, View>,
+    by_call_id: HashMap<String, InviteId>,
+    by_device: HashMap<Slot, Vec<InviteId>>,
+    deadlines: BTreeSet<(Instant, InviteId)>,
+}
+
+impl Invites {
+    pub(super) fn len(&self) -> usize {
+        self.views.len()
+    }
+
+    /// In the order of their numbers, so that a run can be repeated.
+    pub(super) fn ids(&self) -> Vec<InviteId> {
+        let mut ids: Vec<InviteId> = self.views.keys().copied().collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.first().map(|(at, _)| *at)
+    }
+
+    fn insert(&mut self, id: InviteId, view: View) {
+        self.by_call_id.insert(view.call_id.clone(), id);
+        self.by_device.entry(view.device).or_default().push(id);
+        if let Some(at) = view.deadline {
+            self.deadlines.insert((at, id));
+        }
+        self.views.insert(id, view);
+    }
+
+    fn remove(&mut self, id: InviteId) -> Option<View> {
+        let view = self.views.remove(&id)?;
+        self.by_call_id.remove(&view.call_id);
+        if let Some(ids) = self.by_device.get_mut(&view.device) {
+            ids.retain(|other| *other != id);
+            if ids.is_empty() {
+                self.by_device.remove(&view.device);
+            }
+        }
+        if let Some(at) = view.deadline {
+            self.deadlines.remove(&(at, id));
+        }
+        Some(view)
+    }
+
+    fn change(&mut self, id: InviteId, change: impl FnOnce(State) -> State) {
+        if let Some(view) = self.views.get_mut(&id) {
+            let state = std::mem::replace(&mut view.state, State::Cancelling);
+            view.state = change(state);
+        }
+    }
+
+    fn set_deadline(&mut self, id: InviteId, deadline: Option<Instant>) {
+        let Some(view) = self.views.get_mut(&id) else {
+            return;
+        };
+        if let Some(at) = std::mem::replace(&mut view.deadline, deadline) {
+            self.deadlines.remove(&(at, id));
+        }
+        if let Some(at) = deadline {
+            self.deadlines.insert((at, id));
+        }
+    }
+}
+
+impl Platform {
+    pub(super) fn invite(&mut self, now: Instant, invite: Invite) {
+        let id = invite.id;
+        if let Err(failure) = self.try_invite(now, invite) {
+            self.counters.invites_not_sent += 1;
+            self.event(Event::InviteFailed { id, failure });
+            self.event(Event::InviteEnded {
+                id,
+                by: EndedBy::Us,
+            });
+        }
+    }
+
+    fn try_invite(&mut self, now: Instant, invite: Invite) -> Result<(), InviteFailure> {
+        if self.is_draining() {
+            return Err(InviteFailure::Cancelled);
+        }
+        let slot = self
+            .registrar
+            .find(invite.device)
+            .ok_or(InviteFailure::DeviceUnknown)?;
+        let device = self.registrar.get(slot);
+        let path = device
+            .path
+            .filter(|_| device.is_online())
+            .ok_or(InviteFailure::DeviceOffline)?;
+        if self.invites.len() >= INVITES_MAX || self.invites.views.contains_key(&invite.id) {
+            return Err(InviteFailure::TooMany);
+        }
+        let ip = invite.media_ip.unwrap_or(path.local.ip());
+        let offer = Offer {
+            platform: self.config.id,
+            channel: invite.channel,
+            ssrc: invite.ssrc,
+            transport: invite.transport,
+            media: SocketAddr::new(ip, invite.media_port),
+        };
+        let body = offer.write(device.quirks);
+        let call_id = self.endpoint.new_call_id();
+        let uri = uri_at(invite.channel.0, path.peer);
+        let request = Request::new(Method::Invite, uri.as_str())
+            .from(self.own_address())
+            .to(format!("<{uri}>"))
+            .call_id(call_id.as_str())
+            .contact(format!("<{}>", uri_at(self.config.id, path.local)))
+            .header(HeaderName::Subject, offer.subject())
+            .body("APPLICATION/SDP", body);
+        let transaction = self
+            .send(now, path, request, Purpose::Invite(invite.id))
+            .ok_or(InviteFailure::TooMany)?;
+        self.counters.invites_sent += 1;
+        self.invites.insert(
+            invite.id,
+            View {
+                device: slot,
+                path,
+                offer,
+                call_id,
+                state: State::Calling { transaction },
+                deadline: Some(now + self.config.invite_timeout),
+            },
+        );
+        Ok(())
+    }
+
+    /// BYE or CANCEL, as far as the view has come. A view that is not there has ended.
+    pub(super) fn end_invite(&mut self, now: Instant, id: InviteId) {
+        let Some(view) = self.invites.views.get(&id) else {
+            return self.event(Event::InviteEnded {
+                id,
+                by: EndedBy::Us,
+            });
+        };
+        match view.state {
+            State::Calling { .. } => {
+                self.counters.invites_cancelled += 1;
+                self.cancel(now, id, InviteFailure::Cancelled);
+            }
+            State::Cancelling | State::Ending { .. } => {}
+            State::Running { .. } => self.bye(now, id),
+        }
+    }
+
+    /// Gives up an INVITE that is not answered.
+    fn cancel(&mut self, now: Instant, id: InviteId, failure: InviteFailure) {
+        let Some(view) = self.invites.views.get_mut(&id) else {
+            return;
+        };
+        if let State::Calling { transaction } = view.state {
+            // An INVITE that has its final answer is no longer to be cancelled; its answer is dealt with when it comes.
+            _ = self.endpoint.cancel(now, transaction);
+        }
+        view.state = State::Cancelling;
+        let deadline = now + Duration::from_secs(INVITE_END_S);
+        self.invites.set_deadline(id, Some(deadline));
+        self.event(Event::InviteFailed { id, failure });
+    }
+
+    fn bye(&mut self, now: Instant, id: InviteId) {
+        let Some(view) = self.invites.views.get_mut(&id) else {
+            return;
+        };
+        let path = self.registrar.get(view.device).path.unwrap_or(view.path);
+        let request = match &mut view.state {
+            State::Running { dialog } => dialog.request(Method::Bye),
+            State::Calling { .. } | State::Cancelling | State::Ending { .. } => return,
+        };
+        if self.send(now, path, request, Purpose::Bye(id)).is_none() {
+            return self.invite_over(id, EndedBy::Lost);
+        }
+        let deadline = now + Duration::from_secs(INVITE_END_S);
+        self.invites.set_deadline(id, Some(deadline));
+        self.invites.change(id, |state| match state {
+            State::Running { dialog } => State::Ending { dialog },
+            State::Calling { .. } | State::Cancelling | State::Ending { .. } => state,
+        });
+    }
+
+    pub(super) fn invite_response(
+        &mut self,
+        now: Instant,
+        transaction: TransactionId,
+        id: InviteId,
+        path: Path,
+        status: u16,
+        message: &Message,
+    ) {
+        let Some(view) = self.invites.views.get(&id) else {
+            return self.unclaimed_response(now, transaction, path, status, message);
+        };
+        let device = view.device;
+        let calling = matches!(view.state, State::Calling { .. });
+        self.heard_from(now, device, path);
+        match (status, calling) {
+            (..200, true) => self.event(Event::InviteProgress { id, status }),
+            (..200, false) => {}
+            (200..300, true) => self.answered(now, transaction, id, message),
+            (200..300, false) => {
+                self.unclaimed_response(now, transaction, path, status, message);
+                self.invite_over(id, EndedBy::Us);
+            }
+            (300.., true) => {
+                self.counters.invites_rejected += 1;
+                let reason = String::from_utf8_lossy(message.reason()).into_owned();
+                let failure = InviteFailure::Rejected { status, reason };
+                self.event(Event::InviteFailed { id, failure });
+                self.invite_over(id, EndedBy::Device);
+            }
+            (300.., false) => self.invite_over(id, EndedBy::Us),
+        }
+    }
+
+    /// A 2xx to an INVITE that is still wanted.
+    fn answered(
+        &mut self,
+        now: Instant,
+        transaction: TransactionId,
+        id: InviteId,
+        message: &Message,
+    ) {
+        let Some(view) = self.invites.views.get_mut(&id) else {
+            return;
+        };
+        let path = view.path;
+        let quirks = self.registrar.get(view.device).quirks;
+        let Ok(mut dialog) = Dialog::from_answer(message) else {
+            self.counters.invites_bad_answer += 1;
+            let what = "200 OK that makes no dialog";
+            return self.bad_answer(id, what);
+        };
+        // Acknowledged whatever it says: without ACK the device repeats it for 32 s.
+        _ = self.endpoint.send_ack(now, path, transaction, dialog.ack());
+        let checked = view
+            .offer
+            .check(message.body(), quirks, path.peer.ip(), &mut self.counters);
+        match checked {
+            Ok(answer) => {
+                view.state = State::Running {
+                    dialog: Box::new(dialog),
+                };
+                self.invites.set_deadline(id, None);
+                self.counters.invites_answered += 1;
+                self.event(Event::InviteAnswered { id, answer });
+            }
+            Err(what) => {
+                self.counters.invites_bad_answer += 1;
+                self.counters.malformed_sdp += 1;
+                self.send(now, path, dialog.request(Method::Bye), Purpose::StrayBye);
+                self.bad_answer(id, what);
+            }
+        }
+    }
+
+    fn bad_answer(&mut self, id: InviteId, what: &'static str) {
+        let failure = InviteFailure::BadAnswer { what };
+        self.event(Event::InviteFailed { id, failure });
+        self.invite_over(id, EndedBy::Us);
+    }
+
+    /// A final answer that nobody waits for: a dialog it makes is acknowledged and ended.
+    pub(super) fn unclaimed_response(
+        &mut self,
+        now: Instant,
+        transaction: TransactionId,
+        path: Path,
+        status: u16,
+        message: &Message,
+    ) {
+        let is_invite = message
+            .cseq()
+            .is_some_and(|cseq| cseq.method == Method::Invite.as_str().as_bytes());
+        if !is_invite || !(200..300).contains(&status) {
+            return;
+        }
+        if let Ok(mut dialog) = Dialog::from_answer(message) {
+            self.counters.answers_unclaimed += 1;
+            _ = self.endpoint.send_ack(now, path, transaction, dialog.ack());
+            self.send(now, path, dialog.request(Method::Bye), Purpose::StrayBye);
+        }
+    }
+
+    /// Timer B: nothing final came at all.
+    pub(super) fn invite_timed_out(&mut self, id: InviteId) {
+        let Some(view) = self.invites.views.get(&id) else {
+            return;
+        };
+        if matches!(view.state, State::Calling { .. }) {
+            self.counters.invites_no_answer += 1;
+            let failure = InviteFailure::NoAnswer;
+            self.event(Event::InviteFailed { id, failure });
+        }
+        self.invite_over(id, EndedBy::Lost);
+    }
+
+    pub(super) fn bye_answered(&mut self, now: Instant, id: InviteId, path: Path) {
+        if let Some(view) = self.invites.views.get(&id) {
+            self.heard_from(now, view.device, path);
+            self.invite_over(id, EndedBy::Us);
+        }
+    }
+
+    pub(super) fn bye_timed_out(&mut self, id: InviteId) {
+        if self.invites.views.contains_key(&id) {
+            self.counters.byes_unanswered += 1;
+            self.invite_over(id, EndedBy::Lost);
+        }
+    }
+
+    pub(super) fn expire_invites(&mut self, now: Instant) {
+        while let Some(&(at, id)) = self.invites.deadlines.first() {
+            if at > now {
+                return;
+            }
+            self.invites.set_deadline(id, None);
+            let Some(view) = self.invites.views.get(&id) else {
+                continue;
+            };
+            match view.state {
+                State::Calling { .. } => {
+                    self.counters.invites_no_answer += 1;
+                    self.cancel(now, id, InviteFailure::NoAnswer);
+                }
+                State::Cancelling => self.invite_over(id, EndedBy::Lost),
+                State::Ending { .. } => self.bye_timed_out(id),
+                State::Running { .. } => {}
+            }
+        }
+    }
+
+    /// The device is offline: its views are over. It is told, in case that it hears us.
+    pub(super) fn lose_invites(&mut self, now: Instant, slot: Slot) {
+        let ids = self.invites.by_device.get(&slot).cloned();
+        for id in ids.unwrap_or_default() {
+            let Some(view) = self.invites.views.get(&id) else {
+                continue;
+            };
+            match view.state {
+                State::Calling { .. } => {
+                    self.counters.invites_no_answer += 1;
+                    self.cancel(now, id, InviteFailure::DeviceOffline);
+                }
+                State::Running { .. } => self.bye(now, id),
+                State::Cancelling | State::Ending { .. } => {}
+            }
+            self.invite_over(id, EndedBy::Lost);
+        }
+    }
+
+    /// The last event of a view. Answers to what is still under way find no view and are dealt with as unclaimed.
+    fn invite_over(&mut self, id: InviteId, by: EndedBy) {
+        if self.invites.remove(id).is_some() {
+            self.event(Event::InviteEnded { id, by });
+        }
+    }
+
+    pub(super) fn on_bye(&mut self, now: Instant, incoming: &Incoming) {
+        let Some(id) = self.dialog_of(&incoming.message) else {
+            self.counters.no_dialog += 1;
+            return self.respond(now, incoming, Response::new(481));
+        };
+        self.respond(now, incoming, Response::new(200));
+        self.counters.byes_from_device += 1;
+        if let Some(view) = self.invites.views.get(&id) {
+            let by = match view.state {
+                // It crossed our own.
+                State::Ending { .. } => EndedBy::Us,
+                State::Calling { .. } | State::Cancelling | State::Running { .. } => {
+                    EndedBy::Device
+                }
+            };
+            self.heard_from(now, view.device, incoming.path);
+            self.invite_over(id, by);
+        }
+    }
+
+    pub(super) fn on_info(&mut self, now: Instant, incoming: &Incoming) {
+        let status = if self.dialog_of(&incoming.message).is_some() {
+            200
+        } else {
+            self.counters.no_dialog += 1;
+            481
+        };
+        self.respond(now, incoming, Response::new(status));
+    }
+
+    /// The view whose dialog a request belongs to: by Call-ID, then by both tags.
+    fn dialog_of(&self, message: &Message) -> Option<InviteId> {
+        let id = *self.invites.by_call_id.get(message.call_id())?;
+        match &self.invites.views.get(&id)?.state {
+            State::Running { dialog } | State::Ending { dialog } => {
+                dialog.matches(message).then_some(id)
+            }
+            State::Calling { .. } | State::Cancelling => None,
+        }
+    }
+}
