@@ -100,8 +100,8 @@ pub const INVITES_MAX: usize = 10_000;
 /// Seconds that the answer to our BYE or CANCEL is waited for. At it: the view counts as lost.
 pub const INVITE_END_S: u64 = 8;
 
-/// Queries that wait for their turn. At it: a query that nobody asked for by hand is not sent.
-pub const QUERIES_WAITING_MAX: usize = 300_000;
+/// Queries that wait for their turn: two of every device. At it: further ones are not sent, and whoever asked is told.
+pub const QUERIES_WAITING_MAX: usize = 2 * DEVICES_MAX;
 
 /// Seconds that a query takes up one of the places for queries under way. Its answer counts also when it comes later.
 pub const QUERY_SLOT_S: u64 = 4;

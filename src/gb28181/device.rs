@@ -33,8 +33,8 @@ use crate::id::{ChannelId, DeviceId, GbId, Ssrc};
 use crate::limits::SIM_MEDIA_MAX;
 use crate::sip::sdp::{Direction, MediaLine, Sdp, SdpBuilder, Setup};
 use crate::sip::{
-    Dialog, Endpoint, HeaderName, Incoming, Message, Method, Path, Request, Response, ServerId,
-    TransactionId, Transmit, digest, endpoint,
+    ConnId, Dialog, Endpoint, HeaderName, Incoming, Message, Method, Path, Request, Response,
+    ServerId, TransactionId, Transmit, digest, endpoint,
 };
 use crate::time::earliest;
 
@@ -220,6 +220,12 @@ impl Device {
 
     pub fn handle_message(&mut self, now: Instant, path: Path, raw: Bytes) {
         self.endpoint.handle_message(now, path, raw);
+        self.pump(now);
+    }
+
+    /// The TCP connection is gone. With a new one: [`Device::set_path`], then [`Device::start`].
+    pub fn handle_closed(&mut self, now: Instant, conn: ConnId) {
+        self.endpoint.handle_closed(now, conn);
         self.pump(now);
     }
 

@@ -5,6 +5,7 @@
 pub mod catalog;
 pub mod counters;
 pub mod device;
+pub mod fuzzing;
 pub mod manscdp;
 pub mod offer;
 pub mod platform;

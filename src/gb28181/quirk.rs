@@ -1,7 +1,7 @@
 //! The one table of device deviations, and the only place that knows a vendor's name.
 //!
 //! Each deviation is a policy with `Auto`. A policy is taken from the config of the device if it is set there, else from
-//! the first row of [`TABLE`] whose mark stands in the device's `User-Agent`, else it is what suits most devices. So a
+//! the first row of `TABLE` whose mark stands in the device's `User-Agent`, else it is what suits most devices. So a
 //! new deviation is a row here and a test with the input that shows it, and nothing else changes.
 
 use super::manscdp::Charset;

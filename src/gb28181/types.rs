@@ -26,7 +26,8 @@ pub enum Command {
     QueryDeviceInfo { device: DeviceId },
     /// MESSAGE Query DeviceStatus; ends with [`Event::DeviceStatus`] if the device answers.
     QueryDeviceStatus { device: DeviceId },
-    /// INVITE s=Play; ends with [`Event::InviteAnswered`] or [`Event::InviteFailed`], then [`Event::InviteEnded`].
+    /// INVITE s=Play; leads to [`Event::InviteAnswered`] or [`Event::InviteFailed`], and in either case ends with
+    /// [`Event::InviteEnded`].
     Invite(Invite),
     /// BYE, or CANCEL while it is not answered. Always followed by [`Event::InviteEnded`].
     EndInvite { id: InviteId },
@@ -92,7 +93,8 @@ pub enum Event {
         received: u32,
         total: u32,
     },
-    /// The whole directory of a device. `partial` = some of `SumNum` items never came.
+    /// The whole directory of a device. `partial` = some of `SumNum` items never came, at worst all of them: to be merged
+    /// into what is known, never to take its place.
     Catalog {
         device: DeviceId,
         channels: Vec<CatalogItem>,

@@ -3,6 +3,7 @@
 mod api;
 mod media_allocations;
 mod media_vectors;
+mod gb_vectors;
 mod sip_endpoint;
 mod sip_torture;
 mod sip_vectors;

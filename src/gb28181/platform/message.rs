@@ -166,7 +166,13 @@ impl Platform {
         }
     }
 
-    fn catalog_page(&mut self, now: Instant, slot: Slot, sn: Option<u32>, page: CatalogPage) {
+    pub(super) fn catalog_page(
+        &mut self,
+        now: Instant,
+        slot: Slot,
+        sn: Option<u32>,
+        page: CatalogPage,
+    ) {
         let query = self.queries.get(slot, QueryKind::Catalog);
         let attempt = query.map_or(0, |q| q.attempt);
         if query.is_some_and(|q| Some(q.sn) == sn) {

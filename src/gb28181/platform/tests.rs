@@ -833,7 +833,7 @@ fn a_day_passes_without_anybody_falling_out() {
     net.run(86_400 * S);
     assert!(net.offline().is_empty());
     for n in 1..=50 {
-        assert_eq!(net.online(device_id(n))[0], true, "{n}");
+        assert!(net.online(device_id(n))[0], "{n}");
     }
     let seen = net
         .events
@@ -962,6 +962,75 @@ fn questions_are_few_at_a_time_when_many_register_at_once() {
     assert!(net.catalogs().iter().all(|c| *c == (1, false)));
 }
 
+/// Lets devices in without the network in between, and gives their places.
+fn crowd(net: &mut Net, count: u32) -> Vec<Slot> {
+    let now = net.now;
+    (0..count)
+        .map(|n| {
+            let path = Path {
+                peer: address_of(n),
+                local: platform_address(),
+                transport: Transport::Udp,
+            };
+            let registrar = &mut net.platform.registrar;
+            let registered = registrar.register(now, device_id(n), path, 3600 * S, None);
+            registered.expect("there is room").0
+        })
+        .collect()
+}
+
+fn page_of(items: usize) -> crate::gb28181::manscdp::CatalogPage {
+    crate::gb28181::manscdp::CatalogPage {
+        total: Some(u32::MAX),
+        items: (0..items)
+            .map(|n| CatalogItem {
+                id: n.to_string(),
+                ..CatalogItem::default()
+            })
+            .collect(),
+        unusable: 0,
+    }
+}
+
+#[test]
+fn directories_that_come_at_the_same_time_have_a_bound() {
+    let mut net = Net::new(config());
+    let max = crate::limits::CATALOGS_COMING_MAX;
+    let slots = crowd(&mut net, max as u32 + 1);
+    let now = net.now;
+    for slot in &slots {
+        net.platform.catalog_page(now, *slot, Some(1), page_of(1));
+        let coming = net.platform.gauges().catalogs_coming;
+        assert!(coming <= max);
+    }
+    assert_eq!(net.platform.gauges().catalogs_coming, max);
+    assert_eq!(net.platform.counters().catalog_pages_foreign, 1);
+    // Silence ends them all, and room is made.
+    net.now += 10 * S;
+    net.platform.handle_timeout(net.now);
+    assert_eq!(net.platform.gauges().catalogs_coming, 0);
+    assert_eq!(net.platform.catalog_items, 0);
+}
+
+#[test]
+fn items_of_all_directories_together_have_a_bound() {
+    let mut net = Net::new(config());
+    let max = crate::limits::CATALOG_ITEMS_HELD_MAX;
+    let page = crate::limits::MANSCDP_ITEMS_MAX;
+    let slots = crowd(&mut net, (max / page) as u32 + 1);
+    let now = net.now;
+    let (last, full) = slots.split_last().expect("some");
+    for slot in full {
+        net.platform
+            .catalog_page(now, *slot, Some(1), page_of(page));
+    }
+    assert_eq!(net.platform.catalog_items, max);
+    assert_eq!(net.platform.counters().xml_truncated, 0);
+    net.platform.catalog_page(now, *last, Some(1), page_of(1));
+    assert_eq!(net.platform.catalog_items, max);
+    assert_eq!(net.platform.counters().xml_truncated, 1);
+}
+
 // ---- views ----
 
 #[test]
@@ -1050,6 +1119,22 @@ fn views_come_and_go_through_heavy_loss() {
     assert!(started >= 30, "{started}");
     assert_eq!(net.platform.gauges().invites, 0);
     assert_eq!(net.platform.purposes.len(), 0);
+}
+
+#[test]
+fn a_simulated_device_shows_only_so_many_views() {
+    let mut net = Net::with_device(config(), 1);
+    let max = crate::limits::SIM_MEDIA_MAX as u64;
+    for id in 1..=max + 1 {
+        net.invite(id, MediaTransport::Udp);
+    }
+    net.run(2 * S);
+    assert_eq!(net.platform.gauges().invites, max as usize);
+    let told = net.told(max + 1);
+    assert!(
+        told[0].starts_with("failed Rejected { status: 486"),
+        "{told:?}"
+    );
 }
 
 #[test]
@@ -1316,4 +1401,176 @@ fn over_tcp_a_lost_connection_is_noticed_and_a_new_one_taken() {
     net.command(Command::EndInvite { id: InviteId(1) });
     net.run(S);
     assert_eq!(net.told(1), ["ended Us"]);
+}
+
+// ---- answers made by hand ----
+
+/// A device without a stack of its own, let in without a password.
+fn by_hand(agent: &str) -> Net {
+    let mut net = Net::new(Config {
+        query_on_register: false,
+        ..config()
+    });
+    net.command(Command::SetAuth {
+        device: device_id(1),
+        auth: DeviceAuth::NotNeeded,
+    });
+    let id = device_id(1).to_string();
+    let text = request("REGISTER", &id, address_of(1), "r", "")
+        .replace("CSeq: 1", &format!("User-Agent: {agent}\r\nCSeq: 1"));
+    assert_eq!(net.status(address_of(1), &text), 200);
+    net
+}
+
+impl Net {
+    /// The next request of this method that went to the address without a device.
+    fn sent(&mut self, method: Method) -> Message {
+        self.run(Duration::from_millis(50));
+        let at = self
+            .answers
+            .iter()
+            .position(|m| m.is_request() && m.method() == Some(method))
+            .unwrap_or_else(|| panic!("no {method:?} was sent"));
+        self.answers.remove(at)
+    }
+
+    /// Answers a request of the platform.
+    fn answer(&mut self, to: &Message, status: &str, tag: &str, body: &str) {
+        let header = |name| to.header_str(name).unwrap_or_default().to_owned();
+        let tag = if tag.is_empty() {
+            String::new()
+        } else {
+            format!(";tag={tag}")
+        };
+        let text = format!(
+            "SIP/2.0 {status}\r\nVia: {}\r\nFrom: {}\r\nTo: {}{tag}\r\nCall-ID: {}\r\nCSeq: {}\r\n\
+             Contact: <sip:x@10.1.0.3:5060>\r\nContent-Length: {}\r\n\r\n{body}",
+            header(HeaderName::Via),
+            header(HeaderName::From),
+            header(HeaderName::To),
+            header(HeaderName::CallId),
+            header(HeaderName::CSeq),
+            body.len()
+        );
+        let path = Path {
+            peer: address_of(1),
+            local: platform_address(),
+            transport: Transport::Udp,
+        };
+        self.platform
+            .handle_message(self.now, path, Bytes::from(text));
+        self.drain();
+    }
+}
+
+const ANSWER: &str = "v=0\r\no=1 0 0 IN IP4 10.1.0.3\r\ns=Play\r\nc=IN IP4 10.1.0.3\r\nt=0 0\r\nm=video 40000 RTP/AVP 96\r\n\
+                      a=rtpmap:96 PS/90000\r\ny=0100000001\r\n";
+
+#[test]
+fn provisional_answers_are_told_and_a_repeated_answer_is_acknowledged_again() {
+    let mut net = by_hand("IP Camera");
+    net.invite(1, MediaTransport::Udp);
+    let invite = net.sent(Method::Invite);
+    assert_eq!(
+        invite.header_str(HeaderName::Subject),
+        Some("34020000001320010001:0100000001,34020000002000000001:0")
+    );
+    net.answer(&invite, "100 Trying", "", "");
+    net.answer(&invite, "101 Dialog Establishement", "a", "");
+    net.answer(&invite, "200 OK", "a", ANSWER);
+    let ack = net.sent(Method::Ack);
+    assert_eq!(ack.to_tag(), Some("a"));
+    net.answer(&invite, "200 OK", "a", ANSWER);
+    assert_eq!(net.sent(Method::Ack).to_tag(), Some("a"));
+    let progress: Vec<u16> = net
+        .events
+        .iter()
+        .filter_map(|(_, e)| match e {
+            Event::InviteProgress { status, .. } => Some(*status),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(progress, [100, 101]);
+    assert_eq!(net.told(1), ["answered Udp"]);
+}
+
+#[test]
+fn a_second_branch_is_hung_up_and_the_first_stays() {
+    let mut net = by_hand("IP Camera");
+    net.invite(1, MediaTransport::Udp);
+    let invite = net.sent(Method::Invite);
+    net.answer(&invite, "200 OK", "a", ANSWER);
+    assert_eq!(net.sent(Method::Ack).to_tag(), Some("a"));
+    net.answer(&invite, "200 OK", "b", ANSWER);
+    assert_eq!(net.sent(Method::Ack).to_tag(), Some("b"));
+    assert_eq!(net.sent(Method::Bye).to_tag(), Some("b"));
+    assert_eq!(net.told(1), ["answered Udp"]);
+    assert_eq!(net.platform.gauges().invites, 1);
+}
+
+#[test]
+fn an_answer_that_does_not_fit_is_acknowledged_and_hung_up() {
+    let mut net = by_hand("IP Camera");
+    for (id, body, what) in [
+        (1, String::new(), "200 OK without SDP"),
+        (
+            2,
+            ANSWER
+                .replace("RTP/AVP 96", "RTP/AVP 26")
+                .replace(":96 PS", ":26 JPEG"),
+            "no payload type of our offer in the answer",
+        ),
+        (3, "rubbish".into(), "SDP that cannot be read"),
+    ] {
+        net.invite(id, MediaTransport::Udp);
+        let invite = net.sent(Method::Invite);
+        net.answer(&invite, "200 OK", "a", &body);
+        net.sent(Method::Ack);
+        let bye = net.sent(Method::Bye);
+        net.answer(&bye, "200 OK", "", "");
+        let failed = format!("failed BadAnswer {{ what: \"{what}\" }}");
+        assert_eq!(net.told(id), [failed, "ended Us".into()]);
+    }
+    assert_eq!(net.platform.counters().invites_bad_answer, 3);
+    assert_eq!(net.platform.purposes.len(), 0);
+}
+
+#[test]
+fn a_device_known_to_answer_without_sdp_and_tag_is_believed() {
+    let mut net = by_hand("GoSIP");
+    net.invite(1, MediaTransport::TcpPassive);
+    let invite = net.sent(Method::Invite);
+    net.answer(&invite, "200 OK", "", "");
+    net.sent(Method::Ack);
+    assert_eq!(net.told(1), ["answered TcpPassive"]);
+    net.command(Command::EndInvite { id: InviteId(1) });
+    let bye = net.sent(Method::Bye);
+    net.answer(&bye, "200 OK", "", "");
+    assert_eq!(net.told(1), ["ended Us"]);
+}
+
+#[test]
+fn a_bye_ends_only_the_dialog_whose_tags_it_has() {
+    let mut net = by_hand("IP Camera");
+    net.invite(1, MediaTransport::Udp);
+    let invite = net.sent(Method::Invite);
+    net.answer(&invite, "200 OK", "a", ANSWER);
+    net.sent(Method::Ack);
+    let call_id = invite.call_id().to_owned();
+    let ours = invite.from_tag().expect("a tag").to_owned();
+    let bye = |from_tag: &str, to_tag: &str, branch: &str| {
+        format!(
+            "BYE sip:x@10.0.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP 10.1.0.3:5060;branch=z9hG4bK{branch}\r\n\
+             From: <sip:{}@x>;tag={from_tag}\r\nTo: <sip:{PLATFORM_ID}@x>;tag={to_tag}\r\nCall-ID: {call_id}\r\n\
+             CSeq: 2 BYE\r\nContent-Length: 0\r\n\r\n",
+            channel_id(1, 1)
+        )
+    };
+    let from = address_of(1);
+    assert_eq!(net.status(from, &bye("a", "other", "1")), 481);
+    assert_eq!(net.status(from, &bye("other", &ours, "2")), 481);
+    assert_eq!(net.told(1), ["answered Udp"]);
+    assert_eq!(net.status(from, &bye("a", &ours, "3")), 200);
+    assert_eq!(net.told(1), ["ended Device"]);
+    assert_eq!(net.status(from, &bye("a", &ours, "4")), 481);
 }
