@@ -32,6 +32,7 @@ use super::name::{HeaderName, Method};
 use super::transaction::client::{Cancel, Clients, OnResponse, OnTimer, State};
 use super::transaction::server::{self, Invites, NoAnswer, OnAck, OnRequest, Plains};
 use super::transaction::{ConnId, Path, ServerId, ServerKind, Timers, TransactionId, Transport};
+use super::uri::Uri;
 use super::write::{Request, Response, write_after_invite};
 use crate::limits::SIP_TIMERS_PER_TURN_MAX;
 use crate::time::earliest;
@@ -303,8 +304,8 @@ impl Endpoint {
 
     /// Sends a request of its own or, with what [`super::dialog`] made, in a dialog.
     ///
-    /// Errors: [`SendError::TooMany`]; [`SendError::Incomplete`] without From, and for ACK and CANCEL, which have
-    /// [`Endpoint::send_ack`] and [`Endpoint::cancel`].
+    /// Errors: [`SendError::TooMany`]; [`SendError::Incomplete`] without a From, To and Request-URI that can be read back,
+    /// and for ACK and CANCEL, which have [`Endpoint::send_ack`] and [`Endpoint::cancel`].
     pub fn send_request(
         &mut self,
         now: Instant,
@@ -335,6 +336,10 @@ impl Endpoint {
             .map_err(|_| SendError::Incomplete("no From"))?;
         if from.tag().is_none() {
             request.from = format!("{};tag={}", request.from, self.new_tag());
+        }
+        let uri = Uri::parse(request.uri.as_bytes());
+        if !uri.is_ok_and(|uri| uri.is_sip() || uri.scheme.eq_ignore_ascii_case("tel")) {
+            return Err(SendError::Incomplete("no Request-URI"));
         }
         if NameAddr::parse(request.to.as_bytes()).is_err() {
             return Err(SendError::Incomplete("no To"));

@@ -101,8 +101,8 @@ impl Sdp {
             if i >= SDP_LINES_MAX {
                 return Err(fail(SdpErrorKind::TooManyLines, number));
             }
-            let raw = raw.trim_ascii_end();
-            let raw = &raw[..memchr::memchr2(0, b'\r', raw).unwrap_or(raw.len())];
+            // Bodies are padded with NUL, and a stray CR would end the line for the reader below.
+            let raw = raw[..memchr::memchr2(0, b'\r', raw).unwrap_or(raw.len())].trim_ascii_end();
             if raw.is_empty() {
                 continue;
             }
@@ -679,6 +679,11 @@ mod tests {
         assert_eq!(
             kind("v=0\ns=x\nm=video x RTP/AVP 96"),
             Some((SdpErrorKind::BadMedia, 3))
+        );
+        // What stands behind a NUL is not part of the line.
+        assert_eq!(
+            kind("v=0\nm=video 0 RTP/AVP \0 96"),
+            Some((SdpErrorKind::BadMedia, 2))
         );
         let bad = format!("v=0\n{}", "t=x\n".repeat(DEFECTS_MAX + 1));
         assert_eq!(

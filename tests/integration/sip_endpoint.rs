@@ -348,6 +348,27 @@ fn a_connection_that_is_gone_ends_its_requests_at_once() {
 }
 
 #[test]
+fn a_request_that_could_not_be_read_back_is_not_sent() {
+    let mut end = Endpoint::new(Config::default(), [1; 32]);
+    let (now, path) = (Instant::now(), Pair::udp().path(DEVICE));
+    let to = |uri: &str| Request::new(Method::Message, uri).from("<sip:cam@h>");
+    for bad in [
+        Request::new(Method::Message, "sip:us@h"),
+        Request::new(Method::Ack, "sip:us@h").from("<sip:cam@h>"),
+        Request::new(Method::Cancel, "sip:us@h").from("<sip:cam@h>"),
+        to("sip:us@h SIP/2.0\r\nEvil: x"),
+        to("http://h"),
+        to(""),
+        to("sip:us@h").to("nobody"),
+    ] {
+        let sent = end.send_request(now, path, bad);
+        assert!(matches!(sent, Err(SendError::Incomplete(_))));
+    }
+    assert!(end.poll_output().is_none());
+    assert!(end.send_request(now, path, to("sip:us@h")).is_ok());
+}
+
+#[test]
 fn a_run_repeats_from_its_seed_and_seeds_differ() {
     let sent = |seed| {
         let mut end = Endpoint::new(Config::default(), [seed; 32]);

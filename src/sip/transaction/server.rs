@@ -10,7 +10,8 @@
 //! place of a heap. A 2xx to INVITE is retransmitted here until its ACK comes, where RFC 3261, 13.3.1.4 leaves that to the
 //! user. An INVITE that nobody answers is forgotten after [`Timers::proceeding`].
 //!
-//! A registration leaves two entries of some 60 bytes and two answers for 64*T1.
+//! A registration leaves two entries (under 150 bytes each with their places in map and queue) and two answers behind for
+//! 64*T1.
 //! Bounds: [`SIP_SERVER_TRANSACTIONS_MAX`], [`SIP_RESPONSE_CACHE_BYTES_MAX`] (both: the oldest is forgotten),
 //! [`SIP_INVITE_SERVER_TRANSACTIONS_MAX`] (refused).
 
