@@ -1,7 +1,7 @@
 //! SIP (RFC 3261) over UDP and TCP. Knows nothing of GB/T 28181.
 //!
 //! Start reading at [`endpoint`]: bytes of a message come in, requests and responses of the transaction user come out.
-//! Below it lie [`message`] (bytes to headers), [`write`] (headers to bytes), [`transaction`] (who retransmits what and
+//! Below it lie [`message`] (bytes to headers), [`mod@write`] (headers to bytes), [`transaction`] (who retransmits what and
 //! when), [`framing`] (messages of a stream); beside it [`dialog`], [`digest`] and [`sdp`], which its users call.
 
 pub mod dialog;
