@@ -168,9 +168,7 @@ impl HeaderName {
         };
         for place in &places[..usize::from(*count)] {
             let (long, name) = LONG[usize::from(*place)];
-            // Names of one length mostly differ in their first letter.
-            let long = long.as_bytes();
-            if long[0] | 0x20 == text[0] | 0x20 && long.eq_ignore_ascii_case(text) {
+            if long.as_bytes().eq_ignore_ascii_case(text) {
                 return name;
             }
         }
