@@ -49,6 +49,13 @@ fn find_outside(text: &[u8], wanted: u8) -> Result<Option<usize>, ErrorKind> {
     Ok(None)
 }
 
+/// No empty parameter (`;;`) and no quote or bracket that never closes (RFC 4475, 3.1.2.1).
+fn params_are_sound(params: &[u8]) -> bool {
+    let empty = memchr::memchr_iter(b';', params).any(|at| params.get(at + 1) == Some(&b';'));
+    let quoted = memchr::memchr2(b'"', b'<', params).is_some();
+    !empty && (!quoted || find_outside(params, 0).is_ok())
+}
+
 /// The values of a header that is a comma list. Commas in quotes and `<>` do not count; an unclosed quote or bracket
 /// makes the rest one value. Values come trimmed and may be empty.
 pub fn split_list(text: &[u8]) -> Values<'_> {
@@ -172,8 +179,7 @@ impl<'a> NameAddr<'a> {
         if memchr::memchr(b':', uri).is_none() || !ends_well {
             return Err(ErrorKind::BadAddress);
         }
-        // An empty parameter (";;") or a quote that never closes is a malformed header (RFC 4475, 3.1.2.1).
-        if find_outside(params, 0).is_err() || params.windows(2).any(|two| two == b";;") {
+        if !params_are_sound(params) {
             return Err(ErrorKind::BadAddress);
         }
         Ok(NameAddr {
@@ -221,7 +227,7 @@ impl<'a> Via<'a> {
             return Err(bad);
         }
         let (host, port) = host_port(sent_by).ok_or(bad)?;
-        if params.windows(2).any(|two| two == b";;") {
+        if !params_are_sound(params) {
             return Err(bad);
         }
         Ok(Via {
