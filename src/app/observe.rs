@@ -9,7 +9,7 @@ use crate::metrics::Metrics;
 use crate::net::budget::Budget;
 use crate::net::counters::ShardCounters;
 use crate::session::Core;
-use crate::session::shell::SipCounters;
+use crate::session::shell::{Observer, SipCounters};
 use crate::sip;
 use crate::store::Store;
 
@@ -19,7 +19,7 @@ pub(super) fn observer(
     shards: Vec<Arc<ShardCounters>>,
     budget: Arc<Budget>,
     store: Store,
-) -> Box<dyn FnMut(&Platform, &Core, SipCounters) + Send> {
+) -> Observer {
     let since_epoch = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();

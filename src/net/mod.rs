@@ -69,8 +69,8 @@ pub struct Media {
     threads: Vec<std::thread::JoinHandle<()>>,
 }
 
-/// Talks to the media threads. Cheap to clone.
-#[derive(Clone, Debug)]
+/// Talks to the media threads. Cheap to clone. The default one has no threads: it knows no stream.
+#[derive(Clone, Debug, Default)]
 pub struct MediaHandle {
     links: Vec<ShardLink>,
 }
@@ -329,6 +329,7 @@ impl MediaHandle {
         }
     }
 
+    /// `false` = not taken: the thread's queue is full.
     fn send(&self, stream: StreamId, order: Order) -> bool {
         self.links
             .get(usize::from(stream.shard))

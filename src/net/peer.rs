@@ -216,6 +216,10 @@ impl Peers {
     }
 
     /// Brings a viewer to a stream that is at home elsewhere.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "they are one message, taken apart"
+    )]
     pub fn add_mirrored(
         &mut self,
         now: Instant,

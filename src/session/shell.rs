@@ -60,6 +60,9 @@ impl Handle {
     }
 }
 
+/// Is shown both cores and the sockets' counters.
+pub type Observer = Box<dyn FnMut(&Platform, &Core, SipCounters) + Send>;
+
 /// What the control thread is made with.
 pub struct Setup {
     pub sip_udp: StdUdpSocket,
@@ -73,7 +76,7 @@ pub struct Setup {
     /// Takes what must survive a restart; never waits.
     pub persist: Box<dyn FnMut(Persist) + Send>,
     /// Is shown both cores once a second.
-    pub observe: Box<dyn FnMut(&Platform, &Core, SipCounters) + Send>,
+    pub observe: Observer,
 }
 
 /// What the SIP sockets count.
@@ -196,7 +199,7 @@ struct Control {
     media: MediaHandle,
     media_events: mpsc::Receiver<MediaEvent>,
     persist: Box<dyn FnMut(Persist) + Send>,
-    observe: Box<dyn FnMut(&Platform, &Core, SipCounters) + Send>,
+    observe: Observer,
     calls: mpsc::Receiver<Call>,
     events: broadcast::Sender<Event>,
     waiting: HashMap<RequestId, oneshot::Sender<Result<Reply, Error>>>,

@@ -29,7 +29,7 @@ const HASH: &str = "SHA256:6848d6405bf34bf9b2d82ed8822c756807632d3eaefedec90ac33
 
 /// A media handle without media threads: every stream is gone.
 fn media() -> MediaHandle {
-    MediaHandle {}
+    MediaHandle::default()
 }
 
 struct Folder(PathBuf);
