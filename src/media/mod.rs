@@ -4,6 +4,7 @@ pub mod codec;
 pub mod frame;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod hub;
 pub mod ingest;
 pub mod jitter;
 pub mod ps;

@@ -1,5 +1,7 @@
 //! Sockets and media threads.
 
+pub mod udp;
+
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
