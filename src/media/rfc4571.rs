@@ -7,7 +7,7 @@
 //! right (too short for RTP, or what follows is not RTP of the SSRC known from this connection) makes the framer look
 //! for the next header by that SSRC: some devices lose bytes when their send buffer is full.
 //!
-//! Bounds: one cut packet ([`STASH_BYTES_MAX`]); [`crate::limits::RFC4571_SCAN_BYTES_MAX`] bytes searched in one go
+//! Bounds: one cut packet (65,539 bytes); [`crate::limits::RFC4571_SCAN_BYTES_MAX`] bytes searched in one go
 //! before the connection is given up.
 
 use memchr::memmem;

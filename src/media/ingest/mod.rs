@@ -8,7 +8,8 @@
 //! Bare G.711 in RTP packets of payload type 0 or 8 beside the program stream is taken as its sound: some devices send
 //! it so. Not done: elementary video in RTP (RFC 6184, 7798); such a stream ends as [`Fact::NoProgramStream`].
 //!
-//! Bounds: those of [`super::jitter`], [`super::ps::demux`], [`picture`] and [`sound`].
+//! Bounds: those of [`super::jitter`] and [`super::ps::demux`]; [`crate::limits::ACCESS_UNIT_BYTES_MAX`],
+//! [`crate::limits::PARAMETER_SET_BYTES_MAX`], [`crate::limits::SOUND_FRAME_BYTES_MAX`].
 
 mod picture;
 mod sound;

@@ -237,19 +237,12 @@ impl Demux {
         }
     }
 
-    /// What the stash holds behind a header that is done with belongs to the state after it. Only the states that look
-    /// for a start code read the stash themselves.
+    /// What the stash holds behind a header that is done with, or behind junk, is input like any other: it may hold whole
+    /// units, or payload.
     fn push_rest_of_stash(&mut self, sink: &mut impl Sink) {
-        match self.state {
-            State::Payload { .. } | State::Skip { .. } if !self.stash.is_empty() => {
-                let rest = std::mem::take(&mut self.stash);
-                self.push(&rest, sink);
-            }
-            State::Payload { .. }
-            | State::Skip { .. }
-            | State::Start { .. }
-            | State::Open { .. }
-            | State::Search => {}
+        if !self.stash.is_empty() {
+            let rest = std::mem::take(&mut self.stash);
+            self.push(&rest, sink);
         }
     }
 
@@ -329,6 +322,7 @@ impl Demux {
         self.stash.drain(..at);
         if found {
             self.found_code(open, sink);
+            self.push_rest_of_stash(sink);
         }
         take
     }
