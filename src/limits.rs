@@ -225,6 +225,8 @@ pub const DTLS_LATE_ALERTS_MAX: u8 = 8;
 pub const SDP_OFFER_BYTES_MAX: usize = 64 * 1024;
 /// Packets of one RTCP compound of a viewer; browsers send up to 5. At it: the rest is not read.
 pub const RTCP_COMPOUND_MAX: usize = 16;
+/// Sources of SRTCP at one viewer; a browser has one per media line. At it: packets of a further one are not opened.
+pub const SRTCP_SOURCES_MAX: usize = 8;
 /// Lost packets of one viewer that wait to be sent again; a NACK names up to 17. At it: not sent again.
 pub const RESENDS_PENDING_MAX: usize = 128;
 /// Packets sent again to one viewer in a second, and at once: more than the stream's own rate (200 to 300) would feed the

@@ -196,10 +196,15 @@ pub struct Hello {
 }
 
 impl Hello {
-    /// Adds a datagram. `Ok(Some(profile))`: the hello is whole; [`Hello::into_held`] gives what to replay.
+    /// Adds a datagram. `Ok(Some(profile))`: the hello is whole, and this is the first of `ours` that the client has;
+    /// [`Hello::into_held`] gives what to replay.
     ///
     /// Errors: [`DtlsError::NoProfile`], [`DtlsError::HelloTooLong`].
-    pub fn push(&mut self, datagram: &[u8]) -> Result<Option<Profile>, DtlsError> {
+    pub fn push(
+        &mut self,
+        datagram: &[u8],
+        ours: &[Profile],
+    ) -> Result<Option<Profile>, DtlsError> {
         if datagram.len() > DTLS_HELLO_BYTES_MAX {
             return Err(DtlsError::HelloTooLong);
         }
@@ -216,7 +221,7 @@ impl Hello {
         }
         self.held.push(datagram.into());
         match self.assemble()? {
-            Some(hello) => best_profile(&hello).map(Some),
+            Some(hello) => first_common(&hello, ours).map(Some),
             None => Ok(None),
         }
     }
@@ -283,16 +288,16 @@ impl<'a> Fragment<'a> {
     }
 }
 
-/// GCM if the client has it, else AES-CM.
-fn best_profile(hello: &[u8]) -> Result<Profile, DtlsError> {
+/// The first of our profiles that the client offers.
+fn first_common(hello: &[u8], ours: &[Profile]) -> Result<Profile, DtlsError> {
     let offered = |profile: Profile| {
         use_srtp(hello).is_some_and(|list| {
             list.chunks_exact(2)
                 .any(|c| c == profile.code().to_be_bytes())
         })
     };
-    [Profile::Gcm128, Profile::Cm80]
-        .into_iter()
+    ours.iter()
+        .copied()
         .find(|p| offered(*p))
         .ok_or(DtlsError::NoProfile)
 }
@@ -377,7 +382,7 @@ mod tests {
         let mut h = Hello::default();
         let mut last = Ok(None);
         for d in order {
-            last = h.push(&d);
+            last = h.push(&d, &Profile::BEST_FIRST);
         }
         last
     }
@@ -420,13 +425,14 @@ mod tests {
     #[test]
     fn what_is_held_has_a_bound() {
         let pieces = datagrams(&hello(&[7], 1300), 700);
-        let mut h = Hello::default();
+        let mut hello_of = Hello::default();
+        let h = &mut |d: &[u8]| hello_of.push(d, &Profile::BEST_FIRST);
         for _ in 0..3 * DTLS_HELLO_DATAGRAMS_MAX {
-            assert_eq!(h.push(&pieces[0]), Ok(None));
-            assert_eq!(h.push(b"\x17\xfe\xfdnoise"), Ok(None));
+            assert_eq!(h(&pieces[0]), Ok(None));
+            assert_eq!(h(b"\x17\xfe\xfdnoise"), Ok(None));
         }
-        assert_eq!(h.held.len(), DTLS_HELLO_DATAGRAMS_MAX);
-        assert_eq!(h.push(&pieces[1]), Ok(Some(Profile::Gcm128)));
+        assert_eq!(h(&pieces[1]), Ok(Some(Profile::Gcm128)));
+        assert_eq!(hello_of.held.len(), DTLS_HELLO_DATAGRAMS_MAX);
         let fit = DTLS_HELLO_BYTES_MAX - hello(&[7], 0).len();
         assert_eq!(
             feed(datagrams(&hello(&[7], fit), 1200)),
@@ -442,11 +448,11 @@ mod tests {
     fn no_cut_or_changed_hello_is_read_past_its_end() {
         let good = hello(&[1, 8, 7], 3);
         for len in 0..good.len() {
-            let _ = best_profile(&good[..len]);
+            let _ = first_common(&good[..len], &Profile::BEST_FIRST);
             for byte in [0, 0x7f, 0xff] {
                 let mut bad = good.clone();
                 bad[len] = byte;
-                let _ = best_profile(&bad);
+                let _ = first_common(&bad, &Profile::BEST_FIRST);
                 let _ = feed(datagrams(&bad, 20).into_iter().map(|mut d| {
                     let at = len % d.len();
                     d[at] ^= byte;

@@ -51,6 +51,7 @@ const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOS
 pub struct Identity {
     provider: Arc<dyn RTCCryptoProvider>,
     fingerprint: String,
+    profiles: Box<[Profile]>,
     gcm128: Arc<HandshakeConfig>,
     cm80: Arc<HandshakeConfig>,
 }
@@ -76,8 +77,9 @@ impl fmt::Debug for Identity {
 }
 
 impl Identity {
-    /// Makes a self-signed P-256 certificate, as browsers do (RFC 8827, 6.5).
-    pub fn generate() -> Result<Self, IdentityError> {
+    /// Makes a self-signed P-256 certificate, as browsers do (RFC 8827, 6.5). Of `profiles` the first that a viewer has is
+    /// taken, as a rule of [`Profile::BEST_FIRST`].
+    pub fn generate(profiles: &[Profile]) -> Result<Self, IdentityError> {
         let provider: Arc<dyn RTCCryptoProvider> = Arc::new(RingProvider::new());
         let certificate =
             Certificate::generate_self_signed(vec!["gantry".to_owned()], provider.crypto())
@@ -101,6 +103,7 @@ impl Identity {
         };
         Ok(Identity {
             fingerprint: fingerprint(&certificate.certificate[0]),
+            profiles: profiles.into(),
             gcm128: config(SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm)?,
             cm80: config(SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80)?,
             provider,
@@ -269,7 +272,7 @@ impl Association {
         let mut event = None;
         match &mut self.state {
             Stage::Hello(hello) => {
-                let Some(profile) = hello.push(datagram)? else {
+                let Some(profile) = hello.push(datagram, &self.identity.profiles)? else {
                     return Ok(None);
                 };
                 let held = std::mem::take(hello).into_held();
@@ -486,7 +489,7 @@ mod tests {
     const CM: SrtpProtectionProfile = SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80;
 
     fn identity() -> Arc<Identity> {
-        Arc::new(Identity::generate().expect("an identity"))
+        Arc::new(Identity::generate(&Profile::BEST_FIRST).expect("an identity"))
     }
 
     /// Runs both ends in virtual time; `lost(n)` says whether the n-th datagram on the wire is lost.

@@ -7,6 +7,7 @@
 //! Sealing is in place in the caller's buffer; the caller counts the extended sequence number, of which the roll-over
 //! counter is the upper part (it starts at 0, RFC 3711, 3.3.1). A sequence number must never be sealed twice with another
 //! header or payload: under GCM that gives the authentication key away.
+//! Bounds: [`SRTCP_SOURCES_MAX`].
 //! Not done: incoming RTP (viewers send none), MKI, unencrypted SRTCP (refused), 2^48 packets on one key.
 
 use aes::Aes128;
@@ -15,6 +16,9 @@ use ctr::Ctr128BE;
 use hmac::{Hmac, Mac};
 use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use sha1::Sha1;
+use smallvec::SmallVec;
+
+use crate::limits::SRTCP_SOURCES_MAX;
 
 /// Protection profile (RFC 5764, 4.1.2; RFC 7714, 14.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -24,6 +28,9 @@ pub enum Profile {
 }
 
 impl Profile {
+    /// GCM costs a quarter of AES-CM with its HMAC.
+    pub const BEST_FIRST: [Profile; 2] = [Profile::Gcm128, Profile::Cm80];
+
     /// Number in use_srtp.
     pub fn code(self) -> u16 {
         match self {
@@ -279,19 +286,22 @@ pub enum OpenError {
     /// Seen before, or too old to know.
     Replayed,
     Forged,
+    /// As many sources as may speak have spoken.
+    TooManySources,
 }
 
 /// The viewer's direction, RTCP only.
 pub struct Opener {
     rtcp: Keys,
-    replay: Replay,
+    /// Each source counts its packets for itself (RFC 3711, 3.2.3): a browser has one per media line.
+    replay: SmallVec<[(u32, Replay); 2]>,
 }
 
 impl Opener {
     pub fn new(profile: Profile, master: &Master) -> Self {
         Opener {
             rtcp: Keys::derive(profile, master, LABEL_RTCP),
-            replay: Replay::default(),
+            replay: SmallVec::new(),
         }
     }
 
@@ -316,10 +326,13 @@ impl Opener {
             return Err(OpenError::Clear);
         }
         let index = word & !SRTCP_ENCRYPTED;
-        if !self.replay.is_new(index) {
-            return Err(OpenError::Replayed);
-        }
         let ssrc = be32(packet, 4);
+        let known = self.replay.iter().position(|(s, _)| *s == ssrc);
+        match known {
+            Some(at) if !self.replay[at].1.is_new(index) => return Err(OpenError::Replayed),
+            None if self.replay.len() >= SRTCP_SOURCES_MAX => return Err(OpenError::TooManySources),
+            Some(_) | None => {}
+        }
         match &self.rtcp {
             Keys::Gcm { key, salt } => {
                 let mut aad = [0; RTCP_CLEAR_LEN + SRTCP_INDEX_LEN];
@@ -340,7 +353,11 @@ impl Opener {
                 cm_apply(cipher, iv, &mut signed[RTCP_CLEAR_LEN..body_len]);
             }
         }
-        self.replay.accept(index);
+        let at = known.unwrap_or_else(|| {
+            self.replay.push((ssrc, Replay::default()));
+            self.replay.len() - 1
+        });
+        self.replay[at].1.accept(index);
         Ok(&packet[..body_len])
     }
 }
@@ -533,6 +550,30 @@ mod tests {
             assert_eq!(opener.open_rtcp(&mut packets[0]), Err(OpenError::Replayed));
             assert!(opener.open_rtcp(&mut packets[4]).is_ok());
         }
+    }
+
+    #[test]
+    fn each_source_counts_for_itself_and_sources_have_a_bound() {
+        let (_, mut opener) = pair(Profile::Gcm128);
+        let sealed = |ssrc: u8| {
+            let mut p = vec![0x80, 201, 0, 1, 0, 0, 0, ssrc];
+            pair(Profile::Gcm128)
+                .0
+                .seal_rtcp(&mut p, 0, u32::from(ssrc));
+            p
+        };
+        // All have index 0.
+        for ssrc in 0..SRTCP_SOURCES_MAX as u8 {
+            assert!(opener.open_rtcp(&mut sealed(ssrc)).is_ok());
+            assert_eq!(
+                opener.open_rtcp(&mut sealed(ssrc)),
+                Err(OpenError::Replayed)
+            );
+        }
+        assert_eq!(
+            opener.open_rtcp(&mut sealed(99)),
+            Err(OpenError::TooManySources)
+        );
     }
 
     #[test]
