@@ -155,7 +155,8 @@ fn seal(c: &mut Criterion) {
                 let start = out.len();
                 out.extend_from_slice(&body);
                 let nonce = Nonce::assume_unique_for_key([n; 12]);
-                let tag = key.seal_in_place_separate_tag(nonce, Aad::from([0; 20]), &mut out[start..]);
+                let tag =
+                    key.seal_in_place_separate_tag(nonce, Aad::from([0; 20]), &mut out[start..]);
                 out.extend_from_slice(tag.expect("short").as_ref());
             }
             out.len()

@@ -10,9 +10,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
+use gantry::egress::webrtc::demux::Route;
 use gantry::egress::webrtc::srtp::Profile;
 use gantry::egress::webrtc::viewer::{Event, Packet, Viewer};
-use gantry::egress::webrtc::demux::Route;
 use gantry::egress::webrtc::{Address, Identity, Offered, Router};
 use gantry::limits::RTP_PAYLOAD_BYTES_MAX;
 use gantry::media::frame::{AudioParams, Codec, Params, Track, TrackId, VideoParams};
@@ -119,7 +119,11 @@ fn packetize(nal: &[u8], timestamp: u32, marker: bool, out: &mut Vec<Payload>) {
     for (i, chunk) in chunks.iter().enumerate() {
         let last = i + 1 == chunks.len();
         let flags = u8::from(i == 0) << 7 | u8::from(last) << 6;
-        put(vec![nal[0] & 0xe0 | 28, flags | nal[0] & 0x1f], chunk, marker && last);
+        put(
+            vec![nal[0] & 0xe0 | 28, flags | nal[0] & 0x1f],
+            chunk,
+            marker && last,
+        );
     }
 }
 
@@ -132,10 +136,35 @@ struct Clip {
 
 fn clip() -> Option<Clip> {
     let video = ffmpeg(&[
-        "-f", "lavfi", "-i", "testsrc2=size=640x360:rate=25", "-t", "4", "-c:v", "libx264", "-preset", "veryfast",
-        "-profile:v", "high", "-x264-params", "keyint=25:scenecut=0:bframes=0:slices=1", "-pix_fmt", "yuv420p", "-f", "h264",
+        "-f",
+        "lavfi",
+        "-i",
+        "testsrc2=size=640x360:rate=25",
+        "-t",
+        "4",
+        "-c:v",
+        "libx264",
+        "-preset",
+        "veryfast",
+        "-profile:v",
+        "high",
+        "-x264-params",
+        "keyint=25:scenecut=0:bframes=0:slices=1",
+        "-pix_fmt",
+        "yuv420p",
+        "-f",
+        "h264",
     ])?;
-    let sound = ffmpeg(&["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=8000", "-t", "4", "-f", "alaw"])?;
+    let sound = ffmpeg(&[
+        "-f",
+        "lavfi",
+        "-i",
+        "sine=frequency=440:sample_rate=8000",
+        "-t",
+        "4",
+        "-f",
+        "alaw",
+    ])?;
     let (mut pictures, mut sps, mut before) = (Vec::new(), Vec::new(), Vec::new());
     for nal in nals(&video) {
         let timestamp = pictures.len() as u32 * 3600;
@@ -167,7 +196,11 @@ fn clip() -> Option<Clip> {
             timestamp: i as u32 * 320,
         })
         .collect();
-    Some(Clip { pictures, sounds, sps })
+    Some(Clip {
+        pictures,
+        sounds,
+        sps,
+    })
 }
 
 /// Removes its folder and ends its process when the test is over.
@@ -183,18 +216,33 @@ impl Drop for Chromium {
 
 impl Chromium {
     fn start(url: &str) -> Option<Self> {
-        let profile = std::env::temp_dir().join(format!("gantry-webrtc-{}-{}", std::process::id(), port_of(url)));
-        ["chromium", "chromium-browser", "google-chrome"].iter().find_map(|name| {
-            let child = Command::new(name)
-                .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"])
-                .args(["--autoplay-policy=no-user-gesture-required", "--disable-background-networking"])
-                .arg(format!("--user-data-dir={}", profile.display()))
-                .arg(url)
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn();
-            child.ok().map(|c| Chromium(c, profile.clone()))
-        })
+        let profile = std::env::temp_dir().join(format!(
+            "gantry-webrtc-{}-{}",
+            std::process::id(),
+            port_of(url)
+        ));
+        ["chromium", "chromium-browser", "google-chrome"]
+            .iter()
+            .find_map(|name| {
+                let child = Command::new(name)
+                    .args([
+                        "--headless=new",
+                        "--no-sandbox",
+                        "--disable-gpu",
+                        "--disable-dev-shm-usage",
+                        "--no-first-run",
+                    ])
+                    .args([
+                        "--autoplay-policy=no-user-gesture-required",
+                        "--disable-background-networking",
+                    ])
+                    .arg(format!("--user-data-dir={}", profile.display()))
+                    .arg(url)
+                    .stdout(Stdio::null())
+                    .stderr(Stdio::null())
+                    .spawn();
+                child.ok().map(|c| Chromium(c, profile.clone()))
+            })
     }
 }
 
@@ -259,6 +307,8 @@ fn serve(mut stream: TcpStream, requests: &mpsc::Sender<Request>) -> Option<()> 
 
 /// The server of one viewer.
 struct Server {
+    start: Instant,
+    candidate: Address,
     udp: UdpSocket,
     tcp_listener: TcpListener,
     tcp: Vec<(TcpStream, SocketAddr, Vec<u8>)>,
@@ -268,17 +318,68 @@ struct Server {
     lose_every: usize,
     sent: usize,
     resent: usize,
-    /// All payloads of each track so far, by index.
+    /// Picture and packet of every payload so far, by index.
     video: Vec<(usize, usize)>,
     audio: usize,
 }
 
 impl Server {
+    fn new(case: Case) -> Self {
+        let udp = UdpSocket::bind("127.0.0.1:0").expect("a port");
+        // The wait for a datagram is the clock of the loop.
+        udp.set_read_timeout(Some(Duration::from_millis(1)))
+            .expect("a socket");
+        let tcp_listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        tcp_listener.set_nonblocking(true).expect("a socket");
+        let candidate = if case.tcp {
+            Address::Tcp(tcp_listener.local_addr().expect("bound"))
+        } else {
+            Address::Udp(udp.local_addr().expect("bound"))
+        };
+        Server {
+            start: Instant::now(),
+            candidate,
+            udp,
+            tcp_listener,
+            tcp: Vec::new(),
+            router: Router::new(0),
+            viewer: None,
+            lose_every: case.lose_every,
+            sent: 0,
+            resent: 0,
+            video: Vec::new(),
+            audio: 0,
+        }
+    }
+
+    fn accept(
+        &mut self,
+        now: Instant,
+        identity: &Arc<Identity>,
+        (video, audio): &(Track, Track),
+        offer: &str,
+    ) -> String {
+        let (slot, ufrag) = self.router.reserve(0x1234).expect("room");
+        let media = Offered {
+            video: Some(video),
+            audio: Some(audio),
+        };
+        let candidates = [self.candidate];
+        let (viewer, answer) =
+            Viewer::answer(identity, offer, media, &candidates, ufrag, [9; 32], now)
+                .expect("an answer");
+        self.viewer = Some((slot, viewer));
+        answer
+    }
+
     fn pump(&mut self, now: Instant) {
         let mut buf = [0; 2048];
         match self.udp.recv_from(&mut buf) {
             Ok((n, from)) => self.take(now, Address::Udp(from), &mut buf[..n]),
-            Err(e) => assert!(matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{e}"),
+            Err(e) => assert!(
+                matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+                "{e}"
+            ),
         }
         while let Ok((stream, from)) = self.tcp_listener.accept() {
             stream.set_nonblocking(true).expect("a socket");
@@ -290,7 +391,9 @@ impl Server {
             while let Ok(n @ 1..) = stream.read(&mut buf) {
                 held.extend_from_slice(&buf[..n]);
             }
-            while let Some(len) = held.first_chunk().map(|l| usize::from(u16::from_be_bytes(*l)))
+            while let Some(len) = held
+                .first_chunk()
+                .map(|l| usize::from(u16::from_be_bytes(*l)))
                 && held.len() >= len + 2
             {
                 frames.push((*from, held[2..len + 2].to_vec()));
@@ -314,13 +417,14 @@ impl Server {
             return;
         }
         let (udp, tcp) = (&self.udp, &mut self.tcp);
-        let handled = viewer.handle_datagram(now, from, datagram, &mut |to, d| send(udp, tcp, to, d));
+        let handled =
+            viewer.handle_datagram(now, from, datagram, &mut |to, d| send(udp, tcp, to, d));
         if let Some(address) = handled.learned {
             self.router.bind(address, *slot);
         }
     }
 
-    /// Seals and sends one payload; gives nothing back.
+    /// Seals one payload and sends it, unless it is to be lost.
     fn media(&mut self, index: u64, payload: &Payload) {
         let Some((_, viewer)) = &mut self.viewer else {
             return;
@@ -329,7 +433,9 @@ impl Server {
         viewer.seal_rtp(index, &payload.packet(), &mut out);
         assert!(out.len() <= 1200);
         self.sent += 1;
-        let lost = payload.track == TrackId::Video && self.lose_every > 0 && self.sent.is_multiple_of(self.lose_every);
+        let lost = payload.track == TrackId::Video
+            && self.lose_every > 0
+            && self.sent.is_multiple_of(self.lose_every);
         if let (Some(to), false) = (viewer.remote(), lost) {
             send(&self.udp, &mut self.tcp, to, &out);
         }
@@ -356,7 +462,12 @@ impl Server {
     }
 }
 
-fn send(udp: &UdpSocket, tcp: &mut [(TcpStream, SocketAddr, Vec<u8>)], to: Address, datagram: &[u8]) {
+fn send(
+    udp: &UdpSocket,
+    tcp: &mut [(TcpStream, SocketAddr, Vec<u8>)],
+    to: Address,
+    datagram: &[u8],
+) {
     match to {
         Address::Udp(to) => {
             let _ = udp.send_to(datagram, to);
@@ -382,6 +493,8 @@ struct Case {
 struct Seen {
     said: String,
     resent: usize,
+    /// From the answer to keys and nomination.
+    ready_ms: u128,
     /// The viewer's end, as the server saw it.
     end: String,
 }
@@ -399,22 +512,9 @@ fn play(case: Case) -> Option<Seen> {
         println!("skipped: no ffmpeg with libx264");
         return None;
     };
-    let params = VideoParams { sps: clip.sps.clone().into(), ..VideoParams::default() };
-    let video = Track { id: TrackId::Video, codec: Codec::H264, params: Arc::new(Params::Video(params)) };
-    let params = AudioParams { sample_rate: 8000, channels: 1, config: bytes::Bytes::new() };
-    let audio = Track { id: TrackId::Audio, codec: Codec::G711A, params: Arc::new(Params::Audio(params)) };
-
+    let tracks = tracks(&clip);
     let identity = Arc::new(Identity::generate(case.profiles).expect("an identity"));
-    let udp = UdpSocket::bind("127.0.0.1:0").expect("a port");
-    // The wait for a datagram is the clock of the loop.
-    udp.set_read_timeout(Some(Duration::from_millis(1))).expect("a socket");
-    let tcp_listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    tcp_listener.set_nonblocking(true).expect("a socket");
-    let candidate = if case.tcp {
-        Address::Tcp(tcp_listener.local_addr().expect("bound"))
-    } else {
-        Address::Udp(udp.local_addr().expect("bound"))
-    };
+    let mut server = Server::new(case);
     let web = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}/", web.local_addr().expect("bound"));
     let (tx, requests) = mpsc::channel();
@@ -423,30 +523,14 @@ fn play(case: Case) -> Option<Seen> {
         println!("skipped: no Chromium");
         return None;
     };
-    let mut server = Server {
-        udp,
-        tcp_listener,
-        tcp: Vec::new(),
-        router: Router::new(0),
-        viewer: None,
-        lose_every: case.lose_every,
-        sent: 0,
-        resent: 0,
-        video: Vec::new(),
-        audio: 0,
-    };
     let start = Instant::now();
-    let wall = WallClock { at: start, unix_ms: 1_790_000_000_000 };
-    let (mut picture, mut began, mut said) = (0, None, None);
+    let (mut picture, mut answered, mut ready, mut said) = (0, start, None, None);
     while start.elapsed() < Duration::from_secs(60) {
         let now = Instant::now();
         match requests.try_recv() {
             Ok(Request::Offer(offer, reply)) => {
-                let (slot, ufrag) = server.router.reserve(0x1234).expect("room");
-                let media = Offered { video: Some(&video), audio: Some(&audio) };
-                let (viewer, answer) =
-                    Viewer::answer(&identity, &offer, media, &[candidate], ufrag, [9; 32], now).expect("an answer");
-                server.viewer = Some((slot, viewer));
+                answered = now;
+                let answer = server.accept(now, &identity, &tracks, &offer);
                 reply.send(answer).expect("the browser waits");
             }
             Ok(Request::Result(text)) => said = Some(text),
@@ -454,28 +538,61 @@ fn play(case: Case) -> Option<Seen> {
         }
         server.pump(now);
         server.events(&clip);
-        if let Some((_, viewer)) = &server.viewer {
-            if let (Some(said), Some(end)) = (&said, viewer.closed()) {
-                return Some(Seen { said: said.clone(), resent: server.resent, end: end.to_string() });
-            }
-            if viewer.is_ready() && said.is_none() {
-                let began = *began.get_or_insert(now);
-                while picture as u128 * 40 <= (now - began).as_millis() {
-                    let media = MediaTime(picture as i64 * 3600);
-                    if let Some((_, viewer)) = &mut server.viewer {
-                        viewer.set_clock(now, &wall, media);
-                    }
-                    send_picture(&mut server, &clip, picture);
-                    picture += 1;
-                }
+        let Some((_, viewer)) = &server.viewer else {
+            continue;
+        };
+        if let (Some(said), Some(end)) = (&said, viewer.closed()) {
+            return Some(Seen {
+                said: said.clone(),
+                resent: server.resent,
+                ready_ms: ready.map_or(0, |r: Instant| (r - answered).as_millis()),
+                end: end.to_string(),
+            });
+        }
+        if viewer.is_ready() && said.is_none() {
+            let began = *ready.get_or_insert(now);
+            while picture as u128 * 40 <= (now - began).as_millis() {
+                send_picture(&mut server, &clip, picture, now);
+                picture += 1;
             }
         }
     }
     panic!("the browser said {said:?} and the viewer did not end in 60 s");
 }
 
+fn tracks(clip: &Clip) -> (Track, Track) {
+    let video = VideoParams {
+        sps: clip.sps.clone().into(),
+        ..VideoParams::default()
+    };
+    let audio = AudioParams {
+        sample_rate: 8000,
+        channels: 1,
+        config: bytes::Bytes::new(),
+    };
+    (
+        Track {
+            id: TrackId::Video,
+            codec: Codec::H264,
+            params: Arc::new(Params::Video(video)),
+        },
+        Track {
+            id: TrackId::Audio,
+            codec: Codec::G711A,
+            params: Arc::new(Params::Audio(audio)),
+        },
+    )
+}
+
 /// One picture and the sound beside it.
-fn send_picture(server: &mut Server, clip: &Clip, picture: usize) {
+fn send_picture(server: &mut Server, clip: &Clip, picture: usize, now: Instant) {
+    let wall = WallClock {
+        at: server.start,
+        unix_ms: 1_790_000_000_000,
+    };
+    if let Some((_, viewer)) = &mut server.viewer {
+        viewer.set_clock(now, &wall, MediaTime(picture as i64 * 3600));
+    }
     let packets = &clip.pictures[picture % clip.pictures.len()];
     for (n, payload) in packets.iter().enumerate() {
         let index = server.video.len() as u64;
@@ -501,7 +618,10 @@ fn send_picture(server: &mut Server, clip: &Clip, picture: usize) {
 
 /// Picture and sound came, whole, in one stream, and the browser's goodbye was heard.
 fn check(seen: &Seen) {
-    println!("{} resent {} end: {}", seen.said, seen.resent, seen.end);
+    println!(
+        "{} resent {} ready_ms {} end: {}",
+        seen.said, seen.resent, seen.ready_ms, seen.end
+    );
     assert!(seen.number("frames") >= 100);
     assert_eq!(seen.number("width"), 640);
     assert_eq!(seen.number("streams"), 1);
@@ -512,27 +632,48 @@ fn check(seen: &Seen) {
 
 #[test]
 fn chromium_plays_over_udp_with_gcm_and_gets_lost_packets_again() {
-    let case = Case { profiles: &Profile::BEST_FIRST, tcp: false, lose_every: 25 };
+    let case = Case {
+        profiles: &Profile::BEST_FIRST,
+        tcp: false,
+        lose_every: 25,
+    };
     let Some(seen) = play(case) else { return };
     check(&seen);
-    assert!(seen.said.contains("srtp SRTP_AEAD_AES_128_GCM transport udp"));
+    assert!(
+        seen.said
+            .contains("srtp SRTP_AEAD_AES_128_GCM transport udp")
+    );
     assert!(seen.resent > 0 && seen.number("rtx") > 0);
     assert_eq!(seen.number("freeze"), 0);
 }
 
 #[test]
 fn chromium_plays_with_aes_cm() {
-    let case = Case { profiles: &[Profile::Cm80], tcp: false, lose_every: 0 };
+    let case = Case {
+        profiles: &[Profile::Cm80],
+        tcp: false,
+        lose_every: 0,
+    };
     let Some(seen) = play(case) else { return };
     check(&seen);
-    assert!(seen.said.contains("srtp SRTP_AES128_CM_HMAC_SHA1_80 transport udp"));
+    assert!(
+        seen.said
+            .contains("srtp SRTP_AES128_CM_HMAC_SHA1_80 transport udp")
+    );
     assert_eq!((seen.number("lost"), seen.resent), (0, 0));
 }
 
 #[test]
 fn chromium_plays_over_ice_tcp() {
-    let case = Case { profiles: &Profile::BEST_FIRST, tcp: true, lose_every: 0 };
+    let case = Case {
+        profiles: &Profile::BEST_FIRST,
+        tcp: true,
+        lose_every: 0,
+    };
     let Some(seen) = play(case) else { return };
     check(&seen);
-    assert!(seen.said.contains("srtp SRTP_AEAD_AES_128_GCM transport tcp"));
+    assert!(
+        seen.said
+            .contains("srtp SRTP_AEAD_AES_128_GCM transport tcp")
+    );
 }

@@ -58,8 +58,9 @@ struct Client {
 
 impl Client {
     fn new(n: usize, provider: &Arc<dyn RTCCryptoProvider>, now: Instant) -> Self {
-        let certificate = Certificate::generate_self_signed(vec!["peer".to_owned()], provider.crypto())
-            .expect("a certificate");
+        let certificate =
+            Certificate::generate_self_signed(vec!["peer".to_owned()], provider.crypto())
+                .expect("a certificate");
         let fingerprint = dtls::fingerprint(&certificate.certificate[0]);
         let config = ConfigBuilder::default()
             .with_crypto_provider(provider.clone())
@@ -104,7 +105,9 @@ impl Client {
         let mut to_client: Vec<Vec<u8>> = Vec::new();
         let mut inbox = vec![Client::check(answer)];
         while !viewer.is_ready() {
-            inbox.extend(std::iter::from_fn(|| self.dtls.poll_transmit()).map(|t| t.message.to_vec()));
+            inbox.extend(
+                std::iter::from_fn(|| self.dtls.poll_transmit()).map(|t| t.message.to_vec()),
+            );
             assert!(!inbox.is_empty(), "the handshake goes on");
             for mut datagram in inbox.drain(..) {
                 let is_check = datagram[0] == 0;
@@ -146,7 +149,12 @@ impl Client {
 
     /// A nominating check (RFC 8445, 7.1.1) for the credentials of the answer.
     fn check(answer: &str) -> Vec<u8> {
-        let value = |name: &str| answer.lines().find_map(|l| l.strip_prefix(name)).expect("there");
+        let value = |name: &str| {
+            answer
+                .lines()
+                .find_map(|l| l.strip_prefix(name))
+                .expect("there")
+        };
         let username = format!("{}:them", value("a=ice-ufrag:"));
         let mut m = vec![0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42];
         m.extend_from_slice(&[7; 12]);
@@ -161,7 +169,8 @@ impl Client {
         put(&mut m, 0x802a, &[0; 8]);
         put(&mut m, 0x0025, &[]);
         m[3] = (m.len() - 20 + 24) as u8;
-        let mut mac = Hmac::<sha1::Sha1>::new_from_slice(value("a=ice-pwd:").as_bytes()).expect("a key");
+        let mut mac =
+            Hmac::<sha1::Sha1>::new_from_slice(value("a=ice-pwd:").as_bytes()).expect("a key");
         mac.update(&m);
         let tag = mac.finalize().into_bytes();
         put(&mut m, 0x0008, &tag);
@@ -174,7 +183,13 @@ impl Client {
 
 fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0, |c, b| {
-        (0..8).fold(c ^ u32::from(*b), |c, _| if c & 1 == 1 { 0xedb8_8320 ^ (c >> 1) } else { c >> 1 })
+        (0..8).fold(c ^ u32::from(*b), |c, _| {
+            if c & 1 == 1 {
+                0xedb8_8320 ^ (c >> 1)
+            } else {
+                c >> 1
+            }
+        })
     })
 }
 
@@ -206,9 +221,16 @@ fn cost(confirm: bool) -> (usize, Duration) {
             audio: None,
         };
         let candidates = [Address::Udp(SERVER)];
-        let (mut viewer, answer) =
-            Viewer::answer(&identity, &offer, media, &candidates, ufrag, [n as u8; 32], now)
-                .expect("an answer");
+        let (mut viewer, answer) = Viewer::answer(
+            &identity,
+            &offer,
+            media,
+            &candidates,
+            ufrag,
+            [n as u8; 32],
+            now,
+        )
+        .expect("an answer");
         busy += began.elapsed();
         busy += client.join(now, &mut viewer, &answer, &mut router, slot);
         let mut out = Vec::with_capacity(2048);
@@ -245,7 +267,10 @@ fn cost(confirm: bool) -> (usize, Duration) {
 fn a_playing_viewer_is_small() {
     let (joining, busy) = cost(false);
     let (playing, _) = cost(true);
-    println!("one viewer: {} us to join, {joining} bytes with the handshake at hand, {playing} bytes playing", busy.as_micros());
+    println!(
+        "one viewer: {} us to join, {joining} bytes with the handshake at hand, {playing} bytes playing",
+        busy.as_micros()
+    );
     assert!(playing <= VIEWER_BYTES_MAX);
     assert!(joining <= 4 * VIEWER_BYTES_MAX);
 }

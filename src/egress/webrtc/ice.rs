@@ -9,7 +9,7 @@
 //! address of the peer (peer-reflexive; the offer's candidates are not read at all). USE-CANDIDATE nominates; the last one
 //! wins, because a browser that roams nominates its new path.
 //! A lite agent sends no checks: consent is the time since the last verified one.
-//! Not done: candidates of the peer, checks of our own, switching to controlling (a peer that says it is controlled gets 487).
+//! Not done: ICE restart, candidates of the peer, checks of our own, switching to controlling (a peer that says it is controlled gets 487).
 //!
 //! Bounds: [`ICE_ADDRESSES_MAX`] of one peer; silence [`ICE_SILENCE_S_MAX`].
 
@@ -73,14 +73,6 @@ impl Agent {
             nominated: None,
             last_verified: now,
         }
-    }
-
-    /// Takes new credentials of both sides (ICE restart, RFC 8445, 2.4); the nominated path stays in use until the next
-    /// nomination.
-    pub fn restart(&mut self, local: Credentials, remote_ufrag: &str, now: Instant) {
-        self.local = local;
-        self.remote_ufrag = remote_ufrag.into();
-        self.last_verified = now;
     }
 
     /// Verifies a datagram and answers it through `out`.
@@ -165,10 +157,6 @@ impl Agent {
         self.last_verified + Duration::from_secs(ICE_SILENCE_S_MAX)
     }
 
-    pub fn local(&self) -> &Credentials {
-        &self.local
-    }
-
     fn is_username(&self, username: &[u8]) -> bool {
         let (ours, theirs) = (self.local.ufrag.as_bytes(), self.remote_ufrag.as_bytes());
         username.len() == ours.len() + 1 + theirs.len()
@@ -203,16 +191,16 @@ mod tests {
             .to_vec()
     }
 
+    /// Class, error code and mapped address of an answer.
+    type Told = (Class, Option<u16>, Option<std::net::SocketAddr>);
+
     /// Feeds one datagram; gives the outcome and the parsed answer's (class, error code, mapped address).
     fn feed(
         agent: &mut Agent,
         now: Instant,
         from: Address,
         datagram: &[u8],
-    ) -> (
-        Checked,
-        Option<(Class, Option<u16>, Option<std::net::SocketAddr>)>,
-    ) {
+    ) -> (Checked, Option<Told>) {
         let mut answer = None;
         let checked = agent.handle_datagram(now, from, datagram, &mut |to, bytes| {
             assert_eq!(to, from);

@@ -19,6 +19,7 @@ pub mod dtls_rtc;
 pub mod ice;
 pub mod rtcp;
 pub mod sdp;
+mod sender;
 pub mod srtp;
 pub mod stun;
 pub mod viewer;

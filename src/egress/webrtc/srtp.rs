@@ -330,7 +330,9 @@ impl Opener {
         let known = self.replay.iter().position(|(s, _)| *s == ssrc);
         match known {
             Some(at) if !self.replay[at].1.is_new(index) => return Err(OpenError::Replayed),
-            None if self.replay.len() >= SRTCP_SOURCES_MAX => return Err(OpenError::TooManySources),
+            None if self.replay.len() >= SRTCP_SOURCES_MAX => {
+                return Err(OpenError::TooManySources);
+            }
             Some(_) | None => {}
         }
         match &self.rtcp {

@@ -11,8 +11,7 @@
 //! (same header, same payload), as SRTP demands.
 //! Not done: pacing and dropping (the caller's, with the figures of [`Viewer::path`]), media from the viewer.
 //!
-//! Bounds: [`RESENDS_PENDING_MAX`], [`RESENDS_PER_S_MAX`], [`KEY_FRAME_REQUEST_MS_MIN`], [`SEQUENCE_RUNS`]; those of the
-//! parts.
+//! Bounds: [`RESENDS_PENDING_MAX`], [`RESENDS_PER_S_MAX`], [`KEY_FRAME_REQUEST_MS_MIN`]; those of the parts.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -25,36 +24,19 @@ use super::dtls::{self, Associate, DtlsError, Identify};
 use super::ice::{Agent, Checked, Credentials};
 use super::rtcp::{self, Feedback, SenderReport};
 use super::sdp::{self, Local, Ssrcs, Stream};
+use super::sender::Sender;
 use super::srtp::{Opener, Sealer};
 use super::{Address, Kind, kind};
-use crate::limits::{
-    KEY_FRAME_REQUEST_MS_MIN, RESENDS_PENDING_MAX, RESENDS_PER_S_MAX, SEQUENCE_RUNS,
-};
+use crate::limits::{KEY_FRAME_REQUEST_MS_MIN, RESENDS_PENDING_MAX, RESENDS_PER_S_MAX};
 use crate::media::frame::TrackId;
-use crate::time::{MediaTime, TICKS_PER_SECOND, WallClock, earliest};
+use crate::time::{MediaTime, WallClock, earliest};
 
 pub use super::sdp::{AnswerError, Offered};
+pub use super::sender::Packet;
 
-const RTP_HEADER_LEN: usize = 12;
-/// Header extension with one element of two bytes (RFC 8285, 4.2).
-const EXTENSION_LEN: usize = 8;
-/// Original sequence number in front of a retransmitted payload (RFC 4588, 4).
-const OSN_LEN: usize = 2;
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// From the NTP epoch (1900) to that of Unix (1970).
 const NTP_UNIX_S: u64 = 2_208_988_800;
-
-/// A shared RTP payload, borrowed from the caller's ring.
-#[derive(Clone, Copy, Debug)]
-pub struct Packet<'a> {
-    pub track: TrackId,
-    /// Bytes before `body` (FU header, NAL header).
-    pub prefix: &'a [u8],
-    pub body: &'a [u8],
-    pub marker: bool,
-    /// In ticks of the track's clock, zero at [`MediaTime`] zero; the viewer adds an offset of its own.
-    pub timestamp: u32,
-}
 
 /// What a viewer tells its shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -612,162 +594,6 @@ impl Allowance {
     }
 }
 
-/// From some sequence number on, payloads were sent without a gap in their indexes.
-#[derive(Clone, Copy, Debug, Default)]
-struct Run {
-    sequence: u64,
-    index: u64,
-}
-
-/// One RTP stream of the viewer, and its RTX stream.
-struct Sender {
-    stream: Stream,
-    ssrcs: Ssrcs,
-    /// Added to every timestamp (RFC 3550, 5.1).
-    timestamp_offset: u32,
-    /// Next sequence number, roll-over counter above its 16 bits.
-    sequence: u64,
-    rtx_sequence: u64,
-    packets: u32,
-    octets: u32,
-    /// The payload index that would go on with the newest run.
-    next_index: Option<u64>,
-    /// Newest last; the first `runs_len` count.
-    runs: [Run; SEQUENCE_RUNS],
-    runs_len: usize,
-}
-
-impl Sender {
-    fn new(stream: Stream, ssrcs: Ssrcs, random: &mut impl Rng) -> Self {
-        // In the lower half, so that the numbers do not wrap in the first packets (RFC 3711, 3.3.1, note).
-        let first = |n: u32| u64::from(n as u16 >> 1);
-        Sender {
-            stream,
-            ssrcs,
-            timestamp_offset: random.next_u32(),
-            sequence: first(random.next_u32()),
-            rtx_sequence: first(random.next_u32()),
-            packets: 0,
-            octets: 0,
-            next_index: None,
-            runs: [Run::default(); SEQUENCE_RUNS],
-            runs_len: 0,
-        }
-    }
-
-    /// Takes the next sequence number for the payload at `index`.
-    fn begin(&mut self, index: u64) -> u64 {
-        let sequence = self.sequence;
-        self.sequence += 1;
-        if self.next_index != Some(index) {
-            if self.runs_len == SEQUENCE_RUNS {
-                self.runs.rotate_left(1);
-                self.runs_len -= 1;
-            }
-            self.runs[self.runs_len] = Run { sequence, index };
-            self.runs_len += 1;
-        }
-        self.next_index = Some(index + 1);
-        sequence
-    }
-
-    /// The full sequence number and the payload index of one that was sent; `None` if it never was or too much was skipped
-    /// since.
-    fn find(&self, number: u16) -> Option<(u64, u64)> {
-        let back = (self.sequence as u16).wrapping_sub(number);
-        // 0 would be the number that is sent next.
-        let sequence = self
-            .sequence
-            .checked_sub(u64::from(back))
-            .filter(|_| back > 0)?;
-        let run = self.runs[..self.runs_len]
-            .iter()
-            .rev()
-            .find(|r| r.sequence <= sequence)?;
-        Some((sequence, run.index + (sequence - run.sequence)))
-    }
-
-    fn timestamp(&self, media: MediaTime) -> u32 {
-        let ticks = media.0 * i64::from(self.stream.clock_rate) / TICKS_PER_SECOND;
-        (ticks as u32).wrapping_add(self.timestamp_offset)
-    }
-
-    fn seal_media(
-        &self,
-        sealer: &Sealer,
-        sequence: u64,
-        number: Option<(u8, u16)>,
-        packet: &Packet<'_>,
-        out: &mut Vec<u8>,
-    ) -> usize {
-        let start = out.len();
-        self.put_header(
-            out,
-            self.stream.payload_type,
-            self.ssrcs.media,
-            sequence,
-            number,
-            packet,
-        );
-        let header_len = out.len() - start;
-        out.extend_from_slice(packet.prefix);
-        out.extend_from_slice(packet.body);
-        sealer.seal_rtp(out, start, header_len, self.ssrcs.media, sequence);
-        out.len() - start
-    }
-
-    fn seal_rtx(
-        &mut self,
-        sealer: &Sealer,
-        payload_type: u8,
-        original: u64,
-        number: Option<(u8, u16)>,
-        packet: &Packet<'_>,
-        out: &mut Vec<u8>,
-    ) -> usize {
-        let start = out.len();
-        let sequence = self.rtx_sequence;
-        self.rtx_sequence += 1;
-        self.put_header(out, payload_type, self.ssrcs.rtx, sequence, number, packet);
-        let header_len = out.len() - start;
-        out.extend_from_slice(&(original as u16).to_be_bytes());
-        out.extend_from_slice(packet.prefix);
-        out.extend_from_slice(packet.body);
-        sealer.seal_rtp(out, start, header_len, self.ssrcs.rtx, sequence);
-        out.len() - start
-    }
-
-    /// RFC 3550, 5.1, with the transport-wide number as the only header extension.
-    fn put_header(
-        &self,
-        out: &mut Vec<u8>,
-        payload_type: u8,
-        ssrc: u32,
-        sequence: u64,
-        number: Option<(u8, u16)>,
-        packet: &Packet<'_>,
-    ) {
-        // One growth at most, for header, payload and tag together.
-        out.reserve(
-            RTP_HEADER_LEN + EXTENSION_LEN + OSN_LEN + packet.prefix.len() + packet.body.len() + 16,
-        );
-        let mut header = [0; RTP_HEADER_LEN + EXTENSION_LEN];
-        header[0] = 0x80 | if number.is_some() { 0x10 } else { 0 };
-        header[1] = payload_type | if packet.marker { 0x80 } else { 0 };
-        header[2..4].copy_from_slice(&(sequence as u16).to_be_bytes());
-        let timestamp = packet.timestamp.wrapping_add(self.timestamp_offset);
-        header[4..8].copy_from_slice(&timestamp.to_be_bytes());
-        header[8..12].copy_from_slice(&ssrc.to_be_bytes());
-        let mut len = RTP_HEADER_LEN;
-        if let Some((id, number)) = number {
-            let [high, low] = number.to_be_bytes();
-            header[12..20].copy_from_slice(&[0xbe, 0xde, 0, 1, id << 4 | 1, high, low, 0]);
-            len += EXTENSION_LEN;
-        }
-        out.extend_from_slice(&header[..len]);
-    }
-}
-
 /// A point that media time and wall time share.
 #[derive(Clone, Copy, Debug)]
 struct Clock {
@@ -797,7 +623,7 @@ impl Clock {
             .wrapping_sub(block.last_sr)
             .wrapping_sub(block.delay_since_last_sr);
         (block.last_sr != 0 && passed < 1 << 31)
-            .then(|| Duration::from_micros(u64::from(passed) * 1_000_000 >> 16))
+            .then(|| Duration::from_micros((u64::from(passed) * 1_000_000) >> 16))
     }
 }
 
@@ -805,7 +631,7 @@ impl Clock {
 fn ntp(unix_ms: i64) -> u64 {
     let ms = unix_ms.max(0) as u64;
     let seconds = (ms / 1000).wrapping_add(NTP_UNIX_S);
-    (seconds << 32) | ((ms % 1000) << 32) / 1000
+    (seconds << 32) | (((ms % 1000) << 32) / 1000)
 }
 
 fn next(counter: &mut u16) -> u16 {
@@ -830,7 +656,7 @@ mod tests {
     use super::super::srtp::{Masters, Profile};
     use super::super::stun::{Class, Message, Writer};
     use super::*;
-    use crate::limits::ICE_SILENCE_S_MAX;
+    use crate::limits::{ICE_SILENCE_S_MAX, SEQUENCE_RUNS};
     use crate::media::frame::{AudioParams, Codec, Params, Track, VideoParams};
 
     /// Stands in for DTLS: the datagram [20, profile] ends the handshake, [21] is close_notify, [22] a failure.
