@@ -22,7 +22,6 @@ use crate::api::auth::Auth;
 use crate::api::{self, ApiState};
 use crate::config::{self, Config};
 use crate::egress::webrtc::Identity;
-use crate::egress::webrtc::srtp::Profile;
 use crate::gb28181::{self, Platform};
 use crate::limits;
 use crate::metrics::Metrics;
@@ -187,7 +186,7 @@ impl Node {
             usize::try_from(config.media.ring_bytes_total).unwrap_or(usize::MAX),
         ));
         let identity = Arc::new(
-            Identity::generate(&Profile::BEST_FIRST)
+            Identity::generate()
                 .map_err(|e| StartError(format!("cannot make a DTLS certificate: {e}")))?,
         );
         let wall = wall_clock(Instant::now());

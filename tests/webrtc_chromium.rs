@@ -513,7 +513,7 @@ fn play(case: Case) -> Option<Seen> {
         return None;
     };
     let tracks = tracks(&clip);
-    let identity = Arc::new(Identity::generate(case.profiles).expect("an identity"));
+    let identity = Arc::new(Identity::with_profiles(case.profiles).expect("an identity"));
     let mut server = Server::new(case);
     let web = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}/", web.local_addr().expect("bound"));

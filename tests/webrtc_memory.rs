@@ -197,7 +197,7 @@ fn crc32(bytes: &[u8]) -> u32 {
 /// `confirm`: the browser's first report comes, with which the state of the handshake is put away.
 fn cost(confirm: bool) -> (usize, Duration) {
     let provider: Arc<dyn RTCCryptoProvider> = Arc::new(RingProvider::new());
-    let identity = Arc::new(Identity::generate(&Profile::BEST_FIRST).expect("an identity"));
+    let identity = Arc::new(Identity::generate().expect("an identity"));
     let params = VideoParams {
         sps: vec![0x67, 0x42, 0xc0, 0x1e].into(),
         ..VideoParams::default()

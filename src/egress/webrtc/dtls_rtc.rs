@@ -77,9 +77,13 @@ impl fmt::Debug for Identity {
 }
 
 impl Identity {
-    /// Makes a self-signed P-256 certificate, as browsers do (RFC 8827, 6.5). Of `profiles` the first that a viewer has is
-    /// taken, as a rule of [`Profile::BEST_FIRST`].
-    pub fn generate(profiles: &[Profile]) -> Result<Self, IdentityError> {
+    /// Makes a self-signed P-256 certificate, as browsers do (RFC 8827, 6.5), for viewers with any of our profiles.
+    pub fn generate() -> Result<Self, IdentityError> {
+        Self::with_profiles(&Profile::BEST_FIRST)
+    }
+
+    /// As [`Identity::generate`], with the SRTP profiles that are allowed, best first.
+    pub fn with_profiles(profiles: &[Profile]) -> Result<Self, IdentityError> {
         let provider: Arc<dyn RTCCryptoProvider> = Arc::new(RingProvider::new());
         let certificate =
             Certificate::generate_self_signed(vec!["gantry".to_owned()], provider.crypto())
