@@ -1,5 +1,6 @@
 //! Tests that need nothing but the library's public face, in one binary: a module a subject.
 
+#[cfg(feature = "node")]
 mod api;
 mod gb_vectors;
 mod media_allocations;
