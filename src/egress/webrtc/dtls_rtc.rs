@@ -493,7 +493,7 @@ mod tests {
     const CM: SrtpProtectionProfile = SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80;
 
     fn identity() -> Arc<Identity> {
-        Arc::new(Identity::generate(&Profile::BEST_FIRST).expect("an identity"))
+        Arc::new(Identity::generate().expect("an identity"))
     }
 
     /// Runs both ends in virtual time; `lost(n)` says whether the n-th datagram on the wire is lost.
