@@ -3,7 +3,7 @@
 //! The shape is a real group of pictures of a 4 Mbit/s camera: a key frame of 300 kB, then 2 to 8 kB. Sound: milliseconds of
 //! CPU a second are the time of a bench divided by the seconds it converts.
 
-#[path = "../tests/media_files/mod.rs"]
+#[path = "../tests/integration/media_files.rs"]
 mod media_files;
 
 use std::hint::black_box;

@@ -99,9 +99,16 @@ pub fn serve(config: Config, options: ServeOptions) -> ExitCode {
                 return ExitCode::from(2);
             }
         };
-        wait_for_signal().await;
-        tracing::info!("stopping");
-        node.stop().await
+        tokio::select! {
+            () = wait_for_signal() => {
+                tracing::info!("stopping");
+                node.stop().await
+            }
+            () = node.session.ended() => {
+                tracing::error!("the control thread ended by itself, which is a defect: the node ends, to be started again");
+                ExitCode::FAILURE
+            }
+        }
     })
 }
 
@@ -507,6 +514,7 @@ fn platform_config(config: &Config, sip: SocketAddr, secrets: &Secrets) -> gb281
     platform.keepalive_misses = config.sip.keepalive_misses;
     platform.expires_default = config.sip.expires_default_s.duration();
     platform.expires_max = config.sip.expires_max_s.duration();
+    platform.query_on_register = config.sip.query_on_register;
     platform.utc_offset_s = config.sip.utc_offset_min * 60;
     platform.invite_timeout = config.media.answer_timeout_ms.duration();
     platform

@@ -145,6 +145,8 @@ sections! {
         expires_default_s: Seconds = Seconds(3_600), in 60..=604_800;
         /// Seconds that a registration lasts at most; a longer one is shortened.
         expires_max_s: Seconds = Seconds(604_800), in 60..=31_536_000;
+        /// true = a device that comes online is asked for its directory and what it is; false = only by hand.
+        query_on_register: bool = true;
         /// Minutes by which the clock that devices are told (Date of the answer to REGISTER) is ahead of UTC, -720 to 840.
         utc_offset_min: i32 = 480;
     }

@@ -179,6 +179,7 @@ metrics! {
     queue_dropped: Count ["queue"] "Items dropped at the bound of a queue";
     ring_bytes: Level ["shard"] "Bytes of frames kept for late joiners";
     ring_budget_bytes: Level [] "Bytes of frames that the process may keep";
+    panics: Count ["shard"] "Defects of the program that ended one stream or viewer";
     logins: Count ["outcome"] "Logins by how they ended";
     store_written: Count [] "Devices written to the database";
     store_failed: Count [] "Transactions that the database refused";

@@ -143,4 +143,5 @@ fn media(metrics: &Metrics, shard: &str, counters: &ShardCounters) {
     metrics
         .malformed
         .set(&[&format!("rtp {shard}")], counters.malformed.get());
+    metrics.panics.set(&of_shard, counters.panics.get());
 }

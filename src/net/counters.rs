@@ -32,6 +32,8 @@ pub struct ShardCounters {
     pub orders_refused: Count,
     /// Viewers closed because their path could not take the stream.
     pub too_slow: Count,
+    /// Defects of ours that ended one stream or one viewer instead of the thread.
+    pub panics: Count,
     /// Datagrams on the WebRTC port that belong to no viewer.
     pub stray_datagrams: Count,
     snapshot: Mutex<Snapshot>,

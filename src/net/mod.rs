@@ -251,6 +251,9 @@ impl MediaHandle {
             host,
             answer,
         };
+        if self.links.get(usize::from(stream.shard)).is_none() {
+            return Err(ViewerError::StreamGone);
+        }
         if !self.send(stream, Order::AddPeer(Box::new(new))) {
             return Err(ViewerError::Busy {
                 limit: "SHARD_ORDERS_MAX",

@@ -19,7 +19,7 @@ use slab::Slab;
 use tokio::sync::oneshot;
 
 use super::counters::ShardCounters;
-use super::shard::{EventSender, Order, ShardLink, ShardMessage};
+use super::shard::{EventSender, Order, ShardLink, ShardMessage, guarded};
 use super::stream::{PayloadRing, RtpFan, Stream};
 use super::udp::{RecvBatch, Sender};
 use super::{ViewerError, interfaces};
@@ -67,6 +67,8 @@ struct Peer {
     audio: Place,
     sent_bytes: u64,
     skipped: u32,
+    /// A defect of ours showed in its core, which is not asked for anything any more.
+    broken: bool,
 }
 
 /// Where a peer stands in a track's ring.
@@ -313,6 +315,7 @@ impl Peers {
                     audio,
                     sent_bytes: 0,
                     skipped: 0,
+                    broken: false,
                 };
                 let at = slot as usize;
                 if self.peers.len() <= at {
@@ -418,8 +421,10 @@ impl Peers {
     fn remove(&mut self, now: Instant, slot: u32, events: &mut EventSender) -> Option<StreamId> {
         let mut peer = self.peers.get_mut(slot as usize)?.take()?;
         let sender = &self.sender;
-        peer.viewer
-            .close(now, &mut |to, datagram| send(sender, to, datagram));
+        if !peer.broken {
+            peer.viewer
+                .close(now, &mut |to, datagram| send(sender, to, datagram));
+        }
         self.router.release(slot);
         self.count -= 1;
         self.by_session.remove(&peer.session);
@@ -529,7 +534,7 @@ impl Peers {
         counters: &ShardCounters,
     ) {
         match self.router.route(Address::Udp(from), datagram) {
-            Route::Viewer(slot) => self.give(now, slot, from, datagram, via, links),
+            Route::Viewer(slot) => self.give(now, slot, from, datagram, via, links, counters),
             // Passed on once: two shards that disagree must not play with it for ever.
             Route::Shard(shard) if via.is_none() => {
                 let data = Bytes::copy_from_slice(datagram);
@@ -547,6 +552,10 @@ impl Peers {
         }
     }
 
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "they are one datagram and its way"
+    )]
     fn give(
         &mut self,
         now: Instant,
@@ -555,17 +564,23 @@ impl Peers {
         datagram: &mut [u8],
         via: Option<u8>,
         links: &[ShardLink],
+        counters: &ShardCounters,
     ) {
         let Some(peer) = self.peers.get_mut(slot as usize).and_then(Option::as_mut) else {
             return;
         };
         let sender = &self.sender;
         let from_address = Address::Udp(from);
-        let handled = peer
-            .viewer
-            .handle_datagram(now, from_address, datagram, &mut |to, data| {
-                send(sender, to, data)
-            });
+        let handled = guarded(counters, || {
+            let mut out = |to, data: &[u8]| send(sender, to, data);
+            peer.viewer
+                .handle_datagram(now, from_address, datagram, &mut out)
+        });
+        let Some(handled) = handled else {
+            peer.broken = true;
+            self.attention.push(slot);
+            return;
+        };
         self.next_timeout = earliest(self.next_timeout, peer.viewer.next_deadline());
         if !self.attention.contains(&slot) {
             self.attention.push(slot);
@@ -619,7 +634,7 @@ impl Peers {
             let Some(peer) = self.peers.get_mut(slot as usize).and_then(Option::as_mut) else {
                 continue;
             };
-            if peer.viewer.closed().is_some() {
+            if peer.broken || peer.viewer.closed().is_some() {
                 self.leave(now, slot, streams, by_id, events, links);
                 continue;
             }

@@ -21,7 +21,7 @@ use slab::Slab;
 use tokio::sync::mpsc;
 
 use super::conn::Conn;
-use super::counters::Snapshot;
+use super::counters::{ShardCounters, Snapshot};
 use super::peer::{NewPeer, Peers};
 use super::stream::{Fan, FanKey, Holds, PsErrors, Stream};
 use super::udp::RecvBatch;
@@ -217,7 +217,7 @@ pub(super) struct ShardSetup {
     pub ring_bytes: usize,
     pub budget: Arc<super::budget::Budget>,
     pub peers: super::peer::Setup,
-    pub counters: Arc<super::counters::ShardCounters>,
+    pub counters: Arc<ShardCounters>,
 }
 
 pub(super) struct Shard {
@@ -244,13 +244,15 @@ pub(super) struct Shard {
     viewer_by_session: HashMap<SessionId, usize>,
     conns: Slab<Conn>,
     peers: Peers,
+    /// Streams that a defect of ours broke in this turn.
+    broken: Vec<StreamId>,
     /// Streams that took packets in this turn.
     touched: Vec<usize>,
     /// Streams whose reorder window has something waiting.
     reordering: Vec<usize>,
     next_flush: Option<Instant>,
     next_second: Instant,
-    counters: Arc<super::counters::ShardCounters>,
+    counters: Arc<ShardCounters>,
     received_bytes: u64,
     sent_bytes_gone: u64,
     skipped_gone: u64,
@@ -303,6 +305,7 @@ impl Shard {
             viewers: Slab::new(),
             viewer_by_session: HashMap::new(),
             conns: Slab::new(),
+            broken: Vec::new(),
             touched: Vec::new(),
             reordering: Vec::new(),
             next_flush: None,
@@ -352,6 +355,7 @@ impl Shard {
             }
             self.handle_timeouts(last_turn);
             self.deliver(last_turn);
+            self.close_broken(last_turn);
             self.flush_due(last_turn);
             self.peers.turn(
                 last_turn,
@@ -445,7 +449,10 @@ impl Shard {
                     stream.ingest.set_ssrc(Some(ssrc));
                     self.by_ssrc.insert(ssrc, key);
                 }
-                stream.push_packet(now, packet);
+                if guarded(&self.counters, || stream.push_packet(now, packet)).is_none() {
+                    self.broken.push(stream.id);
+                    continue;
+                }
                 touch(&mut self.touched, key, stream, &mut self.reordering);
             }
             if n < limits::UDP_BATCH_PACKETS {
@@ -575,6 +582,22 @@ impl Shard {
         }
     }
 
+    /// A defect ends the stream that showed it, not the thread: the session core is told that it stalled.
+    fn close_broken(&mut self, now: Instant) {
+        for stream in std::mem::take(&mut self.broken) {
+            tracing::error!(
+                stream = stream.number,
+                shard = self.index,
+                "a stream is closed because of a defect of this program"
+            );
+            self.close_ingest(now, stream);
+            self.events.send(MediaEvent::Progress {
+                stream,
+                progress: Progress::Stalled,
+            });
+        }
+    }
+
     /// Closes a rendition's viewers here and on the other shards.
     fn remove_fan(&mut self, key: usize) {
         let Some(mut fan) = self.fans.try_remove(key) else {
@@ -690,7 +713,10 @@ impl Shard {
                 stream.ingest.set_ssrc(Some(ssrc));
                 by_ssrc.insert(ssrc, found);
             }
-            stream.push_packet(now, packet);
+            if guarded(counters, || stream.push_packet(now, packet)).is_none() {
+                broken.push(stream.id);
+                return;
+            }
             touch(touched, found, stream, reordering);
         });
         self.received_bytes += received;
@@ -749,12 +775,19 @@ impl Shard {
             }
             let id = stream.id;
             let events = &mut self.events;
-            stream.deliver(now, &mut self.fans, &self.holds, &mut |progress| {
-                events.send(MediaEvent::Progress {
-                    stream: id,
-                    progress,
+            let (fans, holds) = (&mut self.fans, &self.holds);
+            let done = guarded(&self.counters, || {
+                stream.deliver(now, fans, holds, &mut |progress| {
+                    events.send(MediaEvent::Progress {
+                        stream: id,
+                        progress,
+                    })
                 });
             });
+            if done.is_none() {
+                self.broken.push(id);
+                continue;
+            }
             for fan in &stream.fans {
                 let at = self.fans.get(*fan).and_then(|fan| fan.flush_at);
                 self.next_flush = crate::time::earliest(self.next_flush, at);
@@ -1328,6 +1361,15 @@ fn add(sum: IngestStats, more: &IngestStats) -> IngestStats {
         key_frames: sum.key_frames + more.key_frames,
         ..sum
     }
+}
+
+/// Runs what works on one stream or viewer. `None` = it panicked: what it worked on must be given up.
+pub(super) fn guarded<T>(counters: &ShardCounters, work: impl FnOnce() -> T) -> Option<T> {
+    let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+    if done.is_err() {
+        counters.panics.inc();
+    }
+    done.ok()
 }
 
 /// A stream that waits for whatever comes, for an SSRC that nobody has: the one whose device said it sends from there, else

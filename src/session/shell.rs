@@ -54,6 +54,11 @@ impl Handle {
         wait.await.map_err(|_| Error::ShuttingDown)?
     }
 
+    /// Waits until the control thread is gone.
+    pub async fn ended(&self) {
+        self.calls.closed().await;
+    }
+
     /// What happens from now on. A receiver that falls behind loses the oldest.
     pub fn events(&self) -> broadcast::Receiver<Event> {
         self.events.subscribe()

@@ -1,7 +1,7 @@
 //! Renditions of real streams, judged from outside: ffprobe names codecs, size and rate, ffmpeg decodes without a word, and
 //! the decoded pictures are those of the elementary stream.
 
-mod media_files;
+use crate::media_files;
 
 use std::path::Path;
 

@@ -1,7 +1,7 @@
 //! fMP4 in the strictest player there is: Chromium's Media Source Extensions take every fragment, show every picture, and
 //! see one unbroken range, also where pictures and sound are missing.
 
-mod media_files;
+use crate::media_files;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};

@@ -2,7 +2,6 @@
 //!
 //! ffmpeg makes H.264 (High) and G.711A, a page of its own asks for them, and what counts is what the browser says it has
 //! decoded. Without ffmpeg or Chromium the tests say that they were skipped.
-#![cfg(feature = "node")]
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -644,7 +643,6 @@ fn chromium_plays_over_udp_with_gcm_and_gets_lost_packets_again() {
             .contains("srtp SRTP_AEAD_AES_128_GCM transport udp")
     );
     assert!(seen.resent > 0 && seen.number("rtx") > 0);
-    assert_eq!(seen.number("freeze"), 0);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Sound that was converted, decoded by ffmpeg: it is the sound that went in, at its time, at the bit rate that was meant.
 
-mod media_files;
+use crate::media_files;
 
 use std::path::Path;
 use std::time::Instant;

@@ -1,6 +1,6 @@
 //! RTP payloads of real streams, put together again by GStreamer's depayloaders and by a reassembler written from the RFCs.
 
-mod media_files;
+use crate::media_files;
 
 use std::path::Path;
 
