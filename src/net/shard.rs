@@ -683,6 +683,7 @@ impl Shard {
         let (streams, by_id, by_ssrc) = (&mut self.streams, &self.by_id, &mut self.by_ssrc);
         let (touched, reordering, counters) =
             (&mut self.touched, &mut self.reordering, &self.counters);
+        let broken = &mut self.broken;
         let peer = conn.peer();
         let mut received = 0u64;
         let mut bound = conn.stream();
