@@ -453,14 +453,21 @@ fn bind_sip(addr: SocketAddr) -> Result<(std::net::UdpSocket, std::net::TcpListe
         receive_buffer_bytes: limits::SIP_SOCKET_BUFFER_BYTES,
         send_buffer_bytes: limits::SIP_SOCKET_BUFFER_BYTES,
     };
-    let (udp, _) = net::udp::bind(addr, options)
-        .map_err(cannot(format_args!("cannot open SIP UDP port {addr}")))?;
-    let both = udp
-        .local_addr()
-        .map_err(cannot("cannot read the SIP address"))?;
-    let tcp = std::net::TcpListener::bind(both)
-        .map_err(cannot(format_args!("cannot open SIP TCP port {both}")))?;
-    Ok((udp, tcp))
+    let mut tries = if addr.port() == 0 { limits::BIND_TRIES } else { 1 };
+    loop {
+        tries -= 1;
+        let (udp, _) = net::udp::bind(addr, options)
+            .map_err(cannot(format_args!("cannot open SIP UDP port {addr}")))?;
+        let both = udp
+            .local_addr()
+            .map_err(cannot("cannot read the SIP address"))?;
+        match std::net::TcpListener::bind(both) {
+            Ok(tcp) => return Ok((udp, tcp)),
+            // The system chose the port for UDP without a look at TCP: another one may do.
+            Err(e) if e.kind() == io::ErrorKind::AddrInUse && tries > 0 => {}
+            Err(e) => return Err(cannot(format_args!("cannot open SIP TCP port {both}"))(e)),
+        }
+    }
 }
 
 fn media_setup(

@@ -143,4 +143,8 @@ fn media(metrics: &Metrics, shard: &str, counters: &ShardCounters) {
     metrics
         .malformed
         .set(&[&format!("rtp {shard}")], counters.malformed.get());
+    metrics.malformed.set(
+        &[&format!("webrtc {shard}")],
+        counters.stray_datagrams.get(),
+    );
 }

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -19,8 +19,19 @@ pub struct Node {
     child: Child,
     dir: PathBuf,
     pub http: SocketAddr,
+    pub https: SocketAddr,
     pub sip: SocketAddr,
+    /// UDP and TCP, one a media thread.
+    pub rtp_ports: Vec<u16>,
+    pub webrtc_port: u16,
     log: Arc<Mutex<Vec<String>>>,
+}
+
+/// How a node ended.
+pub struct Ended {
+    pub dir: PathBuf,
+    pub code: Option<i32>,
+    pub took: Duration,
 }
 
 impl Node {
@@ -67,8 +78,19 @@ impl Node {
             let _ = child.kill();
             panic!("the node did not start:\n{}", log.lock().expect("as above").join("\n"));
         };
-        let addr = |name: &str| facts[name].as_str().and_then(|s| s.parse().ok()).expect("an address");
-        Node { child, dir, http: addr("http_addr"), sip: addr("sip"), log }
+        let text = |name: &str| facts[name].as_str().unwrap_or_default();
+        let addr = |name: &str| text(name).trim_start_matches("Some(").trim_end_matches(')').parse().expect("an address");
+        let ports = text("rtp_ports").trim_matches(['[', ']']).split(", ");
+        Node {
+            http: addr("http_addr"),
+            https: addr("https_addr"),
+            sip: addr("sip"),
+            rtp_ports: ports.map(|port| port.parse().expect("a port")).collect(),
+            webrtc_port: facts["webrtc_port"].as_u64().and_then(|port| port.try_into().ok()).expect("a port"),
+            child,
+            dir,
+            log,
+        }
     }
 
     /// All log lines so far.
@@ -76,19 +98,19 @@ impl Node {
         self.log.lock().expect("no test panics while it holds this").join("\n")
     }
 
-    pub fn pid(&self) -> u32 {
-        self.child.id()
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 
-    /// Ends the node as a service manager would and gives back its folder, its exit code and how long it took.
-    pub fn terminate(mut self) -> (PathBuf, Option<i32>, Duration) {
+    /// Ends the node as a service manager would. Its folder stays.
+    pub fn terminate(mut self) -> Ended {
         let began = Instant::now();
         let pid = self.child.id().to_string();
         let sent = Command::new("kill").args(["-TERM", &pid]).status().expect("kill is there");
         assert!(sent.success());
         let status = wait_until("the node ends", || self.child.try_wait().expect("a child can be waited for"));
         let dir = std::mem::take(&mut self.dir);
-        (dir, status.code(), began.elapsed())
+        Ended { dir, code: status.code(), took: began.elapsed() }
     }
 
     pub fn login(&self) -> String {
@@ -135,11 +157,25 @@ impl Node {
 
     /// The value of a metric, summed over its labels.
     pub fn metric(&self, name: &str) -> f64 {
+        self.metric_where(name, "")
+    }
+
+    /// The same over the series whose labels hold a text, such as `outcome="ok"`.
+    pub fn metric_where(&self, name: &str, label: &str) -> f64 {
         let text = String::from_utf8(self.get("/metrics", None).body).expect("text");
         text.lines()
             .filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])))
+            .filter(|line| line.contains(label))
             .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
             .sum()
+    }
+
+    /// Waits until a metric, which is refreshed once a second, is what it should be.
+    pub fn wait_for_metric(&self, name: &str, label: &str, right: impl Fn(f64) -> bool) -> f64 {
+        wait_until(&format!("{name} {label}"), || {
+            let value = self.metric_where(name, label);
+            right(value).then_some(value)
+        })
     }
 }
 
@@ -226,8 +262,12 @@ pub struct Devices(Child);
 impl Devices {
     /// `gantry simulate` with these arguments against a node.
     pub fn start(node: &Node, arguments: &[&str]) -> Devices {
+        Devices::with_password(node, "12345678", arguments)
+    }
+
+    pub fn with_password(node: &Node, password: &str, arguments: &[&str]) -> Devices {
         let child = Command::new(env!("CARGO_BIN_EXE_gantry"))
-            .args(["simulate", "--server", &node.sip.to_string(), "--password", "12345678"])
+            .args(["simulate", "--server", &node.sip.to_string(), "--password", password])
             .args(arguments)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -236,8 +276,11 @@ impl Devices {
         Devices(child)
     }
 
-    pub fn pid(&self) -> u32 {
-        self.0.id()
+    /// Lets them end their views and unregister, as a user who stops them does, and waits for it.
+    pub fn leave(mut self) {
+        let sent = Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status();
+        assert!(sent.expect("kill is there").success());
+        wait_until("the devices leave", || self.0.try_wait().expect("a child can be waited for"));
     }
 }
 
