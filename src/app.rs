@@ -1,7 +1,7 @@
 //! Builds each service from its config, starts them in order of need, and drains them in reverse.
 //!
-//! Order: data folder and its lock, store, secrets, certificate, sockets (all of them before anything runs, so that a port
-//! in use is one line and exit code 2), media threads, control thread, HTTP. Stopping: sessions and devices first (BYE), then
+//! Order: data folder and its lock, store, secrets, sockets (all of them before anything is made for the first time, so that
+//! a port in use is one line and exit code 2), media threads, certificate, control thread, users, HTTP. Stopping: sessions and devices first (BYE), then
 //! media threads, then the store is written out; all within [`limits::STOP_S_MAX`].
 
 mod certificate;
@@ -158,23 +158,9 @@ impl Node {
             .await
             .map_err(|e| StartError(e.to_string()))?;
         let secrets = Secrets::of(&store, &config).await?;
-        let first_password = std::env::var(config::ADMIN_PASSWORD_VARIABLE)
-            .ok()
-            .filter(|p| !p.is_empty());
-        let given = first_password.is_some();
-        let (auth, made) = Auth::open(
-            store.clone(),
-            config.http.token_lifetime_s.duration(),
-            first_password,
-        )
-        .await
-        .map_err(|e| StartError(e.to_string()))?;
         let http = bind_tcp(config.http.listen, "HTTP").await?;
         let tls = match config.http.tls_listen {
-            Some(listen) => {
-                let acceptor = certificate::acceptor(&data_dir, &config.http)?;
-                Some((bind_tcp(listen, "HTTPS").await?, acceptor))
-            }
+            Some(listen) => Some(bind_tcp(listen, "HTTPS").await?),
             None => None,
         };
         let (sip_udp, sip_tcp) = bind_sip(config.sip.listen)?;
@@ -196,6 +182,11 @@ impl Node {
             media_events_in,
         )
         .map_err(cannot("cannot start the media threads"))?;
+
+        let tls = match tls {
+            Some(listener) => Some((listener, certificate::acceptor(&data_dir, &config.http)?)),
+            None => None,
+        };
 
         let now = Instant::now();
         let platform = Platform::new(
@@ -243,6 +234,18 @@ impl Node {
         })
         .map_err(cannot("cannot start the control thread"))?;
 
+        // Last of what can fail: a first password that is made is also shown.
+        let first_password = std::env::var(config::ADMIN_PASSWORD_VARIABLE)
+            .ok()
+            .filter(|p| !p.is_empty());
+        let given = first_password.is_some();
+        let (auth, made) = Auth::open(
+            store.clone(),
+            config.http.token_lifetime_s.duration(),
+            first_password,
+        )
+        .await
+        .map_err(|e| StartError(e.to_string()))?;
         let (stop, stopped) = watch::channel(false);
         let open_media = config.http.open_media;
         let sip_id = config.sip.id;
@@ -453,7 +456,11 @@ fn bind_sip(addr: SocketAddr) -> Result<(std::net::UdpSocket, std::net::TcpListe
         receive_buffer_bytes: limits::SIP_SOCKET_BUFFER_BYTES,
         send_buffer_bytes: limits::SIP_SOCKET_BUFFER_BYTES,
     };
-    let mut tries = if addr.port() == 0 { limits::BIND_TRIES } else { 1 };
+    let mut tries = if addr.port() == 0 {
+        limits::BIND_TRIES
+    } else {
+        1
+    };
     loop {
         tries -= 1;
         let (udp, _) = net::udp::bind(addr, options)

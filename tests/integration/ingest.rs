@@ -61,7 +61,11 @@ fn send(picture: &Source, sound: &Source, ssrc: u32, mut sender: Sender, stop: &
     for round in 0.. {
         for frame in &frames {
             let later = |time: MediaTime| MediaTime(time.0 + round * span);
-            let frame = Frame { dts: later(frame.dts), pts: later(frame.pts), ..frame.clone() };
+            let frame = Frame {
+                dts: later(frame.dts),
+                pts: later(frame.pts),
+                ..frame.clone()
+            };
             let due = Duration::from_millis((frame.dts.0 / 90) as u64);
             std::thread::park_timeout(due.saturating_sub(began.elapsed()));
             let mut bytes = Vec::new();
@@ -80,7 +84,13 @@ fn send(picture: &Source, sound: &Source, ssrc: u32, mut sender: Sender, stop: &
 }
 
 fn open(node: &Node, token: &str, body: Value) -> (u16, Value) {
-    let answer = node.request("POST", "/gantry/v1/ingest", Some(token), "application/json", &body.to_string());
+    let answer = node.request(
+        "POST",
+        "/gantry/v1/ingest",
+        Some(token),
+        "application/json",
+        &body.to_string(),
+    );
     (answer.status, answer.json())
 }
 
@@ -109,12 +119,29 @@ fn a_source_plays_under_its_name_until_it_is_closed() {
     let (picture, sound) = sources();
     let stop = AtomicBool::new(false);
 
-    let (status, udp) = open(&node, &token, json!({ "stream": "door", "ssrc": 71, "transport": "udp" }));
+    let (status, udp) = open(
+        &node,
+        &token,
+        json!({ "stream": "door", "ssrc": 71, "transport": "udp" }),
+    );
     assert_eq!((status, &udp["ssrc"]), (200, &json!(71)), "{udp}");
-    let (status, again) = open(&node, &token, json!({ "stream": "door", "transport": "udp" }));
+    let (status, again) = open(
+        &node,
+        &token,
+        json!({ "stream": "door", "transport": "udp" }),
+    );
     assert_eq!(status, 409, "{again}");
-    assert!(again["detail"].as_str().is_some_and(|d| d.contains("exists already")), "{again}");
-    let (status, tcp) = open(&node, &token, json!({ "stream": "gate.2", "ssrc": 72, "transport": "tcp-passive" }));
+    assert!(
+        again["detail"]
+            .as_str()
+            .is_some_and(|d| d.contains("exists already")),
+        "{again}"
+    );
+    let (status, tcp) = open(
+        &node,
+        &token,
+        json!({ "stream": "gate.2", "ssrc": 72, "transport": "tcp-passive" }),
+    );
     assert_eq!(status, 200, "{tcp}");
     let listener = std::net::TcpListener::bind((node.http.ip(), 0)).expect("a free port");
     let here = listener.local_addr().expect("bound");
@@ -125,7 +152,9 @@ fn a_source_plays_under_its_name_until_it_is_closed() {
     assert_eq!(unauthorised.status, 401);
 
     let addr = |answer: &Value| {
-        let port = answer["port"].as_u64().and_then(|port| port.try_into().ok());
+        let port = answer["port"]
+            .as_u64()
+            .and_then(|port| port.try_into().ok());
         SocketAddr::new(node.http.ip(), port.expect("a port"))
     };
     std::thread::scope(|scope| {
@@ -163,6 +192,10 @@ fn a_source_plays_under_its_name_until_it_is_closed() {
     });
     node.wait_for_metric("gantry_streams", "", |streams| streams == 0.0);
     // The name is free again.
-    let (status, answer) = open(&node, &token, json!({ "stream": "door", "transport": "udp" }));
+    let (status, answer) = open(
+        &node,
+        &token,
+        json!({ "stream": "door", "transport": "udp" }),
+    );
     assert_eq!(status, 200, "{answer}");
 }

@@ -106,10 +106,18 @@ fn every_kind_plays(transport: &str) {
 }
 
 fn plays(node: &Node, token: &str, kind: &Kind) {
-    let url = |form: &str, query: &str| format!("http://{}{}", node.http, kind.path(form, token, query));
+    let url =
+        |form: &str, query: &str| format!("http://{}{}", node.http, kind.path(form, token, query));
     let shown = |form, query, audio: Option<&str>| {
-        let Some(streams) = probe(&url(form, query)) else { return };
-        is_picture_with(&streams, kind.video_codec, audio, &format!("{}.{form}{query}", kind.id));
+        let Some(streams) = probe(&url(form, query)) else {
+            return;
+        };
+        is_picture_with(
+            &streams,
+            kind.video_codec,
+            audio,
+            &format!("{}.{form}{query}", kind.id),
+        );
     };
     shown("mp4", "", Some("aac"));
     shown("mp4", "&audio=none", None);
@@ -131,11 +139,23 @@ fn probe(url: &str) -> Option<Vec<Value>> {
     let output = tool(
         "ffprobe",
         &[
-            "-v", "error", "-rw_timeout", "60000000", "-analyzeduration", "1500000", "-of", "json", "-show_streams", url,
+            "-v",
+            "error",
+            "-rw_timeout",
+            "60000000",
+            "-analyzeduration",
+            "1500000",
+            "-of",
+            "json",
+            "-show_streams",
+            url,
         ],
     )?;
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && stderr.is_empty(), "{url}: {stderr}");
+    assert!(
+        output.status.success() && stderr.is_empty(),
+        "{url}: {stderr}"
+    );
     let found: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     Some(found["streams"].as_array().expect("streams").clone())
 }
@@ -149,7 +169,11 @@ fn is_picture_with(streams: &[Value], video: &str, audio: Option<&str>, what: &s
     let picture = picture.unwrap_or_else(|| panic!("{what}: no picture in {streams:?}"));
     assert_eq!(more, 0, "{what}: one picture");
     assert_eq!(picture["codec_name"], video, "{what}");
-    assert_eq!((&picture["width"], &picture["height"]), (&1280.into(), &720.into()), "{what}");
+    assert_eq!(
+        (&picture["width"], &picture["height"]),
+        (&1280.into(), &720.into()),
+        "{what}"
+    );
     assert_eq!(picture["r_frame_rate"], "25/1", "{what}");
     let (sound, more) = of("audio");
     assert_eq!(more, 0, "{what}: one sound at most");
@@ -162,7 +186,19 @@ fn decodes(url: &str) {
     let seconds = std::env::var("GANTRY_TEST_PLAY_S").unwrap_or_else(|_| "3".to_string());
     let Some(output) = tool(
         "ffmpeg",
-        &["-v", "error", "-rw_timeout", "60000000", "-t", &seconds, "-i", url, "-f", "null", "-"],
+        &[
+            "-v",
+            "error",
+            "-rw_timeout",
+            "60000000",
+            "-t",
+            &seconds,
+            "-i",
+            url,
+            "-f",
+            "null",
+            "-",
+        ],
     ) else {
         return;
     };
@@ -184,16 +220,27 @@ fn h265_in_flv(node: &Node, kind: &Kind, token: &str) {
         assert_eq!(tag.body[0] & 0x80, 0x80, "Enhanced FLV");
         assert_eq!(&tag.body[1..5], b"hvc1");
     }
-    assert_eq!(pictures[0].body[0] & 0x0f, 0, "the configuration comes first");
+    assert_eq!(
+        pictures[0].body[0] & 0x0f,
+        0,
+        "the configuration comes first"
+    );
     assert_eq!(pictures[1].body[0] >> 4 & 7, 1, "then a key frame");
-    let steps: Vec<u32> = pictures[1..].windows(2).map(|w| w[1].time_ms - w[0].time_ms).collect();
+    let steps: Vec<u32> = pictures[1..]
+        .windows(2)
+        .map(|w| w[1].time_ms - w[0].time_ms)
+        .collect();
     assert!(steps.iter().all(|ms| *ms == 40), "25 a second: {steps:?}");
 
     let folder = fresh_folder();
     let path = folder.join("picture.h265");
-    std::fs::write(&path, player::hevc_of_flv(&pictures)).expect("the temporary folder can be written");
+    std::fs::write(&path, player::hevc_of_flv(&pictures))
+        .expect("the temporary folder can be written");
     let path = path.to_str().expect("a plain path");
-    let found = tool("ffprobe", &["-v", "error", "-of", "json", "-show_streams", path]);
+    let found = tool(
+        "ffprobe",
+        &["-v", "error", "-of", "json", "-show_streams", path],
+    );
     let decoded = tool("ffmpeg", &["-v", "error", "-i", path, "-f", "null", "-"]);
     if let (Some(found), Some(decoded)) = (found, decoded) {
         let found: Value = serde_json::from_slice(&found.stdout).expect("JSON");
@@ -224,19 +271,30 @@ fn websocket_messages_are_whole_pieces_and_make_a_playable_file() {
             match form {
                 "flv" => {
                     let tags = if file.is_empty() {
-                        assert!(message.starts_with(b"FLV\x01"), "{:x?}", &message[..message.len().min(16)]);
+                        assert!(
+                            message.starts_with(b"FLV\x01"),
+                            "{:x?}",
+                            &message[..message.len().min(16)]
+                        );
                         &message[13..]
                     } else {
                         &message[..]
                     };
                     let mut flv = Flv::headless();
                     flv.push(tags);
-                    assert!(flv.is_at_tag(), "message {ended} of {name} ends inside a tag");
+                    assert!(
+                        flv.is_at_tag(),
+                        "message {ended} of {name} ends inside a tag"
+                    );
                 }
                 _ => {
                     let boxes = player::boxes(&message);
                     let first = if file.is_empty() { "ftyp" } else { "moof" };
-                    assert_eq!(boxes.first().map(String::as_str), Some(first), "message {ended} of {name}: {boxes:?}");
+                    assert_eq!(
+                        boxes.first().map(String::as_str),
+                        Some(first),
+                        "message {ended} of {name}: {boxes:?}"
+                    );
                 }
             }
             file.extend_from_slice(&message);
@@ -254,9 +312,15 @@ fn websocket_messages_are_whole_pieces_and_make_a_playable_file() {
 }
 
 fn probe_file(path: &str) -> Option<Vec<Value>> {
-    let output = tool("ffprobe", &["-v", "error", "-of", "json", "-show_streams", path])?;
+    let output = tool(
+        "ffprobe",
+        &["-v", "error", "-of", "json", "-show_streams", path],
+    )?;
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && stderr.is_empty(), "{path}: {stderr}");
+    assert!(
+        output.status.success() && stderr.is_empty(),
+        "{path}: {stderr}"
+    );
     let found: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     Some(found["streams"].as_array().expect("streams").clone())
 }
@@ -272,7 +336,16 @@ fn live_media_comes_over_https_too() {
         decodes(&url);
     }
     let unsigned = format!("https://{}/live/{}/0.flv", node.https, H264_G711.puid());
-    let curl = ["-k", "-s", "-m", "30", "-o", "/dev/null", "-w", "%{http_code}"];
+    let curl = [
+        "-k",
+        "-s",
+        "-m",
+        "30",
+        "-o",
+        "/dev/null",
+        "-w",
+        "%{http_code}",
+    ];
     if let Some(output) = tool("curl", &[curl.as_slice(), &[&unsigned]].concat()) {
         assert_eq!(String::from_utf8_lossy(&output.stdout), "401");
     }
@@ -285,7 +358,10 @@ fn what_cannot_be_shown_says_why() {
     let puid = H264_G711.puid();
     let refused = |path: &str, status: u16, says: &str| {
         // The door answers a fresh connection, the router one that was used before. Both say the same.
-        for mut stream in [HttpStream::open(node.http, path), HttpStream::reused(node.http, path)] {
+        for mut stream in [
+            HttpStream::open(node.http, path),
+            HttpStream::reused(node.http, path),
+        ] {
             let body = stream.rest();
             assert_eq!(stream.status, status, "{path}: {body}");
             assert!(body.contains(says), "{path}: {body}");
@@ -295,19 +371,45 @@ fn what_cannot_be_shown_says_why() {
     };
     refused(&format!("/live/{puid}/0.flv"), 401, "token");
     refused(&format!("/live/{puid}/0.flv?token=nonsense"), 401, "token");
-    refused(&format!("/live/PU_34020000001329999999/0.flv?token={token}"), 404, "device not found");
-    refused(&format!("/live/{puid}/7.mp4?token={token}"), 404, "channel not found");
-    refused(&format!("/live/{puid}/first.mp4?token={token}"), 400, "index");
-    refused(&format!("/live/{puid}/0.avi?token={token}"), 404, "media URLs");
+    refused(
+        &format!("/live/PU_34020000001329999999/0.flv?token={token}"),
+        404,
+        "device not found",
+    );
+    refused(
+        &format!("/live/{puid}/7.mp4?token={token}"),
+        404,
+        "channel not found",
+    );
+    refused(
+        &format!("/live/{puid}/first.mp4?token={token}"),
+        400,
+        "index",
+    );
+    refused(
+        &format!("/live/{puid}/0.avi?token={token}"),
+        404,
+        "media URLs",
+    );
     refused(&format!("/live/nobody.flv?token={token}"), 404, "not found");
-    refused(&format!("/live/{puid}/0.flv?token={token}&audio=loud"), 400, "audio");
+    refused(
+        &format!("/live/{puid}/0.flv?token={token}&audio=loud"),
+        400,
+        "audio",
+    );
 
     devices.leave();
     wait_until("the device is offline", || {
-        let answer = node.get(&format!("/bvcsp/v1/pu/onlinestatus/{puid}"), Some(&token)).json();
+        let answer = node
+            .get(&format!("/bvcsp/v1/pu/onlinestatus/{puid}"), Some(&token))
+            .json();
         (answer["data"]["status"] == 0 || answer["data"] == 0).then_some(())
     });
-    refused(&format!("/live/{puid}/0.flv?token={token}"), 409, "the device is offline");
+    refused(
+        &format!("/live/{puid}/0.flv?token={token}"),
+        409,
+        "the device is offline",
+    );
 }
 
 #[test]
@@ -347,7 +449,19 @@ fn quirky(node: &Node, quirk: &str) -> (Devices, String, String) {
         other => panic!("{other} is not known here"),
     };
     let id = format!("3402000000132000010{n}");
-    let devices = Devices::start(node, &["--count", "1", "--channels", "1", "--id-base", &id, "--quirk", quirk]);
+    let devices = Devices::start(
+        node,
+        &[
+            "--count",
+            "1",
+            "--channels",
+            "1",
+            "--id-base",
+            &id,
+            "--quirk",
+            quirk,
+        ],
+    );
     let token = node.login();
     let puid = format!("PU_{id}");
     node.wait_for_device(&token, &puid, 1);
@@ -381,17 +495,27 @@ fn garbage_at_the_sockets_is_counted_and_disturbs_nobody() {
     let mut flv = Flv::default();
     flv.push(&watched.some());
     let before = |kind: &str| node.metric_where("gantry_malformed_total", kind);
-    let (sip, rtp, webrtc) = (before("kind=\"sip "), before("kind=\"rtp "), before("kind=\"webrtc "));
+    let (sip, rtp, webrtc) = (
+        before("kind=\"sip "),
+        before("kind=\"rtp "),
+        before("kind=\"webrtc "),
+    );
 
     let host = node.http.ip();
     let udp = std::net::UdpSocket::bind((host, 0)).expect("a free port");
     // Never RTP nor a SIP message: the first two bits are not version 2, and no line ends.
-    let garbage: Vec<u8> = (0..600u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8 & 0x7f | 0x40).collect();
-    let media = node.rtp_ports.iter().map(|port| SocketAddr::new(host, *port));
+    let garbage: Vec<u8> = (0..600u32)
+        .map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8 & 0x7f | 0x40)
+        .collect();
+    let media = node
+        .rtp_ports
+        .iter()
+        .map(|port| SocketAddr::new(host, *port));
     let webrtc_addr = SocketAddr::new(host, node.webrtc_port);
     for to in media.clone().chain([node.sip, webrtc_addr]) {
         for len in [1, 11, 12, 40, 300, 600] {
-            udp.send_to(&garbage[..len], to).expect("the loopback takes it");
+            udp.send_to(&garbage[..len], to)
+                .expect("the loopback takes it");
         }
     }
     let half = b"INVITE sip:x@y SIP/2.0\r\nContent-Length: -5\r\n\r\n";
@@ -412,7 +536,10 @@ fn garbage_at_the_sockets_is_counted_and_disturbs_nobody() {
         flv.push(&watched.some());
     }
     let times: Vec<u32> = flv.tags(9).skip(1).map(|tag| tag.time_ms).collect();
-    assert!(times.windows(2).all(|w| w[1] - w[0] == 40), "no picture is missing: {times:?}");
+    assert!(
+        times.windows(2).all(|w| w[1] - w[0] == 40),
+        "no picture is missing: {times:?}"
+    );
     assert_eq!(node.metric("gantry_ps_errors_total"), 0.0);
     node.wait_for_device(&token, &H264_G711.puid(), 1);
 }

@@ -12,8 +12,17 @@ use super::node::PATIENCE;
 
 fn connect(addr: SocketAddr) -> TcpStream {
     let socket = TcpStream::connect(addr).expect("the node listens");
-    socket.set_read_timeout(Some(PATIENCE)).expect("a valid time");
     socket
+        .set_read_timeout(Some(PATIENCE))
+        .expect("a valid time");
+    socket
+}
+
+/// In one piece, as clients do.
+fn send(socket: &mut TcpStream, request: &str) {
+    socket
+        .write_all(request.as_bytes())
+        .expect("the node reads");
 }
 
 /// Reads a response head; the bytes after it stay in the socket.
@@ -28,20 +37,30 @@ fn read_head(socket: &mut TcpStream) -> String {
 }
 
 fn status(head: &str) -> u16 {
-    head.split(' ').nth(1).and_then(|s| s.parse().ok()).expect("a status")
+    head.split(' ')
+        .nth(1)
+        .and_then(|s| s.parse().ok())
+        .expect("a status")
 }
 
 fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     let mut lines = head.lines().filter_map(|l| l.split_once(':'));
-    lines.find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.trim())
+    lines
+        .find(|(n, _)| n.eq_ignore_ascii_case(name))
+        .map(|(_, v)| v.trim())
 }
 
 /// A connection on which one request was answered already.
 fn used(addr: SocketAddr) -> TcpStream {
     let mut socket = connect(addr);
-    write!(socket, "GET /healthz HTTP/1.1\r\nHost: {addr}\r\n\r\n").expect("the node reads");
+    send(
+        &mut socket,
+        &format!("GET /healthz HTTP/1.1\r\nHost: {addr}\r\n\r\n"),
+    );
     let head = read_head(&mut socket);
-    let len = header(&head, "content-length").and_then(|v| v.parse().ok()).expect("a length");
+    let len = header(&head, "content-length")
+        .and_then(|v| v.parse().ok())
+        .expect("a length");
     let mut body = vec![0; len];
     socket.read_exact(&mut body).expect("the whole body");
     socket
@@ -66,9 +85,16 @@ impl HttpStream {
     }
 
     fn ask(mut socket: TcpStream, addr: SocketAddr, path: &str) -> HttpStream {
-        write!(socket, "GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n").expect("the node reads");
+        send(
+            &mut socket,
+            &format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n"),
+        );
         let head = read_head(&mut socket);
-        HttpStream { status: status(&head), head, socket }
+        HttpStream {
+            status: status(&head),
+            head,
+            socket,
+        }
     }
 
     /// The next bytes; none = the node has ended the stream.
@@ -106,16 +132,18 @@ impl WebSocket {
     pub fn connect(addr: SocketAddr, path: &str, reused: bool) -> WebSocket {
         let mut socket = if reused { used(addr) } else { connect(addr) };
         let key = BASE64.encode(b"sixteen bytes ok");
-        write!(
-            socket,
+        let request = format!(
             "GET {path} HTTP/1.1\r\nHost: {addr}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
              Sec-WebSocket-Key: {key}\r\n\r\n"
-        )
-        .expect("the node reads");
+        );
+        send(&mut socket, &request);
         let head = read_head(&mut socket);
         assert_eq!(status(&head), 101, "{head}");
         let expected = Sha1::digest(format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11"));
-        assert_eq!(header(&head, "sec-websocket-accept"), Some(BASE64.encode(expected).as_str()));
+        assert_eq!(
+            header(&head, "sec-websocket-accept"),
+            Some(BASE64.encode(expected).as_str())
+        );
         WebSocket(socket)
     }
 
@@ -182,7 +210,10 @@ pub struct Flv {
 impl Flv {
     /// For pieces that begin with a tag.
     pub fn headless() -> Flv {
-        Flv { headed: true, ..Flv::default() }
+        Flv {
+            headed: true,
+            ..Flv::default()
+        }
     }
 
     pub fn push(&mut self, bytes: &[u8]) {
@@ -203,10 +234,18 @@ impl Flv {
             let time_ms = u32::from_be_bytes([head[7], head[4], head[5], head[6]]);
             let kind = head[0];
             assert!(matches!(kind, 8 | 9 | 18), "tag type {kind}");
-            assert_eq!(self.waiting[11 + size..whole], (11 + size as u32).to_be_bytes(), "PreviousTagSize");
+            assert_eq!(
+                self.waiting[11 + size..whole],
+                (11 + size as u32).to_be_bytes(),
+                "PreviousTagSize"
+            );
             let body = self.waiting[11..11 + size].to_vec();
             self.waiting.drain(..whole);
-            self.tags.push(Tag { kind, time_ms, body });
+            self.tags.push(Tag {
+                kind,
+                time_ms,
+                body,
+            });
         }
     }
 
@@ -260,10 +299,15 @@ pub fn hevc_of_flv(tags: &[&Tag]) -> Vec<u8> {
 pub fn boxes(mut bytes: &[u8]) -> Vec<String> {
     let mut types = Vec::new();
     while !bytes.is_empty() {
-        let (head, _) = bytes.split_first_chunk::<8>().expect("a whole header of a box");
+        let (head, _) = bytes
+            .split_first_chunk::<8>()
+            .expect("a whole header of a box");
         let size = u32::from_be_bytes([head[0], head[1], head[2], head[3]]) as usize;
         types.push(String::from_utf8_lossy(&head[4..]).into_owned());
-        bytes = bytes.get(size..).filter(|_| size >= 8).expect("a whole box");
+        bytes = bytes
+            .get(size..)
+            .filter(|_| size >= 8)
+            .expect("a whole box");
     }
     types
 }

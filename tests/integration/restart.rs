@@ -21,9 +21,18 @@ fn free_sip_port() -> SocketAddr {
 }
 
 fn device_of(node: &Node, token: &str, puid: &str) -> Value {
-    let list = node.post("/bvcsp/v1/pu/list", Some(token), &json!({ "page": 0, "pageSize": 1000, "needStatus": true }));
-    let list = list["data"].as_array().unwrap_or_else(|| panic!("{list}")).clone();
-    list.into_iter().find(|pu| pu["id"] == puid).unwrap_or_else(|| panic!("{puid} is known"))
+    let list = node.post(
+        "/bvcsp/v1/pu/list",
+        Some(token),
+        &json!({ "page": 0, "pageSize": 1000, "needStatus": true }),
+    );
+    let list = list["data"]
+        .as_array()
+        .unwrap_or_else(|| panic!("{list}"))
+        .clone();
+    list.into_iter()
+        .find(|pu| pu["id"] == puid)
+        .unwrap_or_else(|| panic!("{puid} is known"))
 }
 
 #[test]
@@ -31,7 +40,10 @@ fn a_node_goes_on_after_a_restart() {
     let sip = free_sip_port().to_string();
     let variables = [("GANTRY_SIP_LISTEN", sip.as_str())];
     let node = Node::start(&variables);
-    let devices = Devices::start(&node, &["--count", "1", "--channels", "4", "--keepalive", "5"]);
+    let devices = Devices::start(
+        &node,
+        &["--count", "1", "--channels", "4", "--keepalive", "5"],
+    );
     let token = node.login();
     let puid = "PU_34020000001180000001";
     let before = node.wait_for_device(&token, puid, 3);
@@ -39,16 +51,30 @@ fn a_node_goes_on_after_a_restart() {
     assert_eq!(ended.code, Some(0));
 
     let mut variables = variables.to_vec();
-    variables.push(("GANTRY_ADMIN_PASSWORD", "not for a user who is there already"));
+    variables.push((
+        "GANTRY_ADMIN_PASSWORD",
+        "not for a user who is there already",
+    ));
     let node = Node::start_in(ended.dir, &variables);
     let after = device_of(&node, &token, puid);
     for field in ["name", "channels", "manufacturer", "status"] {
         assert_eq!(after[field], before[field], "{field}");
     }
-    assert_ne!(node.login(), token, "the password of the first start holds, and gives a token of its own");
+    assert_ne!(
+        node.login(),
+        token,
+        "the password of the first start holds, and gives a token of its own"
+    );
     node.wait_for_metric("gantry_keepalives_total", "", |n| n >= 1.0);
-    assert_eq!(node.metric_where("gantry_keepalives_total", "stranger"), 0.0);
-    assert_eq!(node.metric_where("gantry_registers_total", "outcome=\"ok\""), 0.0, "its registration still holds");
+    assert_eq!(
+        node.metric_where("gantry_keepalives_total", "stranger"),
+        0.0
+    );
+    assert_eq!(
+        node.metric_where("gantry_registers_total", "outcome=\"ok\""),
+        0.0,
+        "its registration still holds"
+    );
     assert_eq!(device_of(&node, &token, puid)["status"], 1);
 
     // It can be invited as before, by the route that its keepalive showed.
@@ -68,7 +94,11 @@ fn a_node_goes_on_after_a_restart() {
 #[test]
 fn a_node_that_stops_says_goodbye_to_devices_and_viewers() {
     let node = Node::start(&[]);
-    let mut config = sim::Config::new(node.sip, "34020000002000000001".parse().expect("a code"), "12345678".into());
+    let mut config = sim::Config::new(
+        node.sip,
+        "34020000002000000001".parse().expect("a code"),
+        "12345678".into(),
+    );
     config.devices.push(sim::Plan {
         id: DeviceId("34020000001320000001".parse().expect("a code")),
         name: "Camera".into(),
@@ -82,8 +112,16 @@ fn a_node_that_stops_says_goodbye_to_devices_and_viewers() {
     let puid = "PU_34020000001320000001";
     node.wait_for_device(&token, puid, 1);
     let mut over_http = HttpStream::open(node.http, &format!("/live/{puid}/0.flv?token={token}"));
-    let mut over_websocket = WebSocket::connect(node.http, &format!("/live/{puid}/0.mp4?token={token}"), false);
-    let mut routed = WebSocket::connect(node.http, &format!("/live/{puid}/0.flv?token={token}"), true);
+    let mut over_websocket = WebSocket::connect(
+        node.http,
+        &format!("/live/{puid}/0.mp4?token={token}"),
+        false,
+    );
+    let mut routed = WebSocket::connect(
+        node.http,
+        &format!("/live/{puid}/0.flv?token={token}"),
+        true,
+    );
     over_http.some();
     over_websocket.message().expect("a first message");
     routed.message().expect("a first message");
