@@ -1,7 +1,7 @@
 //! Builds each service from its config, starts them in order of need, and drains them in reverse.
 //!
-//! Order: data folder and its lock, store, secrets, certificate, sockets (all of them before anything runs, so that a port
-//! in use is one line and exit code 2), media threads, control thread, HTTP. Stopping: sessions and devices first (BYE), then
+//! Order: data folder and its lock, store, secrets, sockets (all of them before anything is made for the first time, so that
+//! a port in use is one line and exit code 2), media threads, certificate, control thread, users, HTTP. Stopping: sessions and devices first (BYE), then
 //! media threads, then the store is written out; all within [`limits::STOP_S_MAX`].
 
 mod certificate;
@@ -165,23 +165,9 @@ impl Node {
             .await
             .map_err(|e| StartError(e.to_string()))?;
         let secrets = Secrets::of(&store, &config).await?;
-        let first_password = std::env::var(config::ADMIN_PASSWORD_VARIABLE)
-            .ok()
-            .filter(|p| !p.is_empty());
-        let given = first_password.is_some();
-        let (auth, made) = Auth::open(
-            store.clone(),
-            config.http.token_lifetime_s.duration(),
-            first_password,
-        )
-        .await
-        .map_err(|e| StartError(e.to_string()))?;
         let http = bind_tcp(config.http.listen, "HTTP").await?;
         let tls = match config.http.tls_listen {
-            Some(listen) => {
-                let acceptor = certificate::acceptor(&data_dir, &config.http)?;
-                Some((bind_tcp(listen, "HTTPS").await?, acceptor))
-            }
+            Some(listen) => Some(bind_tcp(listen, "HTTPS").await?),
             None => None,
         };
         let (sip_udp, sip_tcp) = bind_sip(config.sip.listen)?;
@@ -203,6 +189,11 @@ impl Node {
             media_events_in,
         )
         .map_err(cannot("cannot start the media threads"))?;
+
+        let tls = match tls {
+            Some(listener) => Some((listener, certificate::acceptor(&data_dir, &config.http)?)),
+            None => None,
+        };
 
         let now = Instant::now();
         let platform = Platform::new(
@@ -250,6 +241,18 @@ impl Node {
         })
         .map_err(cannot("cannot start the control thread"))?;
 
+        // Last of what can fail: a first password that is made is also shown.
+        let first_password = std::env::var(config::ADMIN_PASSWORD_VARIABLE)
+            .ok()
+            .filter(|p| !p.is_empty());
+        let given = first_password.is_some();
+        let (auth, made) = Auth::open(
+            store.clone(),
+            config.http.token_lifetime_s.duration(),
+            first_password,
+        )
+        .await
+        .map_err(|e| StartError(e.to_string()))?;
         let (stop, stopped) = watch::channel(false);
         let open_media = config.http.open_media;
         let sip_id = config.sip.id;
@@ -460,14 +463,25 @@ fn bind_sip(addr: SocketAddr) -> Result<(std::net::UdpSocket, std::net::TcpListe
         receive_buffer_bytes: limits::SIP_SOCKET_BUFFER_BYTES,
         send_buffer_bytes: limits::SIP_SOCKET_BUFFER_BYTES,
     };
-    let (udp, _) = net::udp::bind(addr, options)
-        .map_err(cannot(format_args!("cannot open SIP UDP port {addr}")))?;
-    let both = udp
-        .local_addr()
-        .map_err(cannot("cannot read the SIP address"))?;
-    let tcp = std::net::TcpListener::bind(both)
-        .map_err(cannot(format_args!("cannot open SIP TCP port {both}")))?;
-    Ok((udp, tcp))
+    let mut tries = if addr.port() == 0 {
+        limits::BIND_TRIES
+    } else {
+        1
+    };
+    loop {
+        tries -= 1;
+        let (udp, _) = net::udp::bind(addr, options)
+            .map_err(cannot(format_args!("cannot open SIP UDP port {addr}")))?;
+        let both = udp
+            .local_addr()
+            .map_err(cannot("cannot read the SIP address"))?;
+        match std::net::TcpListener::bind(both) {
+            Ok(tcp) => return Ok((udp, tcp)),
+            // The system chose the port for UDP without a look at TCP: another one may do.
+            Err(e) if e.kind() == io::ErrorKind::AddrInUse && tries > 0 => {}
+            Err(e) => return Err(cannot(format_args!("cannot open SIP TCP port {both}"))(e)),
+        }
+    }
 }
 
 fn media_setup(

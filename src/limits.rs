@@ -371,6 +371,10 @@ pub const RTP_RING_BYTES_MAX: usize = 8 << 20;
 /// How long a picture waits for its sound before a stream counts as live: a sound that is there shows within a few packets.
 pub const SOUND_WAIT_MS: u64 = 120;
 
+/// How long sound that nothing describes waits for a picture before a stream counts as live with sound alone. Within the
+/// frames that a hub keeps of sound ([`HUB_SOUND_FRAMES`] of 20 ms), which is what the wait is measured by.
+pub const PICTURE_WAIT_MS: u64 = 800;
+
 /// Readiness events taken in one turn of a media thread. At it: the rest comes with the next turn.
 pub const SHARD_EVENTS_PER_TURN: usize = 1_024;
 

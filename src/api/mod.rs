@@ -21,7 +21,7 @@ pub mod live;
 mod login;
 mod observe;
 mod openapi;
-mod problem;
+pub(crate) mod problem;
 mod view;
 mod whep;
 

@@ -55,7 +55,7 @@ impl Problem {
         StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
-    /// The document and the headers that go with its status, for servers that write their own response.
+    /// The document, for servers that write their own response.
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
     }

@@ -144,4 +144,8 @@ fn media(metrics: &Metrics, shard: &str, counters: &ShardCounters) {
         .malformed
         .set(&[&format!("rtp {shard}")], counters.malformed.get());
     metrics.panics.set(&of_shard, counters.panics.get());
+    metrics.malformed.set(
+        &[&format!("webrtc {shard}")],
+        counters.stray_datagrams.get(),
+    );
 }

@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
 use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -26,10 +28,11 @@ use tower::ServiceExt;
 use super::{MediaHandle, websocket};
 use crate::api::auth::Auth;
 use crate::api::live::{self, LiveRequest};
+use crate::api::problem::Problem;
 use crate::egress::fan::Framing;
 use crate::limits;
 use crate::session::shell::Handle;
-use crate::session::{Command, Error, Reply, ViewFailure};
+use crate::session::{Command, Reply};
 
 /// What the door needs of the rest of the node.
 #[derive(Clone)]
@@ -160,11 +163,14 @@ impl Front {
         };
         let request = match Head::parse(&head) {
             Some(request) => request,
-            None => return refuse(&mut socket, 400, "the request head cannot be read").await,
+            None => {
+                let what = "the request head cannot be read";
+                return refuse(&mut socket, Problem::new(StatusCode::BAD_REQUEST, what)).await;
+            }
         };
         let live = match live::parse(request.path, request.query) {
             Ok(live) => live,
-            Err(e) => return refuse(&mut socket, 404, &e.to_string()).await,
+            Err(e) => return refuse(&mut socket, e.into()).await,
         };
         let Some(owner) = live::authorise(
             &live,
@@ -173,12 +179,7 @@ impl Front {
             self.open_media,
             Some(peer),
         ) else {
-            return refuse(
-                &mut socket,
-                401,
-                "a token is needed: sign in and add ?token=",
-            )
-            .await;
+            return refuse(&mut socket, Problem::unauthorised()).await;
         };
         let kind = live.kind(request.websocket_key.is_some());
         let command = Command::Open {
@@ -189,7 +190,7 @@ impl Front {
         let opened = match self.session.call(command).await {
             Ok(Reply::Opened(opened)) => opened,
             Ok(other) => unreachable_reply(&other),
-            Err(e) => return refuse(&mut socket, status_of(&e), &e.to_string()).await,
+            Err(e) => return refuse(&mut socket, e.into()).await,
         };
         let (preface, framing) = match request.websocket_key {
             Some(key) => (
@@ -300,42 +301,25 @@ fn switching(key: &str, protocol: Option<&str>) -> Bytes {
     .into()
 }
 
-/// The HTTP status of a failed opening.
-pub fn status_of(error: &Error) -> u16 {
-    match error {
-        Error::NotFound { .. } => 404,
-        Error::Exists { .. } => 409,
-        Error::BadParameter { .. } => 400,
-        Error::DeviceOffline => 503,
-        Error::View(failure) => match failure {
-            ViewFailure::UnsupportedCodec { .. } => 415,
-            ViewFailure::Rejected { .. }
-            | ViewFailure::BadAnswer { .. }
-            | ViewFailure::ForeignSsrc { .. }
-            | ViewFailure::NoProgramStream
-            | ViewFailure::NoPsm
-            | ViewFailure::EndedByDevice
-            | ViewFailure::DeviceLost => 502,
-            ViewFailure::NoAnswer
-            | ViewFailure::NoConnection
-            | ViewFailure::NoRtp
-            | ViewFailure::NoKeyFrame => 504,
-        },
-        Error::Busy { .. } | Error::ShuttingDown => 503,
+/// Answers as the router would, so that a client meets one set of statuses and bodies whoever answers it.
+async fn refuse(socket: &mut TcpStream, problem: Problem) -> std::io::Result<()> {
+    let body = problem.to_json();
+    let response = problem.into_response();
+    let mut head = format!("HTTP/1.1 {}\r\n", response.status()).into_bytes();
+    for (name, value) in response.headers() {
+        if name == header::CONTENT_LENGTH {
+            continue;
+        }
+        head.extend_from_slice(name.as_str().as_bytes());
+        head.extend_from_slice(b": ");
+        head.extend_from_slice(value.as_bytes());
+        head.extend_from_slice(b"\r\n");
     }
-}
-
-async fn refuse(socket: &mut TcpStream, status: u16, message: &str) -> std::io::Result<()> {
-    let reason = hyper::StatusCode::from_u16(status)
-        .ok()
-        .and_then(|s| s.canonical_reason())
-        .unwrap_or("Error");
-    let body = serde_json::json!({ "code": status, "msg": message }).to_string();
-    let response = format!(
-        "HTTP/1.1 {status} {reason}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\
-         Access-Control-Allow-Origin: *\r\n\r\n{body}",
+    let rest = format!(
+        "Content-Length: {}\r\nConnection: close\r\nAccess-Control-Allow-Origin: *\r\n\r\n{body}",
         body.len()
     );
-    socket.write_all(response.as_bytes()).await?;
+    head.extend_from_slice(rest.as_bytes());
+    socket.write_all(&head).await?;
     socket.shutdown().await
 }

@@ -436,7 +436,7 @@ impl Shard {
                     .by_ssrc
                     .get(&ssrc)
                     .copied()
-                    .or_else(|| claim(&self.streams, Some(from), rtp::is_rtcp(packet)));
+                    .or_else(|| claim(&self.streams, from, rtp::is_rtcp(packet)));
                 let Some(key) = found else {
                     self.counters.unclaimed.inc();
                     continue;
@@ -699,7 +699,7 @@ impl Shard {
                 None => by_ssrc
                     .get(&ssrc)
                     .copied()
-                    .or_else(|| claim(streams, Some(peer), rtp::is_rtcp(packet))),
+                    .or_else(|| claim(streams, peer, rtp::is_rtcp(packet))),
             };
             let Some((found, stream)) = found.and_then(|k| Some((k, streams.get_mut(k)?))) else {
                 counters.unclaimed.inc();
@@ -1374,16 +1374,23 @@ pub(super) fn guarded<T>(counters: &ShardCounters, work: impl FnOnce() -> T) -> 
 }
 
 /// A stream that waits for whatever comes, for an SSRC that nobody has: the one whose device said it sends from there, else
-/// the one that takes any SSRC. RTCP claims nothing: its SSRC may not be that of the media.
-fn claim(streams: &Slab<Stream>, from: Option<SocketAddr>, is_rtcp: bool) -> Option<usize> {
+/// the only silent one of a device at that IP address (NAT and TCP change ports), else the one that takes any SSRC. RTCP
+/// claims nothing: its SSRC may not be that of the media.
+fn claim(streams: &Slab<Stream>, from: SocketAddr, is_rtcp: bool) -> Option<usize> {
     if is_rtcp {
         return None;
     }
-    let from_there = streams
-        .iter()
-        .find(|(_, s)| from.is_some() && s.remote == from);
-    from_there
-        .or_else(|| streams.iter().find(|(_, s)| s.ssrc.is_none()))
+    let from_there = |s: &Stream| s.remote == Some(from);
+    let silent_there =
+        |s: &Stream| s.remote.is_some_and(|r| r.ip() == from.ip()) && s.ingest.is_silent();
+    let find = |wanted: &dyn Fn(&Stream) -> bool| streams.iter().find(|(_, s)| wanted(s));
+    let only_there = || {
+        let mut silent = streams.iter().filter(|(_, s)| silent_there(s));
+        silent.next().filter(|_| silent.next().is_none())
+    };
+    find(&from_there)
+        .or_else(only_there)
+        .or_else(|| find(&|s| s.ssrc.is_none()))
         .map(|(key, _)| key)
 }
 

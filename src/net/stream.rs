@@ -349,17 +349,24 @@ impl Stream {
         self.report_live(now, progress);
     }
 
-    /// Live once a viewer could start: a key frame is there, and the sound had a moment to show up.
+    /// Live once a viewer could start: a key frame is there, and the sound had a moment to show up. Sound alone is enough
+    /// where the source has no picture.
     fn report_live(&mut self, now: Instant, progress: &mut impl FnMut(Progress)) {
         if !self.hub.can_start() {
             return;
         }
-        let sound_may_come = self.hub.audio().is_none()
-            && self.live.is_none()
-            && now.saturating_duration_since(self.opened_picture_at(now))
-                < Duration::from_millis(limits::SOUND_WAIT_MS);
-        if sound_may_come {
-            return;
+        if self.live.is_none() {
+            let waited = now.saturating_duration_since(self.first_held_at(now));
+            let sound_may_come =
+                self.hub.audio().is_none() && waited < Duration::from_millis(limits::SOUND_WAIT_MS);
+            let picture_may_come = self.hub.video().is_none()
+                && match self.ingest.has_picture() {
+                    Some(has) => has,
+                    None => waited < Duration::from_millis(limits::PICTURE_WAIT_MS),
+                };
+            if sound_may_come || picture_may_come {
+                return;
+            }
         }
         let same = self
             .live
@@ -372,8 +379,8 @@ impl Stream {
         }
     }
 
-    /// When the picture of the ring's first frame came.
-    fn opened_picture_at(&self, now: Instant) -> Instant {
+    /// When the first frame of the ring came.
+    fn first_held_at(&self, now: Instant) -> Instant {
         self.hub.frames().next().map_or(now, |f| f.received)
     }
 

@@ -234,7 +234,8 @@ impl Core {
         if other.is_some() {
             self.counters.ssrc_changed += 1;
         }
-        if other.is_some() || active {
+        // Where it sends from tells its packets apart when they have an SSRC that nobody knows.
+        if other.is_some() || answer.remote.is_some() {
             self.media(
                 stream_id.shard,
                 MediaCommand::UpdateIngest {

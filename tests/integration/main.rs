@@ -6,13 +6,27 @@ mod egress_chromium;
 mod egress_files;
 mod egress_rtp;
 mod gb_vectors;
+#[cfg(feature = "node")]
+mod ingest;
+#[cfg(feature = "node")]
+mod live;
 mod media_allocations;
 mod media_files;
 mod media_vectors;
+#[cfg(feature = "node")]
+mod node;
+#[cfg(feature = "node")]
+mod player;
+#[cfg(feature = "node")]
+mod restart;
 mod sip_endpoint;
 mod sip_torture;
 mod sip_vectors;
+#[cfg(feature = "node")]
+mod start;
 mod transcode;
 mod vectors;
 #[cfg(feature = "node")]
 mod webrtc_chromium;
+#[cfg(feature = "node")]
+mod whep;

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -19,8 +19,19 @@ pub struct Node {
     child: Child,
     dir: PathBuf,
     pub http: SocketAddr,
+    pub https: SocketAddr,
     pub sip: SocketAddr,
+    /// UDP and TCP, one a media thread.
+    pub rtp_ports: Vec<u16>,
+    pub webrtc_port: u16,
     log: Arc<Mutex<Vec<String>>>,
+}
+
+/// How a node ended.
+pub struct Ended {
+    pub dir: PathBuf,
+    pub code: Option<i32>,
+    pub took: Duration,
 }
 
 impl Node {
@@ -60,56 +71,108 @@ impl Node {
                     // The test may have given up waiting.
                     let _ = started.send(event["fields"].clone());
                 }
-                kept.lock().expect("no test panics while it holds this").push(line);
+                kept.lock()
+                    .expect("no test panics while it holds this")
+                    .push(line);
             }
         });
         let Ok(facts) = wait.recv_timeout(PATIENCE) else {
             let _ = child.kill();
-            panic!("the node did not start:\n{}", log.lock().expect("as above").join("\n"));
+            panic!(
+                "the node did not start:\n{}",
+                log.lock().expect("as above").join("\n")
+            );
         };
-        let addr = |name: &str| facts[name].as_str().and_then(|s| s.parse().ok()).expect("an address");
-        Node { child, dir, http: addr("http_addr"), sip: addr("sip"), log }
+        let text = |name: &str| facts[name].as_str().unwrap_or_default();
+        let addr = |name: &str| {
+            text(name)
+                .trim_start_matches("Some(")
+                .trim_end_matches(')')
+                .parse()
+                .expect("an address")
+        };
+        let ports = text("rtp_ports").trim_matches(['[', ']']).split(", ");
+        Node {
+            http: addr("http_addr"),
+            https: addr("https_addr"),
+            sip: addr("sip"),
+            rtp_ports: ports.map(|port| port.parse().expect("a port")).collect(),
+            webrtc_port: facts["webrtc_port"]
+                .as_u64()
+                .and_then(|port| port.try_into().ok())
+                .expect("a port"),
+            child,
+            dir,
+            log,
+        }
     }
 
     /// All log lines so far.
     pub fn log(&self) -> String {
-        self.log.lock().expect("no test panics while it holds this").join("\n")
+        self.log
+            .lock()
+            .expect("no test panics while it holds this")
+            .join("\n")
     }
 
-    pub fn pid(&self) -> u32 {
-        self.child.id()
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 
-    /// Ends the node as a service manager would and gives back its folder, its exit code and how long it took.
-    pub fn terminate(mut self) -> (PathBuf, Option<i32>, Duration) {
+    /// Ends the node as a service manager would. Its folder stays.
+    pub fn terminate(mut self) -> Ended {
         let began = Instant::now();
         let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-TERM", &pid]).status().expect("kill is there");
+        let sent = Command::new("kill")
+            .args(["-TERM", &pid])
+            .status()
+            .expect("kill is there");
         assert!(sent.success());
-        let status = wait_until("the node ends", || self.child.try_wait().expect("a child can be waited for"));
+        let status = wait_until("the node ends", || {
+            self.child.try_wait().expect("a child can be waited for")
+        });
         let dir = std::mem::take(&mut self.dir);
-        (dir, status.code(), began.elapsed())
+        Ended {
+            dir,
+            code: status.code(),
+            took: began.elapsed(),
+        }
     }
 
     pub fn login(&self) -> String {
         let body = json!({ "username": "admin", "password": ADMIN_PASSWORD });
         let answer = self.post("/bvcsp/v1/auth/login", None, &body);
         assert_eq!(answer["code"], 0, "{answer}");
-        answer["data"]["token"].as_str().expect("a token").to_string()
+        answer["data"]["token"]
+            .as_str()
+            .expect("a token")
+            .to_string()
     }
 
     pub fn post(&self, path: &str, token: Option<&str>, body: &Value) -> Value {
-        self.request("POST", path, token, "application/json", &body.to_string()).json()
+        self.request("POST", path, token, "application/json", &body.to_string())
+            .json()
     }
 
     pub fn get(&self, path: &str, token: Option<&str>) -> Response {
         self.request("GET", path, token, "application/json", "")
     }
 
-    pub fn request(&self, method: &str, path: &str, token: Option<&str>, content_type: &str, body: &str) -> Response {
+    pub fn request(
+        &self,
+        method: &str,
+        path: &str,
+        token: Option<&str>,
+        content_type: &str,
+        body: &str,
+    ) -> Response {
         let mut socket = TcpStream::connect(self.http).expect("the node listens");
-        socket.set_read_timeout(Some(PATIENCE)).expect("a valid time");
-        let token = token.map(|t| format!("Authorization: {t}\r\n")).unwrap_or_default();
+        socket
+            .set_read_timeout(Some(PATIENCE))
+            .expect("a valid time");
+        let token = token
+            .map(|t| format!("Authorization: {t}\r\n"))
+            .unwrap_or_default();
         let head = format!(
             "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Type: {content_type}\r\n{token}Content-Length: {}\r\n\r\n",
             self.http,
@@ -124,22 +187,50 @@ impl Node {
 
     /// Waits until a device is online with at least so many channels, and gives its entry of `/pu/list`.
     pub fn wait_for_device(&self, token: &str, puid: &str, channels: usize) -> Value {
-        wait_until(&format!("{puid} is online with {channels} channels"), || {
-            let answer = self.post("/bvcsp/v1/pu/list", Some(token), &json!({ "page": 0, "pageSize": 1000, "needStatus": true }));
-            let list = answer["data"].as_array()?.clone();
-            list.into_iter().find(|pu| {
-                pu["id"] == puid && pu["status"] == 1 && pu["channels"].as_array().is_some_and(|c| c.len() >= channels)
-            })
-        })
+        wait_until(
+            &format!("{puid} is online with {channels} channels"),
+            || {
+                let answer = self.post(
+                    "/bvcsp/v1/pu/list",
+                    Some(token),
+                    &json!({ "page": 0, "pageSize": 1000, "needStatus": true }),
+                );
+                let list = answer["data"].as_array()?.clone();
+                list.into_iter().find(|pu| {
+                    pu["id"] == puid
+                        && pu["status"] == 1
+                        && pu["channels"]
+                            .as_array()
+                            .is_some_and(|c| c.len() >= channels)
+                })
+            },
+        )
     }
 
     /// The value of a metric, summed over its labels.
     pub fn metric(&self, name: &str) -> f64 {
+        self.metric_where(name, "")
+    }
+
+    /// The same over the series whose labels hold a text, such as `outcome="ok"`.
+    pub fn metric_where(&self, name: &str, label: &str) -> f64 {
         let text = String::from_utf8(self.get("/metrics", None).body).expect("text");
         text.lines()
-            .filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' '])))
+            .filter(|line| {
+                line.strip_prefix(name)
+                    .is_some_and(|rest| rest.starts_with(['{', ' ']))
+            })
+            .filter(|line| line.contains(label))
             .filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok())
             .sum()
+    }
+
+    /// Waits until a metric, which is refreshed once a second, is what it should be.
+    pub fn wait_for_metric(&self, name: &str, label: &str, right: impl Fn(f64) -> bool) -> f64 {
+        wait_until(&format!("{name} {label}"), || {
+            let value = self.metric_where(name, label);
+            right(value).then_some(value)
+        })
     }
 }
 
@@ -166,32 +257,53 @@ pub struct Response {
 
 impl Response {
     fn parse(bytes: &[u8]) -> Response {
-        let at = bytes.windows(4).position(|w| w == b"\r\n\r\n").expect("a head");
+        let at = bytes
+            .windows(4)
+            .position(|w| w == b"\r\n\r\n")
+            .expect("a head");
         let head = String::from_utf8_lossy(&bytes[..at]).into_owned();
-        let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).expect("a status");
+        let status = head
+            .split(' ')
+            .nth(1)
+            .and_then(|s| s.parse().ok())
+            .expect("a status");
         let mut body = bytes[at + 4..].to_vec();
-        if head.to_ascii_lowercase().contains("transfer-encoding: chunked") {
+        if head
+            .to_ascii_lowercase()
+            .contains("transfer-encoding: chunked")
+        {
             body = dechunk(&body);
         }
         Response { status, head, body }
     }
 
     pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body)
-            .unwrap_or_else(|e| panic!("{e}: {}\n{}", self.head, String::from_utf8_lossy(&self.body)))
+        serde_json::from_slice(&self.body).unwrap_or_else(|e| {
+            panic!(
+                "{e}: {}\n{}",
+                self.head,
+                String::from_utf8_lossy(&self.body)
+            )
+        })
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut lines = self.head.lines().filter_map(|l| l.split_once(':'));
-        lines.find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.trim())
+        lines
+            .find(|(n, _)| n.eq_ignore_ascii_case(name))
+            .map(|(_, v)| v.trim())
     }
 }
 
 fn dechunk(mut bytes: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     while let Some(at) = bytes.windows(2).position(|w| w == b"\r\n") {
-        let size = std::str::from_utf8(&bytes[..at]).ok().and_then(|s| usize::from_str_radix(s.trim(), 16).ok());
-        let Some(size) = size.filter(|n| *n > 0) else { break };
+        let size = std::str::from_utf8(&bytes[..at])
+            .ok()
+            .and_then(|s| usize::from_str_radix(s.trim(), 16).ok());
+        let Some(size) = size.filter(|n| *n > 0) else {
+            break;
+        };
         out.extend_from_slice(&bytes[at + 2..at + 2 + size]);
         bytes = &bytes[at + 4 + size..];
     }
@@ -205,7 +317,10 @@ pub fn wait_until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
         if let Some(answer) = ask() {
             return answer;
         }
-        assert!(began.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain: {what}");
+        assert!(
+            began.elapsed() < PATIENCE,
+            "waited {PATIENCE:?} in vain: {what}"
+        );
         std::thread::park_timeout(Duration::from_millis(20));
     }
 }
@@ -226,8 +341,18 @@ pub struct Devices(Child);
 impl Devices {
     /// `gantry simulate` with these arguments against a node.
     pub fn start(node: &Node, arguments: &[&str]) -> Devices {
+        Devices::with_password(node, "12345678", arguments)
+    }
+
+    pub fn with_password(node: &Node, password: &str, arguments: &[&str]) -> Devices {
         let child = Command::new(env!("CARGO_BIN_EXE_gantry"))
-            .args(["simulate", "--server", &node.sip.to_string(), "--password", "12345678"])
+            .args([
+                "simulate",
+                "--server",
+                &node.sip.to_string(),
+                "--password",
+                password,
+            ])
             .args(arguments)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -236,8 +361,15 @@ impl Devices {
         Devices(child)
     }
 
-    pub fn pid(&self) -> u32 {
-        self.0.id()
+    /// Lets them end their views and unregister, as a user who stops them does, and waits for it.
+    pub fn leave(mut self) {
+        let sent = Command::new("kill")
+            .args(["-TERM", &self.0.id().to_string()])
+            .status();
+        assert!(sent.expect("kill is there").success());
+        wait_until("the devices leave", || {
+            self.0.try_wait().expect("a child can be waited for")
+        });
     }
 }
 
@@ -250,7 +382,11 @@ impl Drop for Devices {
 
 /// Runs a tool; `None` if it is not on this machine (which CI does not accept).
 pub fn tool(name: &str, arguments: &[&str]) -> Option<std::process::Output> {
-    match Command::new(name).args(arguments).stdin(Stdio::null()).output() {
+    match Command::new(name)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+    {
         Ok(output) => Some(output),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
             assert!(std::env::var_os("CI").is_none(), "{name} is missing");

@@ -236,6 +236,19 @@ impl Ingest {
         }
     }
 
+    /// Nothing of the right SSRC has come yet.
+    pub fn is_silent(&self) -> bool {
+        self.last_packet.is_none()
+    }
+
+    /// What is to come: `Some(true)` = a picture was declared or has begun, `Some(false)` = the map names none, `None` = no
+    /// map has come.
+    pub fn has_picture(&self) -> Option<bool> {
+        let content = &self.stream.content;
+        let known = content.stats.psm_seen || content.video_id.is_some();
+        known.then_some(content.video_id.is_some())
+    }
+
     /// When [`Ingest::handle_timeout`] wants to be called.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.jitter.next_deadline()
