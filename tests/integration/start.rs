@@ -1,6 +1,6 @@
 //! What keeps a node from starting is one clear line and exit code 2; what keeps a device from registering is a status.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -24,17 +24,28 @@ fn refusal(dir: &Path, config: Option<&Path>, variables: &[(&str, &str)]) -> Str
     ] {
         command.env(format!("GANTRY_{name}"), "127.0.0.1:0");
     }
-    let output = command
+    let mut node = command
         .env("GANTRY_MEDIA_RTP_PORT", "0")
         .envs(variables.iter().copied())
         .stdin(Stdio::null())
-        .output()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
         .expect("the binary starts");
+    // What it says before it ends fits into the pipes; a node that starts after all says that it does, and is not waited for.
+    let mut stdout = node.stdout.take().expect("piped");
+    let ended = std::thread::spawn(move || {
+        let mut first = [0];
+        stdout.read(&mut first).expect("a pipe can be read") == 0
+    });
+    if !ended.join().expect("it only reads") {
+        let _ = node.kill();
+    }
+    let output = node.wait_with_output().expect("a child can be waited for");
     let line = String::from_utf8(output.stderr).expect("text");
     assert_eq!(output.status.code(), Some(2), "{line}");
     assert_eq!(line.lines().count(), 1, "one line: {line}");
     assert!(line.starts_with("gantry: "), "{line}");
-    assert!(output.stdout.is_empty(), "nothing else is said");
     line
 }
 
@@ -128,8 +139,6 @@ fn a_config_that_cannot_be_used_is_named_with_its_place() {
     assert!(line.contains("nothing.toml"), "{line}");
     let line = refusal(&dir, Some(&dir), &[]);
     assert!(line.contains(&*dir.to_string_lossy()), "{line}");
-    let line = refusal(&dir, None, &[("GANTRY_SIP_KEEPALIVE", "60")]);
-    assert!(line.contains("GANTRY_SIP_KEEPALIVE"), "{line}");
     let _ = std::fs::remove_dir_all(dir);
 }
 
