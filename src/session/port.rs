@@ -17,7 +17,8 @@ pub enum MediaCommand {
         ssrc: Option<Ssrc>,
         transport: MediaTransport,
     },
-    /// The device's answer changed what to expect: another SSRC, an address to connect to (TCP active).
+    /// The device's answer says what to expect: another SSRC, and the address that it sends from, or that is to be
+    /// connected to (TCP active).
     UpdateIngest {
         stream: StreamId,
         ssrc: Option<Ssrc>,

@@ -35,6 +35,7 @@ fn server_id() -> GbId {
 /// One stream as a media thread has it.
 struct Feed {
     ssrc: Option<Ssrc>,
+    transport: MediaTransport,
     ingest: Ingest,
     tracks: Vec<Track>,
     frames: Vec<Frame>,
@@ -214,6 +215,7 @@ impl Node {
                 };
                 let feed = Feed {
                     ssrc,
+                    transport,
                     ingest: Ingest::new(config),
                     tracks: Vec::new(),
                     frames: Vec::new(),
@@ -232,7 +234,9 @@ impl Node {
                     feed.ssrc = ssrc;
                     feed.ingest.set_ssrc(ssrc);
                 }
-                if let Some(remote) = remote {
+                if let Some(remote) = remote
+                    && feed.transport == MediaTransport::TcpActive
+                {
                     let connected = TcpStream::connect(remote).expect("the device listens");
                     connected.set_nonblocking(true).expect("a socket");
                     feed.connection = Some((connected, Framer::new()));
