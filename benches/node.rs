@@ -9,7 +9,7 @@
 //!
 //! Figures are processor time, user and system, by the scheduler's accounting (`schedstat`) of all threads of the node
 //! over a window, so they hold when others use the machine too, though a busy cache and short batches make them worse.
-//! The stream is that of `node/clip.rs`: 2.0 Mbit/s, 216 packets a second, G.711A beside H.264.
+//! The stream is that of `node/clip.rs`: 2.0 Mbit/s, about 216 packets a second, G.711A beside H.264.
 //!
 //! | part | row | what is counted | floor, and how it is made |
 //! |---|---|---|---|
@@ -340,11 +340,11 @@ fn webrtc(plan: &Plan, script: &Arc<Script>, rows: &mut Vec<Row>) {
     let memory_before = node.memory();
     let most = plan.whep.iter().map(|(m, _)| *m).max().unwrap_or(0);
     let mut receivers = Receivers::new(most);
-    let mut joined = 0;
+    let (mut joined, mut resent) = (0, 0);
     let mut measured = Vec::new();
     for (m, must_reach) in &plan.whep {
         while joined < *m {
-            joiner
+            resent += joiner
                 .join(&node, STREAM, &mut receivers)
                 .unwrap_or_else(|e| panic!("player {joined} could not join: {e}"));
             joined += 1;
@@ -371,6 +371,7 @@ fn webrtc(plan: &Plan, script: &Arc<Script>, rows: &mut Vec<Row>) {
             ("Mbit/s per player", bytes * 8e-6 / (*m as f64 * wall)),
             ("slowest player, % of the mean", mean_and_slowest(&got).1),
             ("packets lost", lost),
+            ("flights sent again while joining", resent as f64),
         ];
         let rate = packets / (*m as f64 * wall);
         measured.push((
