@@ -9,12 +9,12 @@
 //!
 //! Figures are processor time, user and system, by the scheduler's accounting (`schedstat`) of all threads of the node
 //! over a window, so they hold when others use the machine too, though a busy cache and short batches make them worse.
-//! The stream is that of `node/clip.rs`: 2.0 Mbit/s, 216 packets a second, G.711A beside H.264.
+//! The stream is that of `node/clip.rs`: 2.0 Mbit/s, about 216 packets a second, G.711A beside H.264.
 //!
 //! | part | row | what is counted | floor, and how it is made |
 //! |---|---|---|---|
-//! | ingest | RTP/PS over UDP, N streams | CPU of the node / (N x seconds) | one thread that takes the same senders' packets by `recvmmsg` and copies each once |
-//! | ingest | memory of a stream | growth of the resident set / N, after every ring is full | one group of pictures |
+//! | ingest | RTP/PS over UDP, N streams | CPU of the node / (N x seconds) | one thread that takes the same senders' packets by `recvmmsg` and copies each once: as they come, and every 5 ms (with few wake-ups this is the lower one; a node may gather packets too) |
+//! | ingest | memory of a stream | growth of the resident set / N, after every ring is full | one group of pictures (a ring holds half of one in the mean) |
 //! | flv | HTTP-FLV, one stream to M players | CPU / (M x seconds), the one ingest included | one thread that writes the same bytes to as many sockets, 50 and 25 times a second |
 //! | flv | memory of a player | growth of the resident set / M | |
 //! | merged | the same with `flv.merge_ms` = 350 | | the same bytes in 1000 / 350 writes a second |
@@ -170,16 +170,21 @@ fn open(node: &Node, from: usize, to: usize) -> Vec<Source> {
 
 /// More and more streams into one node, each size measured for a window.
 fn ingest(plan: &Plan, script: &Arc<Script>, rows: &mut Vec<Row>) {
-    let floors: Vec<f64> = plan
-        .ingest
-        .iter()
-        .map(|(n, _)| floor::receive(script, *n, plan.settle, plan.floor_window))
-        .collect();
+    const GATHER: Duration = Duration::from_millis(5);
+    let settle = Duration::from_secs(GROUP_SECONDS);
+    let floor = |n, gather| floor::receive(script, n, gather, settle, plan.floor_window);
+    let floors = plan.ingest.iter().map(|(n, _)| {
+        vec![
+            ("recvmmsg and copy".to_owned(), floor(*n, None)),
+            ("every 5 ms".to_owned(), floor(*n, Some(GATHER))),
+        ]
+    });
+    let floors: Vec<Vec<(String, f64)>> = floors.collect();
     let node = Node::start(&[]);
     let memory_before = node.memory();
     let mut senders: Vec<Senders> = Vec::new();
     let mut opened = 0;
-    for ((n, must_reach), floor) in plan.ingest.iter().zip(floors) {
+    for ((n, must_reach), floors) in plan.ingest.iter().zip(floors) {
         let sources = open(&node, opened, *n);
         opened = *n;
         senders.push(Senders::start(script, &sources));
@@ -194,7 +199,7 @@ fn ingest(plan: &Plan, script: &Arc<Script>, rows: &mut Vec<Row>) {
             work: format!("ingest RTP/PS over UDP, N={n}"),
             unit: CPU_PER_STREAM,
             value: cpu * 1e3 / (*n as f64 * wall),
-            floors: vec![("recvmmsg and copy".to_owned(), floor)],
+            floors,
             must_reach: *must_reach,
             notes: vec![
                 (
@@ -340,11 +345,11 @@ fn webrtc(plan: &Plan, script: &Arc<Script>, rows: &mut Vec<Row>) {
     let memory_before = node.memory();
     let most = plan.whep.iter().map(|(m, _)| *m).max().unwrap_or(0);
     let mut receivers = Receivers::new(most);
-    let mut joined = 0;
+    let (mut joined, mut resent) = (0, 0);
     let mut measured = Vec::new();
     for (m, must_reach) in &plan.whep {
         while joined < *m {
-            joiner
+            resent += joiner
                 .join(&node, STREAM, &mut receivers)
                 .unwrap_or_else(|e| panic!("player {joined} could not join: {e}"));
             joined += 1;
@@ -371,6 +376,7 @@ fn webrtc(plan: &Plan, script: &Arc<Script>, rows: &mut Vec<Row>) {
             ("Mbit/s per player", bytes * 8e-6 / (*m as f64 * wall)),
             ("slowest player, % of the mean", mean_and_slowest(&got).1),
             ("packets lost", lost),
+            ("flights sent again while joining", resent as f64),
         ];
         let rate = packets / (*m as f64 * wall);
         measured.push((

@@ -1,5 +1,5 @@
 //! The stream that the benches carry: H.264 720p at 25 pictures a second, a key frame every two seconds, 2.0 Mbit/s, with
-//! G.711A beside it in pieces of 40 ms. Cut into RTP of 1,400 bytes it has about 216 packets a second.
+//! G.711A beside it in pieces of 40 ms. Cut into packets of 1,400 bytes it has about 216 of them a second.
 //!
 //! The simulator's clip gives parameter sets and the beginning of every slice; the slices are filled up to the sizes of a
 //! 2 Mbit/s camera with bytes that an entropy coder could have made. A node cannot tell, as nothing on its way decodes.

@@ -4,7 +4,6 @@
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use gantry::net::udp;
@@ -20,8 +19,15 @@ const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
 /// Bytes that the receiving floor copies into, as large as a few streams' rings, so that it does not write to one cache line.
 const COPY_BYTES: usize = 4 << 20;
 
-/// Takes the packets of `n` streams by `recvmmsg` and copies each once. Milliseconds of processor time per stream-second.
-pub fn receive(script: &Arc<Script>, n: usize, settle: Duration, window: Duration) -> f64 {
+/// Takes the packets of `n` streams by `recvmmsg` and copies each once: as soon as one comes, or (`gather`) at intervals,
+/// when many wait. Milliseconds of processor time per stream-second.
+pub fn receive(
+    script: &Arc<Script>,
+    n: usize,
+    gather: Option<Duration>,
+    settle: Duration,
+    window: Duration,
+) -> f64 {
     let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback has a free port");
     // What the kernel does not grant shows as a floor that is too low, never too high.
     let _ = socket2::SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER_BYTES);
@@ -37,39 +43,60 @@ pub fn receive(script: &Arc<Script>, n: usize, settle: Duration, window: Duratio
         })
         .collect();
     let senders = Senders::start(script, &sources);
-    let counting = AtomicBool::new(false);
-    let cpu = std::thread::scope(|scope| {
-        let receiver = scope.spawn(|| receive_until(&socket, &counting, window));
-        std::thread::sleep(settle);
-        counting.store(true, Ordering::Relaxed);
-        receiver.join().expect("it does not panic")
+    let receiver = std::thread::spawn(move || {
+        let start = Instant::now();
+        let mut copy = Copy::new();
+        while start.elapsed() < settle {
+            copy.turn(&socket, gather);
+        }
+        let (began, cpu) = (Instant::now(), thread_cpu());
+        while began.elapsed() < window {
+            copy.turn(&socket, gather);
+        }
+        let cpu = thread_cpu() - cpu;
+        cpu.as_secs_f64() * 1e3 / (n as f64 * began.elapsed().as_secs_f64())
     });
+    let cost = receiver.join().expect("it does not panic");
     drop(senders);
-    cpu.as_secs_f64() * 1e3 / (n as f64 * window.as_secs_f64())
+    cost
 }
 
-/// Receives until `window` after `counting` turned true; the processor time of that window.
-fn receive_until(socket: &UdpSocket, counting: &AtomicBool, window: Duration) -> Duration {
-    let mut batch = Batch::new();
-    let mut ring = vec![0u8; COPY_BYTES];
-    let mut at = 0;
-    let mut began: Option<(Instant, Duration)> = None;
-    loop {
-        batch.recv(socket.as_raw_fd(), true);
-        for datagram in batch.datagrams() {
-            if at + datagram.len() > ring.len() {
-                at = 0;
-            }
-            ring[at..at + datagram.len()].copy_from_slice(datagram);
-            at += datagram.len();
+/// Where the bytes of packets go, over and over.
+struct Copy {
+    batch: Batch,
+    ring: Vec<u8>,
+    at: usize,
+}
+
+impl Copy {
+    fn new() -> Copy {
+        Copy {
+            batch: Batch::new(),
+            ring: vec![0; COPY_BYTES],
+            at: 0,
         }
-        std::hint::black_box(&mut ring);
-        match began {
-            None if counting.load(Ordering::Relaxed) => {
-                began = Some((Instant::now(), thread_cpu()))
+    }
+
+    /// Waits for packets and takes what there is.
+    fn turn(&mut self, socket: &UdpSocket, gather: Option<Duration>) {
+        if let Some(interval) = gather {
+            std::thread::sleep(interval);
+        }
+        let mut wait = gather.is_none();
+        loop {
+            self.batch.recv(socket.as_raw_fd(), wait);
+            for datagram in self.batch.datagrams() {
+                if self.at + datagram.len() > self.ring.len() {
+                    self.at = 0;
+                }
+                self.ring[self.at..self.at + datagram.len()].copy_from_slice(datagram);
+                self.at += datagram.len();
             }
-            Some((at, cpu)) if at.elapsed() >= window => return thread_cpu() - cpu,
-            None | Some(_) => {}
+            std::hint::black_box(&mut self.ring);
+            if !self.batch.is_full() {
+                return;
+            }
+            wait = false;
         }
     }
 }

@@ -22,7 +22,8 @@ const SECONDS: usize = 60;
 pub const GROUP_SECONDS: u64 = (GROUP / RATE) as u64;
 const TICKS_PER_ROUND: u32 = SECONDS as u32 * 90_000;
 const PAYLOAD_TYPE: u8 = 96;
-const PAYLOAD_BYTES_MAX: usize = 1400;
+/// With RTP, UDP and IP header 1,400 bytes.
+const PAYLOAD_BYTES_MAX: usize = 1360;
 /// Over which time the chunks of a large picture are spread.
 const SPREAD: Duration = Duration::from_millis(20);
 /// How often the thread looks what is due.

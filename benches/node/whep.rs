@@ -3,8 +3,7 @@
 //!
 //! RFC 8445 (checks of the controlling side), RFC 8489 (STUN), RFC 5764 (DTLS-SRTP), draft-ietf-wish-whep.
 //!
-//! Not done: ending the session (the node does, by the silence that follows), feedback of any kind, loss of datagrams
-//! during the handshake (loopback does not lose them).
+//! Not done: ending the session (the node does, by the silence that follows), feedback of any kind.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -23,7 +22,9 @@ use rtc_shared::TransportProtocol;
 use crate::datagrams::Receivers;
 use crate::process::Node;
 
-const STEP_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long an answer is waited for before the last flight is sent again, and how often that is done.
+const RESEND_AFTER: Duration = Duration::from_millis(200);
+const RESENDS_MAX: u64 = 25;
 /// The association knows the node by a name only.
 const NODE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1);
 
@@ -56,52 +57,60 @@ impl Joiner {
         }
     }
 
-    /// Joins one more player to a stream. An error says at which step it failed.
-    pub fn join(&self, node: &Node, stream: &str, receivers: &mut Receivers) -> Result<(), String> {
-        let (status, answer) = node.request(
-            "POST",
-            &format!("/whep/{stream}"),
-            "application/sdp",
-            &self.offer(),
-        );
+    /// Joins one more player to a stream. Gives how many flights had to be sent again; an error says at which step it
+    /// failed.
+    pub fn join(
+        &self,
+        node: &Node,
+        stream: &str,
+        receivers: &mut Receivers,
+    ) -> Result<u64, String> {
+        let path = format!("/whep/{stream}");
+        let (status, answer) = node.request("POST", &path, "application/sdp", &self.offer());
         if status != 201 {
             return Err(format!("{status}: {answer}"));
         }
         let at = candidate(&answer).ok_or_else(|| format!("no candidate on loopback: {answer}"))?;
         let socket = Receivers::socket();
-        socket
-            .set_read_timeout(Some(STEP_TIMEOUT))
-            .map_err(|e| e.to_string())?;
-        socket.connect(at).map_err(|e| e.to_string())?;
+        let ready = socket
+            .set_read_timeout(Some(RESEND_AFTER))
+            .and_then(|()| socket.connect(at));
+        ready.map_err(|e| e.to_string())?;
         let check = check(&answer).ok_or("no ICE credentials in the answer")?;
-        socket.send(&check).map_err(|e| e.to_string())?;
-        let mut buffer = [0; 2048];
-        let n = socket.recv(&mut buffer).map_err(|e| format!("ICE: {e}"))?;
-        if buffer[..n].first_chunk() != Some(&[1, 1]) {
+        let mut path = Path {
+            socket: &socket,
+            flight: Vec::new(),
+            resent: 0,
+        };
+        path.send(vec![check.clone()])
+            .map_err(|e| format!("ICE: {e}"))?;
+        let success = path.recv().map_err(|e| format!("ICE: {e}"))?;
+        if success.first_chunk() != Some(&[1, 1]) {
             return Err("ICE: the check was not answered with success".to_owned());
         }
-        self.shake_hands(&socket)
+        self.shake_hands(&mut path)
             .map_err(|e| format!("DTLS: {e}"))?;
+        let resent = path.resent;
         receivers.adopt(socket, check);
-        Ok(())
+        Ok(resent)
     }
 
-    fn shake_hands(&self, socket: &UdpSocket) -> Result<(), String> {
+    fn shake_hands(&self, path: &mut Path<'_>) -> Result<(), String> {
         let mut dtls = Endpoint::new(NODE, TransportProtocol::UDP, None);
         dtls.connect(Instant::now(), NODE, self.config.clone(), None)
             .map_err(|e| e.to_string())?;
-        let mut buffer = [0; 2048];
         loop {
-            while let Some(out) = dtls.poll_transmit() {
-                socket.send(&out.message).map_err(|e| e.to_string())?;
+            let flight: Vec<Vec<u8>> = std::iter::from_fn(|| dtls.poll_transmit())
+                .map(|out| out.message.to_vec())
+                .collect();
+            if !flight.is_empty() {
+                path.send(flight)?;
             }
-            let n = socket.recv(&mut buffer).map_err(|e| e.to_string())?;
-            let events = dtls.read(Instant::now(), NODE, None, buffer[..n].into());
+            let datagram = path.recv()?;
+            let events = dtls.read(Instant::now(), NODE, None, datagram[..].into());
             let events = events.map_err(|e| e.to_string())?;
-            if events
-                .iter()
-                .any(|e| matches!(e, EndpointEvent::HandshakeComplete))
-            {
+            let complete = |e: &EndpointEvent| matches!(e, EndpointEvent::HandshakeComplete);
+            if events.iter().any(complete) {
                 return Ok(());
             }
         }
@@ -125,6 +134,43 @@ impl Joiner {
             media("audio", 0, "111 8 0", audio),
             media("video", 1, "102", video)
         )
+    }
+}
+
+/// A path to the node with what was sent on it last.
+struct Path<'a> {
+    socket: &'a UdpSocket,
+    flight: Vec<Vec<u8>>,
+    resent: u64,
+}
+
+impl Path<'_> {
+    fn send(&mut self, flight: Vec<Vec<u8>>) -> Result<(), String> {
+        self.flight = flight;
+        self.send_flight()
+    }
+
+    fn send_flight(&self) -> Result<(), String> {
+        for datagram in &self.flight {
+            self.socket.send(datagram).map_err(|e| e.to_string())?;
+        }
+        Ok(())
+    }
+
+    /// The next datagram; while none comes, the last flight is sent again.
+    fn recv(&mut self) -> Result<Vec<u8>, String> {
+        let mut buffer = [0; 2048];
+        loop {
+            match self.socket.recv(&mut buffer) {
+                Ok(n) => return Ok(buffer[..n].to_vec()),
+                Err(e) if e.kind() != std::io::ErrorKind::WouldBlock => return Err(e.to_string()),
+                Err(_) if self.resent >= RESENDS_MAX => return Err("no answer".to_owned()),
+                Err(_) => {
+                    self.resent += 1;
+                    self.send_flight()?;
+                }
+            }
+        }
     }
 }
 
