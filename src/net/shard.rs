@@ -341,6 +341,11 @@ impl Shard {
                 return;
             }
             last_turn = Instant::now();
+            // Orders first: packets of a stream that was just opened may have come in the same turn.
+            if !self.take_orders(last_turn) {
+                self.close_all();
+                return;
+            }
             for event in events.iter() {
                 self.on_ready(
                     last_turn,
@@ -348,10 +353,6 @@ impl Shard {
                     event.is_readable(),
                     event.is_writable(),
                 );
-            }
-            if !self.take_orders(last_turn) {
-                self.close_all();
-                return;
             }
             self.handle_timeouts(last_turn);
             self.deliver(last_turn);
