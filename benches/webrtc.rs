@@ -137,6 +137,7 @@ fn seal(c: &mut Criterion) {
                         track: TrackId::Video,
                         prefix: &[0x7c, 0x05],
                         body: &body,
+                        padding: 0,
                         marker: false,
                         timestamp: index as u32,
                     };

@@ -22,7 +22,7 @@ use tokio::sync::mpsc;
 
 use super::conn::Conn;
 use super::counters::{ShardCounters, Snapshot};
-use super::peer::{NewPeer, Peers};
+use super::peer::{Arrival, NewPeer, Paths, Peers};
 use super::stream::{Fan, FanKey, Holds, PsErrors, Stream};
 use super::udp::RecvBatch;
 use super::viewer::{Closed, Io, Shared, Viewer};
@@ -42,9 +42,11 @@ const RTP: Token = Token(0);
 const RTP_TCP: Token = Token(1);
 const WAKER: Token = Token(2);
 const WEBRTC: Token = Token(3);
-/// Tokens of viewers and of media connections are their key plus one of these.
+const WEBRTC_TCP: Token = Token(4);
+/// Tokens of viewers, of media connections and of WebRTC connections are their key plus one of these.
 const VIEWERS: usize = 1 << 32;
 const CONNS: usize = 2 << 32;
+const PATHS: usize = 3 << 32;
 const KEY_MASK: usize = VIEWERS - 1;
 
 /// What a media thread is told.
@@ -109,6 +111,8 @@ pub(super) enum ShardMessage {
         bound: bool,
     },
     CloseSession(SessionId),
+    /// A WebRTC connection whose first check names a viewer of the receiver.
+    Path(Arrival),
 }
 
 /// A viewer of a muxed rendition that has an open session.
@@ -209,6 +213,8 @@ pub(super) struct ShardSetup {
     pub rtp: UdpSocket,
     pub rtp_tcp: std::net::TcpListener,
     pub webrtc: UdpSocket,
+    /// On one thread only, if at all.
+    pub webrtc_tcp: Option<std::net::TcpListener>,
     pub orders: std_mpsc::Receiver<Order>,
     pub links: Vec<ShardLink>,
     pub poll: Poll,
@@ -280,12 +286,14 @@ impl Shard {
             Interest::READABLE,
         )?;
         registry.register(&mut rtp_tcp, RTP_TCP, Interest::READABLE)?;
+        let listener = setup.webrtc_tcp.map(|listener| (listener, WEBRTC_TCP));
+        let paths = Paths::new(registry.try_clone()?, PATHS, listener)?;
         let rtp_port = setup.rtp.local_addr()?.port();
         Ok(Shard {
             index: setup.index,
             poll: setup.poll,
             orders: setup.orders,
-            peers: Peers::new(setup.index, setup.webrtc, setup.peers)?,
+            peers: Peers::new(setup.index, setup.webrtc, paths, setup.peers)?,
             links: setup.links,
             events: EventSender::new(setup.events),
             rtp: setup.rtp,
@@ -410,6 +418,13 @@ impl Shard {
             RTP_TCP => self.accept(now),
             WAKER => {}
             WEBRTC => self.peers.take_datagrams(now, &self.links, &self.counters),
+            WEBRTC_TCP => self.peers.accept(now, &self.counters),
+            Token(t) if t >= PATHS => {
+                let key = t & KEY_MASK;
+                let (links, counters) = (&self.links, &self.counters);
+                self.peers
+                    .on_path(now, key, readable, writable, links, counters);
+            }
             Token(t) if t >= CONNS => self.on_conn(now, t & KEY_MASK, readable, writable),
             Token(t) => self.on_viewer(now, t & KEY_MASK, readable, writable),
         }
@@ -1155,6 +1170,9 @@ impl Shard {
                 self.end_unwatched(fan_key);
             }
             ShardMessage::CloseSession(session) => self.close_session(now, session, false),
+            ShardMessage::Path(arrival) => {
+                self.peers.adopt(now, arrival, &self.links, &self.counters);
+            }
             ShardMessage::AddMirroredPeer {
                 new,
                 tracks,

@@ -285,7 +285,7 @@ impl Viewer {
             self.path.rtcp_refused += 1;
             return;
         };
-        self.dtls.confirmed(now);
+        self.dtls.confirmed();
         let mut feedback = FeedbackSink {
             now,
             video: self.video.as_deref(),
@@ -363,6 +363,19 @@ impl Viewer {
     /// Where media goes.
     pub fn remote(&self) -> Option<Address> {
         self.agent.nominated()
+    }
+
+    /// Whether a verified check came from there.
+    pub fn knows(&self, address: Address) -> bool {
+        self.agent.knows(address)
+    }
+
+    /// A connection of the viewer has ended. Without another path it gets nothing until it nominates a new one.
+    pub fn forget(&mut self, address: Address) {
+        self.agent.forget(address);
+        if self.dtls_peer == Some(address) {
+            self.dtls_peer = None;
+        }
     }
 
     pub fn closed(&self) -> Option<&CloseReason> {
@@ -712,7 +725,7 @@ mod tests {
         fn next_deadline(&self) -> Option<Instant> {
             None
         }
-        fn confirmed(&mut self, _: Instant) {}
+        fn confirmed(&mut self) {}
         fn close(&mut self, _: Instant, out: &mut dyn FnMut(&[u8])) {
             out(b"\x15bye");
         }
@@ -861,6 +874,7 @@ mod tests {
             track,
             prefix: &[0x7c, 0x85],
             body,
+            padding: 0,
             marker: true,
             timestamp: 90,
         }
