@@ -237,6 +237,16 @@ pub const DTLS_LAST_FLIGHTS_MAX: u8 = 8;
 pub const SDP_OFFER_BYTES_MAX: usize = 64 * 1024;
 /// Packets of one RTCP compound of a viewer; browsers send up to 5. At it: the rest is not read.
 pub const RTCP_COMPOUND_MAX: usize = 16;
+/// Packets of one transport-wide feedback of a viewer; browsers send one every 50 to 250 ms, about some seventy. At it: it
+/// is not read.
+pub const TRANSPORT_FEEDBACK_PACKETS_MAX: usize = 1_024;
+/// Times of sending that are remembered for a viewer's feedback: two seconds of pictures and sound. At it: the oldest is
+/// forgotten, and feedback on it tells of loss only.
+pub const BURSTS_KNOWN_MAX: usize = 96;
+/// Milliseconds without picture for a viewer whose path cannot take the stream: twice a usual group of pictures, and the most
+/// after repeated ones.
+pub const CONGESTION_PAUSE_MS_MIN: u64 = 1_000;
+pub const CONGESTION_PAUSE_MS_MAX: u64 = 16_000;
 /// Sources of SRTCP at one viewer; a browser has one per media line. At it: packets of a further one are not opened.
 pub const SRTCP_SOURCES_MAX: usize = 8;
 /// Lost packets of one viewer that wait to be sent again; a NACK names up to 17. At it: not sent again.

@@ -30,7 +30,7 @@ pub(super) use order::{EventSender, NewIo, NewViewer, Order, ShardLink, ShardMes
 
 use super::conn::Conn;
 use super::counters::ShardCounters;
-use super::peer::{Paths, Peers};
+use super::peer::{NewPeer, Paths, Peers};
 use super::stream::{Fan, FanKey, Holds, PsErrors, Stream};
 use super::udp::RecvBatch;
 use super::viewer::Viewer;
@@ -216,6 +216,7 @@ impl Shard {
                 &self.by_id,
                 &mut self.events,
                 &self.links,
+                &self.counters,
             );
             self.events.retry();
             if last_turn >= self.next_second {

@@ -309,6 +309,7 @@ impl Peers {
                     sent_bytes: 0,
                     skipped: 0,
                     blocked: false,
+                    paused_until: None,
                     broken: false,
                 };
                 let at = slot as usize;
@@ -757,6 +758,7 @@ impl Peers {
         by_id: &HashMap<StreamId, usize>,
         events: &mut EventSender,
         links: &[ShardLink],
+        counters: &ShardCounters,
     ) {
         if self.next_timeout.is_some_and(|at| at <= now) {
             self.handle_timeouts(now);
@@ -784,6 +786,10 @@ impl Peers {
                 match event {
                     Event::Ready => start = true,
                     Event::KeyFrameRequest => peer.want_key(fan),
+                    Event::Congested(until) => {
+                        counters.congested.inc();
+                        peer.pause(until);
+                    }
                     Event::Resend(resend) => {
                         resend_one(peer, fan.ring(resend.track), resend, &mut self.out)
                     }
@@ -793,7 +799,7 @@ impl Peers {
                 if let Some((at, media)) = fan.newest {
                     peer.viewer.set_clock(at, &self.setup.wall, media);
                 }
-                if pump(peer, fan, &mut self.out) {
+                if pump(now, peer, fan, &mut self.out) {
                     self.behind.push(slot);
                 }
             }
@@ -810,7 +816,7 @@ impl Peers {
                         .and_then(|key| streams.get(*key))
                         .and_then(|s| s.rtp.as_ref()),
                 };
-                if fan.is_some_and(|fan| pump(peer, fan, &mut self.out)) {
+                if fan.is_some_and(|fan| pump(now, peer, fan, &mut self.out)) {
                     self.behind.push(slot);
                 }
             }
@@ -895,7 +901,7 @@ impl Peers {
                 continue;
             };
             if peer.viewer.is_ready()
-                && pump(peer, fan, &mut self.out)
+                && pump(now, peer, fan, &mut self.out)
                 && !self.behind.contains(slot)
             {
                 self.behind.push(*slot);

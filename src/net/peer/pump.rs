@@ -6,6 +6,7 @@
 //! Bounds: [`limits::PACE_PACKETS`] of a track at a time, [`RUN_BYTES_MAX`] of a run.
 
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use super::super::stream::{PayloadRing, RtpFan};
 use super::super::udp::Sender;
@@ -31,6 +32,8 @@ pub(super) struct Peer {
     pub skipped: u32,
     /// Its connection takes nothing more for now.
     pub blocked: bool,
+    /// Its path could not take the stream: it gets no picture before that time.
+    pub paused_until: Option<Instant>,
     /// A defect of ours showed in its core, which is not asked for anything any more.
     pub broken: bool,
 }
@@ -64,15 +67,40 @@ impl Peer {
         }
     }
 
+    /// No picture until `until`, then from the next key frame on.
+    pub fn pause(&mut self, until: Instant) {
+        if self.paused_until.replace(until).is_none() {
+            self.skipped += 1;
+        }
+    }
+
+    /// Whether pictures are held back. At the end of the pause the viewer waits for a key frame that is still to come: one
+    /// from the ring would bring all behind it at once, to a path that takes less.
+    fn is_paused(&mut self, now: Instant, fan: &RtpFan) -> bool {
+        match self.paused_until {
+            Some(until) if now < until => true,
+            Some(_) => {
+                self.paused_until = None;
+                self.video = Place::KeyFrom(fan.video.end());
+                false
+            }
+            None => false,
+        }
+    }
+
     /// Gives `put` what the viewer has not had, at most one pace of each track, and moves its places on. `true` = there is
     /// more.
     fn advance(
         &mut self,
+        now: Instant,
         fan: &RtpFan,
         mut put: impl FnMut(&mut Viewer, u64, &RtpPayload),
     ) -> bool {
         let mut more = false;
         for track in self.order(fan) {
+            if track == TrackId::Video && self.is_paused(now, fan) {
+                continue;
+            }
             let Some(mut index) = self.next_of(track, fan) else {
                 continue;
             };
@@ -84,6 +112,7 @@ impl Peer {
             more |= index < ring.end();
             *self.place_mut(track) = Place::Next(index);
         }
+        self.viewer.sent(now);
         more
     }
 
@@ -156,18 +185,24 @@ impl Peer {
 }
 
 /// Sends a peer what it has not had, at most one pace of each track. `true` = there is more.
-pub(super) fn pump(peer: &mut Peer, fan: &RtpFan, out: &mut Outlet) -> bool {
+pub(super) fn pump(now: Instant, peer: &mut Peer, fan: &RtpFan, out: &mut Outlet) -> bool {
     match peer.viewer.remote() {
-        Some(Address::Udp(to)) => pump_datagrams(peer, fan, to, out),
-        Some(Address::Tcp(to)) => pump_frames(peer, fan, to, out),
+        Some(Address::Udp(to)) => pump_datagrams(now, peer, fan, to, out),
+        Some(Address::Tcp(to)) => pump_frames(now, peer, fan, to, out),
         None => false,
     }
 }
 
-fn pump_datagrams(peer: &mut Peer, fan: &RtpFan, to: SocketAddr, out: &mut Outlet) -> bool {
+fn pump_datagrams(
+    now: Instant,
+    peer: &mut Peer,
+    fan: &RtpFan,
+    to: SocketAddr,
+    out: &mut Outlet,
+) -> bool {
     let sender = &mut out.sender;
     let mut run = Run::new(&mut out.run, to);
-    let more = peer.advance(fan, |viewer, index, payload| {
+    let more = peer.advance(now, fan, |viewer, index, payload| {
         let len = viewer.seal_rtp(index, &packet(payload), run.buffer);
         run.add(len, sender);
     });
@@ -176,7 +211,13 @@ fn pump_datagrams(peer: &mut Peer, fan: &RtpFan, to: SocketAddr, out: &mut Outle
 }
 
 /// Over TCP nothing is put behind what still waits. Once it has gone, the viewer goes on at a key frame that came meanwhile.
-fn pump_frames(peer: &mut Peer, fan: &RtpFan, to: SocketAddr, out: &mut Outlet) -> bool {
+fn pump_frames(
+    now: Instant,
+    peer: &mut Peer,
+    fan: &RtpFan,
+    to: SocketAddr,
+    out: &mut Outlet,
+) -> bool {
     if !out.paths.is_clear(to) {
         peer.blocked = true;
         return false;
@@ -186,7 +227,7 @@ fn pump_frames(peer: &mut Peer, fan: &RtpFan, to: SocketAddr, out: &mut Outlet) 
     }
     let run = &mut out.run;
     run.clear();
-    let more = peer.advance(fan, |viewer, index, payload| {
+    let more = peer.advance(now, fan, |viewer, index, payload| {
         let at = run.len();
         run.extend_from_slice(&[0, 0]);
         match viewer.seal_rtp(index, &packet(payload), run) {
