@@ -44,7 +44,7 @@ impl Associate for Ready {
     fn next_deadline(&self) -> Option<Instant> {
         None
     }
-    fn confirmed(&mut self, _: Instant) {}
+    fn confirmed(&mut self) {}
     fn close(&mut self, _: Instant, _: &mut dyn FnMut(&[u8])) {}
 }
 

@@ -381,3 +381,10 @@ pub fn allow_files(wanted: usize) {
         }
     }
 }
+
+/// Asks the kernel for no huge pages. The allocator asks for them, and then every viewer or stream that touches a few
+/// kilobytes of a fresh arena makes two megabytes resident.
+pub fn refuse_huge_pages() {
+    // SAFETY: this call takes numbers only. A kernel without the switch goes on as before.
+    let _ = unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
+}
