@@ -19,6 +19,7 @@ mod node;
 mod player;
 #[cfg(feature = "node")]
 mod restart;
+mod simnet;
 mod sip_endpoint;
 mod sip_torture;
 mod sip_vectors;
