@@ -14,6 +14,7 @@
 //! 2022; ISO/IEC 13818-1, 14496-3, 14496-12, 14496-15; Enhanced RTMP/FLV v1; draft-ietf-wish-whep.
 
 pub mod egress;
+pub mod fuzzing;
 pub mod gb28181;
 pub mod id;
 pub mod limits;

@@ -5,6 +5,7 @@ mod api;
 mod egress_chromium;
 mod egress_files;
 mod egress_rtp;
+mod field_signalling;
 mod gb_vectors;
 #[cfg(feature = "node")]
 mod ingest;
@@ -17,6 +18,8 @@ mod media_vectors;
 mod node;
 #[cfg(feature = "node")]
 mod player;
+#[cfg(feature = "node")]
+mod replay;
 #[cfg(feature = "node")]
 mod restart;
 mod simnet;

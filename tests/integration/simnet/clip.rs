@@ -87,7 +87,7 @@ impl Clip {
         };
         let sets = [Bytes::new(), video.sps.clone(), video.pps.clone()];
         let pictures = (0..10).map(|n: u8| {
-            let key = n % 5 == 0;
+            let key = n.is_multiple_of(5);
             let nal = [
                 vec![if key { 0x65 } else { 0x41 }, 0x88],
                 vec![0x80 | n; if key { 900 } else { 100 }],

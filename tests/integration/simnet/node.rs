@@ -694,6 +694,10 @@ impl Media {
 
 impl Stream {
     fn new(ssrc: Option<Ssrc>, transport: MediaTransport) -> Stream {
+        #[allow(
+            clippy::needless_update,
+            reason = "what else is configured keeps its default"
+        )]
         let config = ingest::Config {
             ssrc,
             reliable: transport != MediaTransport::Udp,

@@ -325,6 +325,8 @@ impl World {
     fn happen(&mut self, what: What) {
         let now = self.now;
         match what {
+            // One that was overtaken by an earlier one changes nothing.
+            What::NodeWake if self.node_wake != Some(now) => {}
             What::NodeWake => {
                 self.node_wake = None;
                 self.with_node(|node, _| node.handle_timeout(now));
@@ -364,6 +366,7 @@ impl World {
                     self.camera_turn(n);
                 }
             }
+            What::CameraWake(n) if self.cameras[n].wake != Some(now) => {}
             What::CameraWake(n) => {
                 self.cameras[n].wake = None;
                 if let Some(device) = &mut self.cameras[n].device {
