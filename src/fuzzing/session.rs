@@ -58,7 +58,10 @@ impl Rig {
                     assert!(self.ended.insert(id), "an INVITE is ended once");
                 }
                 Output::Media { shard, command } => self.media(shard, command),
-                Output::Platform(_) | Output::Event(_) | Output::Persist(_) => {}
+                Output::Platform(_)
+                | Output::Event(_)
+                | Output::Persist(_)
+                | Output::Messages { .. } => {}
             }
         }
         let gauges = self.core.gauges();

@@ -315,6 +315,7 @@ impl Node {
             }
             Output::Event(_) => {}
             Output::Persist(persist) => store.take(persist),
+            Output::Messages { .. } => {}
         }
     }
 
