@@ -15,6 +15,8 @@ use crate::time::MediaTime;
 #[derive(Default)]
 struct Found {
     open: Option<(Pes, Vec<u8>)>,
+    /// Something was lost or changed since the last PES began.
+    damaged: bool,
     /// Payload of each PES that came to its end.
     whole: Vec<Vec<u8>>,
 }
@@ -29,6 +31,7 @@ impl Sink for Found {
             assert!(time < 1 << 33);
         }
         self.open = Some((pes, Vec::new()));
+        self.damaged = false;
     }
 
     fn payload(&mut self, stream_id: u8, bytes: &[u8]) {
@@ -43,7 +46,8 @@ impl Sink for Found {
     fn pes_end(&mut self, stream_id: u8) {
         let (pes, payload) = self.open.as_ref().expect("an end follows a header");
         assert_eq!(pes.stream_id, stream_id);
-        if let Some(len) = pes.payload_bytes {
+        // Over a hole in a picture its payload goes on.
+        if let (Some(len), false) = (pes.payload_bytes, self.damaged) {
             assert!(payload.len() >= len as usize);
         }
         self.whole.push(payload.clone());
@@ -100,11 +104,15 @@ pub fn ps_loss(data: &[u8]) {
         n += 1;
         for piece in ps.chunks(size) {
             match script.byte() {
-                0..8 => demux.lose(script.chance(2)),
+                0..8 => {
+                    found.damaged = true;
+                    demux.lose(script.chance(2));
+                }
                 8..16 => {
                     let mut changed = piece.to_vec();
                     let at = script.below(changed.len());
                     changed[at] = script.byte();
+                    found.damaged = true;
                     demux.push(&changed, &mut found);
                 }
                 _ => demux.push(piece, &mut found),

@@ -41,8 +41,8 @@ pub fn rfc4571(data: &[u8]) {
         sent.push(packet);
     }
     let clean = sent.len();
-    for n in 0..70 {
-        let packet = packet(1_000 + n, 300);
+    for n in 0..40 {
+        let packet = packet(1_000 + n, 100);
         framed(&packet, &mut bytes);
         sent.push(packet);
     }

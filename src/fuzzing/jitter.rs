@@ -21,7 +21,8 @@ impl Told {
         self.delivered += 1;
         assert!(delivery.received <= now);
         if delivery.restart {
-            assert_eq!(delivery.lost, 0);
+            // How much is missing before a new start cannot be known: something is.
+            assert!(delivery.lost <= 1);
         } else if let Some(last) = self.last {
             let distance = sequence_distance(last, sequence);
             assert!(distance > 0, "{sequence} after {last}");

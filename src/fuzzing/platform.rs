@@ -252,9 +252,20 @@ impl Rig {
                     media_ip: None,
                 })
             }
-            4 => Command::EndInvite {
-                id: InviteId(script.below(self.invites.len().max(1)) as u64),
-            },
+            4 => {
+                let mut going: Vec<InviteId> = self
+                    .invites
+                    .iter()
+                    .filter(|(_, asked)| asked.ended == 0)
+                    .map(|(id, _)| *id)
+                    .collect();
+                going.sort();
+                // Who ends a call has not been told that it is over.
+                let Some(id) = script.pick(&going) else {
+                    return;
+                };
+                Command::EndInvite { id }
+            }
             _ => Command::SetAuth {
                 device,
                 auth: match script.below(3) {

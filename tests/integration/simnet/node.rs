@@ -509,6 +509,7 @@ impl Media {
                 stream,
                 ssrc,
                 transport,
+                ..
             } => {
                 self.streams.insert(stream, Stream::new(ssrc, transport));
                 if let Some(ssrc) = ssrc {
@@ -519,6 +520,7 @@ impl Media {
                 stream: id,
                 ssrc,
                 remote,
+                ..
             } => {
                 let stream = self.streams.get_mut(&id)?;
                 if let Some(new) = ssrc {
