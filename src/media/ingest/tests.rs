@@ -5,7 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::*;
-use crate::media::frame::{Params, VideoParams, nals};
+use crate::media::frame::{Codec, Params, TrackId, VideoParams, nals};
+use crate::media::jitter::Delivery;
 use crate::media::ps::mux::Mux;
 use crate::time::MediaTime;
 
