@@ -30,7 +30,6 @@ use super::ps::demux;
 use super::rtcp;
 use super::rtp::{self, Packet};
 use crate::id::Ssrc;
-use crate::limits;
 
 /// How long the SSRC that was latched on must be silent before another one may take its place.
 const LATCH_SILENCE: Duration = Duration::from_secs(2);

@@ -6,7 +6,6 @@ use bytes::Bytes;
 
 use super::*;
 use crate::media::frame::{Codec, Params, TrackId, VideoParams, nals};
-use crate::media::jitter::Delivery;
 use crate::media::ps::mux::Mux;
 use crate::time::MediaTime;
 
