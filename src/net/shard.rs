@@ -31,6 +31,7 @@ pub(super) use order::{EventSender, NewIo, NewViewer, Order, ShardLink, ShardMes
 use super::conn::Conn;
 use super::counters::ShardCounters;
 use super::peer::{NewPeer, Peers};
+use super::sound::SoundLink;
 use super::stream::{Fan, FanKey, Holds, PsErrors, Stream};
 use super::udp::RecvBatch;
 use super::viewer::Viewer;
@@ -82,6 +83,8 @@ pub(super) struct Shard {
     budget: Arc<super::budget::Budget>,
     ring_bytes_reported: usize,
     streams: Slab<Stream>,
+    /// Converts their sound.
+    sound: SoundLink,
     by_id: HashMap<StreamId, usize>,
     by_ssrc: HashMap<Ssrc, usize>,
     fans: Slab<Fan>,
@@ -127,6 +130,20 @@ impl Shard {
         )?;
         registry.register(&mut rtp_tcp, RTP_TCP, Interest::READABLE)?;
         let rtp_port = setup.rtp.local_addr()?.port();
+        let (own, counters) = (
+            setup.links[usize::from(setup.index)].clone(),
+            Arc::clone(&setup.counters),
+        );
+        let sound = SoundLink::spawn(
+            &format!("sound {}", setup.index),
+            Box::new(move |made| {
+                let taken = own.send(Order::Sound(made));
+                if !taken {
+                    counters.orders_refused.inc();
+                }
+                taken
+            }),
+        )?;
         Ok(Shard {
             index: setup.index,
             poll: setup.poll,
@@ -144,6 +161,7 @@ impl Shard {
             budget: setup.budget,
             ring_bytes_reported: 0,
             streams: Slab::new(),
+            sound,
             by_id: HashMap::new(),
             by_ssrc: HashMap::new(),
             fans: Slab::new(),
@@ -268,6 +286,7 @@ impl Shard {
                 Order::AddViewer(new) => self.add_viewer(now, *new),
                 Order::AddPeer(new) => self.add_peer(now, *new),
                 Order::Shard(message) => self.on_shard_message(now, message),
+                Order::Sound(made) => self.take_sound(now, made),
                 Order::Stop => return false,
             }
         }
@@ -280,7 +299,8 @@ impl Shard {
                 stream,
                 ssrc,
                 transport,
-            } => self.open_ingest(stream, ssrc, transport),
+                payloads,
+            } => self.open_ingest(stream, ssrc, transport, payloads),
             MediaCommand::UpdateIngest {
                 stream,
                 ssrc,

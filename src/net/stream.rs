@@ -1,7 +1,8 @@
 //! One stream on its media thread: ingest, the ring of its last frames, and its renditions.
 //!
 //! Work is done once per stream: a rendition is made when its first viewer comes, a sound is converted once for all
-//! renditions that need it, and both end with the last viewer.
+//! renditions that need it, and both end with the last viewer. Sound is converted on a thread of its own ([`super::sound`]),
+//! so that no encoder holds a picture back.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -15,9 +16,10 @@ use crate::id::{Ssrc, StreamId};
 use crate::limits;
 use crate::media::frame::{Codec, Frame, Track, TrackId};
 use crate::media::hub::Hub;
-use crate::media::ingest::{self, Ingest};
+use crate::media::ingest::{self, Ingest, RtpMaps};
 use crate::media::ps::demux;
 use crate::media::transcode::AudioTranscoder;
+use crate::net::sound::{Conversion, Made, SoundLink};
 use crate::session::IngestStats;
 use crate::session::port::Progress;
 use crate::time::MediaTime;
@@ -93,9 +95,21 @@ impl Fan {
 /// A sound converted once for all renditions that want it.
 struct Converted {
     codec: Codec,
-    transcoder: AudioTranscoder,
+    /// What it makes.
+    track: Track,
+    conversion: Conversion,
     /// Frames since the start of the hub's ring, for renditions that are made later.
     recent: VecDeque<Frame>,
+}
+
+impl Converted {
+    fn forget_before(&mut self, oldest: MediaTime) {
+        while self.recent.front().is_some_and(|old| old.dts < oldest)
+            || self.recent.len() >= limits::HUB_FRAMES_MAX
+        {
+            self.recent.pop_front();
+        }
+    }
 }
 
 /// RTP payloads of a stream, made once for all WebRTC viewers of this thread.
@@ -241,6 +255,7 @@ pub(super) struct Stream {
     /// Keys of its renditions in the shard.
     pub fans: Vec<usize>,
     pub rtp: Option<RtpFan>,
+    sound: SoundLink,
     converted: Vec<Converted>,
     /// Reported as live with these tracks.
     live: Option<Vec<Track>>,
@@ -249,7 +264,6 @@ pub(super) struct Stream {
     pub last_ps_errors: PsErrors,
     outputs: Vec<ingest::Output>,
     units: Vec<Unit>,
-    frames: Vec<Frame>,
     payloads: Vec<RtpPayload>,
     has_rtp_deadline: bool,
 }
@@ -259,13 +273,19 @@ impl Stream {
         id: StreamId,
         ssrc: Option<Ssrc>,
         transport: MediaTransport,
+        maps: RtpMaps,
         ring_bytes: usize,
+        sound: SoundLink,
     ) -> Self {
         let reliable = match transport {
             MediaTransport::Udp => false,
             MediaTransport::TcpPassive | MediaTransport::TcpActive => true,
         };
-        let ingest = Ingest::new(ingest::Config { ssrc, reliable });
+        let ingest = Ingest::new(ingest::Config {
+            ssrc,
+            reliable,
+            maps,
+        });
         Stream {
             id,
             ssrc,
@@ -275,6 +295,7 @@ impl Stream {
             hub: Hub::new(ring_bytes),
             fans: Vec::new(),
             rtp: None,
+            sound,
             converted: Vec::new(),
             live: None,
             stalled: false,
@@ -282,7 +303,6 @@ impl Stream {
             last_ps_errors: PsErrors::default(),
             outputs: Vec::new(),
             units: Vec::new(),
-            frames: Vec::new(),
             payloads: Vec::new(),
             has_rtp_deadline: false,
         }
@@ -341,7 +361,13 @@ impl Stream {
                     ingest::Fact::UnsupportedVideo { stream_type } => {
                         progress(Progress::UnsupportedCodec { stream_type })
                     }
-                    ingest::Fact::NoProgramStream | ingest::Fact::UnsupportedAudio { .. } => {}
+                    ingest::Fact::UnsupportedAudio { stream_type } => {
+                        // Beside a picture it only costs the sound.
+                        if self.ingest.has_picture() == Some(false) {
+                            progress(Progress::UnsupportedCodec { stream_type });
+                        }
+                    }
+                    ingest::Fact::NoProgramStream => {}
                 },
             }
         }
@@ -421,31 +447,8 @@ impl Stream {
         let oldest = self.hub.frames().next().map_or(frame.dts, |f| f.dts);
         if frame.track == TrackId::Audio {
             for converted in &mut self.converted {
-                converted.transcoder.push(&frame, &mut self.frames);
-                while converted.recent.front().is_some_and(|old| old.dts < oldest)
-                    || converted.recent.len() >= limits::HUB_FRAMES_MAX
-                {
-                    converted.recent.pop_front();
-                }
-                let codec = converted.codec;
-                for made in self.frames.drain(..) {
-                    Self::give(
-                        &made,
-                        Sound::As(codec),
-                        &self.fans,
-                        fans,
-                        &mut self.units,
-                        now,
-                        holds,
-                        self.hub.audio(),
-                    );
-                    if let Some(rtp) = &mut self.rtp
-                        && rtp_sound(self.hub.audio()) == Sound::As(codec)
-                    {
-                        rtp.packetize(&made, &mut self.payloads, now, holds.rtp);
-                    }
-                    converted.recent.push_back(made);
-                }
+                converted.conversion.offer(&frame);
+                converted.forget_before(oldest);
             }
         }
         Self::give(
@@ -463,6 +466,45 @@ impl Stream {
         {
             rtp.packetize(&frame, &mut self.payloads, now, holds.rtp);
         }
+    }
+
+    /// Gives converted sound to the renditions that want it. What a conversion made that is over is let go.
+    pub fn take_sound(
+        &mut self,
+        made: Made,
+        fans: &mut slab::Slab<Fan>,
+        now: Instant,
+        holds: &Holds,
+    ) {
+        let audio = self.hub.audio();
+        let Some(converted) = self
+            .converted
+            .iter_mut()
+            .find(|c| c.conversion.id() == made.conversion)
+        else {
+            return;
+        };
+        let form = Sound::As(converted.codec);
+        for frame in made.frames {
+            Self::give(
+                &frame,
+                form,
+                &self.fans,
+                fans,
+                &mut self.units,
+                now,
+                holds,
+                audio,
+            );
+            if let Some(rtp) = &mut self.rtp
+                && rtp_sound(audio) == form
+            {
+                rtp.packetize(&frame, &mut self.payloads, now, holds.rtp);
+            }
+            converted.recent.push_back(frame);
+        }
+        let oldest = self.hub.frames().next().map(|f| f.dts);
+        converted.forget_before(oldest.unwrap_or(MediaTime(i64::MIN)));
     }
 
     /// Gives a frame to the renditions that want it: pictures to all, a sound to those that want this form of it.
@@ -586,18 +628,19 @@ impl Stream {
         let Some(track) = self.hub.audio() else {
             return;
         };
-        let Ok(mut transcoder) = AudioTranscoder::new(track, codec) else {
+        let Ok(transcoder) = AudioTranscoder::new(track, codec) else {
             return;
         };
-        let mut made = Vec::new();
-        for frame in self.hub.frames().filter(|f| f.track == TrackId::Audio) {
-            transcoder.push(frame, &mut made);
-        }
-        self.converted.push(Converted {
+        let track = transcoder.track();
+        let backlog = self.hub.frames().filter(|f| f.track == TrackId::Audio);
+        let backlog = backlog.cloned().collect();
+        let started = self.sound.start(self.id, Box::new(transcoder), backlog);
+        self.converted.extend(started.map(|conversion| Converted {
             codec,
-            transcoder,
-            recent: made.into(),
-        });
+            track,
+            conversion,
+            recent: VecDeque::new(),
+        }));
     }
 
     fn tracks_for(&self, sound: Sound) -> Vec<Track> {
@@ -608,7 +651,7 @@ impl Stream {
                 .converted
                 .iter()
                 .find(|c| c.codec == codec)
-                .map(|c| c.transcoder.track()),
+                .map(|c| c.track.clone()),
         };
         self.hub.video().cloned().into_iter().chain(audio).collect()
     }

@@ -8,6 +8,9 @@ use crate::media::ps::demux::{self, Pes};
 use crate::media::ps::{self, Coding, StreamMap, coding};
 use crate::media::timeline::{Stamp, Timeline};
 
+/// Stream id under which a picture without a container is kept.
+const ELEMENTARY_VIDEO: u8 = 0xe0;
+
 /// The elementary streams.
 #[derive(Debug)]
 pub(super) struct Content {
@@ -49,6 +52,11 @@ pub(super) struct Flow<'a, S> {
 
 impl<S: Sink> Flow<'_, S> {
     pub fn lose(&mut self, same_picture: bool) {
+        self.lose_picture(same_picture);
+        self.content.sound.lose();
+    }
+
+    fn lose_picture(&mut self, same_picture: bool) {
         let Content {
             picture,
             timeline,
@@ -60,7 +68,29 @@ impl<S: Sink> Flow<'_, S> {
         picture.lose(same_picture, &mut |made| {
             give_picture(made, timeline, stats, unsupported_video, sink);
         });
-        self.content.sound.lose();
+    }
+
+    /// A packet of an elementary picture begins.
+    pub fn picture(&mut self, times: Times) {
+        self.content.video_id.get_or_insert(ELEMENTARY_VIDEO);
+        self.content.picture.pes(times);
+    }
+
+    /// A piece of it.
+    pub fn picture_piece(&mut self, bytes: &[u8]) {
+        if let Some(stream_id) = self.content.video_id {
+            demux::Sink::payload(self, stream_id, bytes);
+        }
+    }
+
+    /// The payload is known and not supported, by its number in a program stream map.
+    pub fn unsupported(&mut self, stream_type: u8) {
+        if ps::is_video_type(stream_type) {
+            self.content.video_id.get_or_insert(ELEMENTARY_VIDEO);
+            tell_video(stream_type, &mut self.content.unsupported_video, self.sink);
+        } else {
+            tell_audio(stream_type, &mut self.content.unsupported_audio, self.sink);
+        }
     }
 
     pub fn marker(&mut self, at_end_of_unit: bool) {
@@ -94,12 +124,8 @@ impl<S: Sink> Flow<'_, S> {
         sound.pes_end(&mut |made| give_sound(made, timeline, stats, unsupported_audio, sink));
     }
 
-    pub fn bare_sound(&mut self, codec: Codec, origin: Origin, bytes: &[u8]) {
-        // Its RTP clock is the sound's own, so it lies where it comes and then by its samples.
-        let origin = Origin {
-            rtp: None,
-            ..origin
-        };
+    /// One access unit of AAC, the `n`th of its packet.
+    pub fn aac_unit(&mut self, config: &[u8], origin: Origin, times: Times, n: usize, unit: &[u8]) {
         let Content {
             sound,
             timeline,
@@ -108,7 +134,39 @@ impl<S: Sink> Flow<'_, S> {
             ..
         } = &mut *self.content;
         let sink = &mut *self.sink;
-        sound.bare(codec, origin, bytes, &mut |made| {
+        let times = if n == 0 { times } else { Times::default() };
+        sound.aac_unit(config, origin, times, unit, &mut |made| {
+            give_sound(made, timeline, stats, unsupported_audio, sink);
+        });
+    }
+
+    /// A packet of AAC frames with their headers.
+    pub fn adts(&mut self, origin: Origin, times: Times, bytes: &[u8]) {
+        let Content {
+            sound,
+            timeline,
+            stats,
+            unsupported_audio,
+            ..
+        } = &mut *self.content;
+        let sink = &mut *self.sink;
+        let mut put = |made| give_sound(made, timeline, stats, unsupported_audio, sink);
+        sound.pes(times, u32::try_from(bytes.len()).ok());
+        sound.payload(origin, bytes, &mut put);
+        sound.pes_end(&mut put);
+    }
+
+    /// Sound in packets of its own.
+    pub fn bare_sound(&mut self, codec: Codec, origin: Origin, times: Times, bytes: &[u8]) {
+        let Content {
+            sound,
+            timeline,
+            stats,
+            unsupported_audio,
+            ..
+        } = &mut *self.content;
+        let sink = &mut *self.sink;
+        sound.bare(codec, origin, times, bytes, &mut |made| {
             give_sound(made, timeline, stats, unsupported_audio, sink);
         });
     }
@@ -189,6 +247,14 @@ impl<S: Sink> demux::Sink for Flow<'_, S> {
         }
     }
 
+    fn hole(&mut self, stream_id: u8) {
+        if ps::is_video(stream_id) {
+            self.lose_picture(true);
+        } else {
+            self.content.sound.lose();
+        }
+    }
+
     fn pes_end(&mut self, stream_id: u8) {
         if ps::is_video(stream_id) || !self.follows(stream_id) {
             return;
@@ -258,10 +324,7 @@ fn give_sound(
     match made {
         sound::Made::Track(track) => sink.put(Output::Track(track)),
         sound::Made::Unsupported(stream_type) => {
-            if *unsupported != Some(stream_type) {
-                *unsupported = Some(stream_type);
-                sink.put(Output::Fact(Fact::UnsupportedAudio { stream_type }));
-            }
+            tell_audio(stream_type, unsupported, sink);
         }
         sound::Made::Piece(piece) => {
             stats.damaged_frames += u64::from(piece.damaged);
@@ -285,6 +348,13 @@ fn give_sound(
                 received: piece.origin.received,
             }));
         }
+    }
+}
+
+fn tell_audio(stream_type: u8, told: &mut Option<u8>, sink: &mut impl Sink) {
+    if *told != Some(stream_type) {
+        *told = Some(stream_type);
+        sink.put(Output::Fact(Fact::UnsupportedAudio { stream_type }));
     }
 }
 

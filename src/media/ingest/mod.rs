@@ -1,18 +1,21 @@
-//! Packets of one stream to frames: RTP, order, program stream, access units, one time line.
+//! Packets of one stream to frames: RTP, order, payload, access units, one time line.
 //!
 //! GB/T 28181-2016, annex C (PS in RTP) and annex D (RTP over TCP); RFC 3550.
 //!
 //! Packets are borrowed and in order go straight through: the one copy of payload is that into the access unit, and
 //! nothing is allocated per packet. Frames come out as soon as they are known to be whole.
 //!
-//! Bare G.711 in RTP packets of payload type 0 or 8 beside the program stream is taken as its sound: some devices send
-//! it so. Not done: elementary video in RTP (RFC 6184, 7798); such a stream ends as [`Fact::NoProgramStream`].
+//! What the packets hold (program stream, transport stream, H.264, H.265, AAC, G.711, G.722, G.726) their bytes decide, with
+//! what was declared as a hint; each payload type by itself, so that sound may come in packets of its own beside the
+//! picture. What is not supported is told by its number in a program stream map.
 //!
 //! Bounds: those of [`super::jitter`] and [`super::ps::demux`]; [`crate::limits::ACCESS_UNIT_BYTES_MAX`],
 //! [`crate::limits::PARAMETER_SET_BYTES_MAX`], [`crate::limits::SOUND_FRAME_BYTES_MAX`].
 
 mod content;
+mod es;
 mod lane;
+mod payload;
 mod picture;
 mod reception;
 mod sound;
@@ -23,6 +26,7 @@ use std::time::{Duration, Instant};
 
 use self::content::Flow;
 use self::lane::Stream;
+pub use self::payload::{Kind, RtpMap, RtpMaps};
 use self::reception::Reception;
 use super::frame::{Frame, Track};
 use super::jitter::Jitter;
@@ -45,6 +49,8 @@ pub struct Config {
     pub ssrc: Option<Ssrc>,
     /// Packets come in order or not at all (TCP): a gap is not waited for.
     pub reliable: bool,
+    /// What was said of the payload types. Without: their bytes decide.
+    pub maps: RtpMaps,
 }
 
 /// What comes out, in order.
@@ -67,9 +73,9 @@ pub enum Fact {
     ForeignSsrc {
         seen: Ssrc,
     },
-    /// First unit of a program stream was read.
+    /// The payload is known: the first unit of a program or transport stream was read, or an elementary stream recognised.
     FirstPs,
-    /// [`crate::limits::NO_PS_PACKETS_MAX`] packets came and none held a unit of a program stream.
+    /// [`crate::limits::NO_PS_PACKETS_MAX`] packets came and none held anything that is known.
     NoProgramStream,
     UnsupportedVideo {
         stream_type: u8,
@@ -157,7 +163,7 @@ impl Ingest {
             config,
             ssrc: config.ssrc,
             jitter: Jitter::new(!config.reliable),
-            stream: Stream::new(),
+            stream: Stream::new(config.maps),
             reception: Reception::default(),
             foreign_told: false,
             last_packet: None,
@@ -212,7 +218,7 @@ impl Ingest {
             self.push_rtcp(now, packet);
             return;
         }
-        let Ok(rtp) = Packet::parse(packet) else {
+        let Some(rtp) = self.parse(packet) else {
             self.stream.content.stats.invalid += 1;
             return;
         };
@@ -235,6 +241,17 @@ impl Ingest {
             });
         if self.reception.base.is_none() {
             self.reception.base = Some(self.jitter.highest_sequence());
+        }
+    }
+
+    /// An RTP packet. A wrong version is forgiven whoever has the right SSRC.
+    fn parse<'a>(&self, packet: &'a [u8]) -> Option<Packet<'a>> {
+        match Packet::parse(packet) {
+            Ok(rtp) => Some(rtp),
+            Err(rtp::Error::Version(_)) => Packet::parse_any_version(packet)
+                .ok()
+                .filter(|rtp| self.ssrc == Some(rtp.ssrc())),
+            Err(rtp::Error::Short | rtp::Error::Padding) => None,
         }
     }
 
@@ -331,9 +348,7 @@ impl Ingest {
 
     fn follow(&mut self, ssrc: Option<Ssrc>) {
         if self.last_packet.is_some() {
-            self.stream.demux.lose(false);
-            self.stream.content.sound.lose();
-            self.stream.rtp = None;
+            self.stream.change_sender();
         }
         let counters = self.jitter.counters();
         self.jitter = Jitter::new(!self.config.reliable);
