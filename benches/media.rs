@@ -115,7 +115,7 @@ fn transport_packets(packets: &[Vec<u8>]) -> Vec<Vec<u8>> {
         }
     }
     // So many packets that the counters of the next round follow.
-    while out.len() / ts::PACKET_BYTES % 16 != 0 {
+    while !(out.len() / ts::PACKET_BYTES).is_multiple_of(16) {
         let mut empty = [0xff; ts::PACKET_BYTES];
         empty[..5].copy_from_slice(&[ts::SYNC, 1, 0, 0x30 | counter, 183]);
         counter = (counter + 1) & 15;

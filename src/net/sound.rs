@@ -251,10 +251,19 @@ impl Running {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::frame::TrackId;
+    use crate::egress::{AudioPolicy, Form};
+    use crate::gb28181::MediaTransport;
+    use crate::id::Ssrc;
+    use crate::media::codec::g711;
+    use crate::media::frame::{Codec, Params, Track, TrackId, VideoParams};
+    use crate::media::ingest::RtpMaps;
+    use crate::media::ps::mux::Mux;
+    use crate::media::rtp;
+    use crate::net::stream::{Fan, FanKey, Holds, Stream};
     use crate::time::MediaTime;
+    use bytes::Bytes;
     use std::sync::mpsc;
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
 
     fn frame(n: i64) -> Frame {
         Frame {
@@ -280,7 +289,8 @@ mod tests {
 
     impl Convert for Gated {
         fn push(&mut self, frame: &Frame, out: &mut Vec<Frame>) {
-            self.0.recv().expect("the test lives");
+            // With the gate gone it is open.
+            let _ = self.0.recv();
             out.push(frame.clone());
         }
     }
@@ -360,5 +370,110 @@ mod tests {
         assert!(next.offer(&frame(4)));
         made.recv().expect("converted");
         assert_eq!(Arc::strong_count(&token), 1);
+    }
+
+    /// Packets of pictures of H.264, each with 40 ms of PCMA behind it.
+    fn packets(pictures: i64) -> Vec<Vec<Vec<u8>>> {
+        let video = Track {
+            id: TrackId::Video,
+            codec: Codec::H264,
+            params: Arc::new(Params::Video(VideoParams {
+                // x264, 768x320 at 25 fps.
+                sps: Bytes::from_static(&[
+                    0x67, 0x64, 0x00, 0x20, 0xac, 0xd9, 0x40, 0xc0, 0x29, 0xb0, 0x11, 0x00, 0x00,
+                    0x03, 0x00, 0x01, 0x00, 0x00, 0x03, 0x00, 0x32, 0x0f, 0x18, 0x31, 0x96,
+                ]),
+                pps: Bytes::from_static(&[0x68, 0xeb, 0xe3, 0xcb, 0x22, 0xc0]),
+                ..VideoParams::default()
+            })),
+        };
+        let mut mux = Mux::new(Some(&video), Some(&g711::track(Codec::G711A)));
+        let mut writer = rtp::Writer::new(Ssrc(1), 96, 0);
+        let one = |n: i64| {
+            let mut out = Vec::new();
+            let key = n % 25 == 0;
+            let picture = [
+                &[0, 0, 0, 9, if key { 0x65 } else { 0x41 }, 0x88][..],
+                &[7; 7],
+            ]
+            .concat();
+            for (track, payload) in [(TrackId::Video, picture), (TrackId::Audio, vec![0xd5; 320])] {
+                let mut ps = Vec::new();
+                let frame = Frame {
+                    track,
+                    key: key || track == TrackId::Audio,
+                    payload: payload.into(),
+                    ..frame(n * 3600)
+                };
+                mux.push(&frame, &mut ps);
+                writer.write(&ps, n as u32 * 3600, 1400, &mut |p| out.push(p.to_vec()));
+            }
+            out
+        };
+        (0..pictures).map(one).collect()
+    }
+
+    #[test]
+    fn pictures_go_on_while_the_sound_thread_is_stuck() {
+        let (link, made) = thread();
+        let (gate, gated) = mpsc::channel();
+        // The thread's only job, and it does not end.
+        let _stuck = link.start(stream(), Box::new(Gated(gated)), vec![frame(0)]);
+        let mut source = Stream::new(
+            stream(),
+            Some(Ssrc(1)),
+            MediaTransport::Udp,
+            RtpMaps::default(),
+            8 << 20,
+            link.clone(),
+        );
+        let holds = Holds {
+            flv: Duration::ZERO,
+            fmp4: Duration::ZERO,
+            rtp: Duration::ZERO,
+        };
+        let mut fans = slab::Slab::new();
+        let key = FanKey {
+            stream: stream(),
+            form: Form::Flv,
+            audio: AudioPolicy::Playable,
+        };
+        let mut now = Instant::now();
+        let all = packets(200);
+        let mut feed =
+            |source: &mut Stream, fans: &mut slab::Slab<Fan>, now, packets: &[Vec<u8>]| {
+                for packet in packets {
+                    source.push_packet(now, packet);
+                }
+                source.deliver(now, fans, &holds, &mut |_| {});
+            };
+        feed(&mut source, &mut fans, now, &all[0]);
+        let fan = source.make_fan(key, 8 << 20, 1, now);
+        let at = fans.insert(fan);
+        source.fans.push(at);
+        for (n, packets) in all.iter().enumerate().skip(1) {
+            now += Duration::from_millis(40);
+            let before = fans[at].ring.end();
+            feed(&mut source, &mut fans, now, packets);
+            assert_eq!(
+                fans[at].ring.end(),
+                before + 1,
+                "picture {n} and nothing else, at once"
+            );
+        }
+        assert!(
+            link.dropped() >= 100,
+            "sound that came too late: {}",
+            link.dropped()
+        );
+        // The thread comes free: the sound that waited is there, and goes to the same rendition.
+        gate.send(()).expect("it lives");
+        drop(gate);
+        let before = fans[at].ring.end();
+        made.recv().expect("what was stuck");
+        while fans[at].ring.end() < before + 10 {
+            let made = made.recv().expect("the sound that waited");
+            source.take_sound(made, &mut fans, now, &holds);
+        }
     }
 }

@@ -80,6 +80,9 @@ fn judged(node: &Node, token: &str, file: &str) -> Vec<String> {
     codecs
 }
 
+/// A name, what ffmpeg is told, what is declared, the form watched, and the codecs wanted in it.
+type Case<'a> = (&'a str, Vec<&'a [&'a str]>, Value, &'a str, &'a [&'a str]);
+
 const PICTURE: [&str; 4] = ["-f", "lavfi", "-i", "testsrc2=size=320x240:rate=25"];
 const TONE: [&str; 4] = ["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=16000"];
 const H264: [&str; 12] = [
@@ -132,7 +135,7 @@ fn what_ffmpeg_sends_in_any_payload_plays() {
     let tone_8k = ["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=8000"];
     let aac_config = "sizelength=13;indexlength=3;indexdeltalength=3;config=1408";
     let g726 = ["-c:a", "g726le", "-b:a", "32k", "-ar", "8000", "-ac", "1"];
-    let cases: [(&str, Vec<&[&str]>, Value, &str, &[&str]); 8] = [
+    let cases: [Case<'_>; 8] = [
         (
             "transport",
             vec![&PICTURE, &TONE, &H264, &["-c:a", "aac", "-f", "rtp_mpegts"]],

@@ -302,21 +302,13 @@ fn g726_is_decoded_as_ffmpeg_does_and_becomes_aac_and_opus() {
 /// The chord is still there, at its time and level, in what is made of `source`.
 fn converted(folder: &Folder, source: &Source, name: &str, snr_min: f64) {
     for to in [Codec::Aac, Codec::Opus] {
-        let (_, frames) = transcode(source, to);
+        let (track, frames) = transcode(source, to);
         let (path, decoder, hz) = match to {
-            Codec::Aac => {
-                let (track, _) = (
-                    AudioTranscoder::new(&source.track, to)
-                        .expect("a pair")
-                        .track(),
-                    (),
-                );
-                (
-                    folder.write("out.aac", &adts(&track, &frames)),
-                    "aac",
-                    32_000.0,
-                )
-            }
+            Codec::Aac => (
+                folder.write("out.aac", &adts(&track, &frames)),
+                "aac",
+                32_000.0,
+            ),
             _ => (folder.write("out.opus", &ogg(&frames)), "libopus", 48_000.0),
         };
         let samples = decoded(&path, decoder);

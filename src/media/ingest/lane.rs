@@ -18,6 +18,7 @@ use super::payload::{Kind, Look, RtpMap, RtpMaps, look};
 use super::picture::{Origin, Times};
 use super::{Fact, Output, Sink};
 use crate::limits;
+use crate::media::frame::Codec;
 use crate::media::jitter::Delivery;
 use crate::media::ps::demux::Demux;
 use crate::media::rtp::Packet;
@@ -84,6 +85,8 @@ struct Clock {
     ticks: u64,
     /// How long the sound of the last packet lasts, in ticks of 1/90,000 s.
     lasts: i64,
+    /// Packets in a row that lie apart as those of G.722.1 do, were they G.722.
+    slow: u8,
 }
 
 impl Stream {
@@ -368,6 +371,14 @@ impl Stream {
             pts: self.lanes[at].clock.pts(packet, lasts),
             dts: None,
         };
+        let lane = &self.lanes[at];
+        if lane.by_type.is_some()
+            && kind == Kind::Samples(Codec::G722)
+            && lane.clock.slow >= STATIC_LOOKS_MIN
+        {
+            self.settle(at, Kind::Unsupported(0x92), sink);
+            return;
+        }
         let mut flow = Flow {
             content: &mut self.content,
             sink,
@@ -463,6 +474,7 @@ impl Clock {
                 let step = time.wrapping_sub(last) as i32;
                 if before.wrapping_add(1) == sequence && self.lasts > 0 && step > 0 {
                     self.learn(step);
+                    self.compare(step);
                 }
                 self.ticks = self.ticks.wrapping_add_signed(i64::from(step));
             }
@@ -471,6 +483,15 @@ impl Clock {
         self.lasts = lasts;
         let scaled = u128::from(self.ticks) * TICKS_PER_SECOND as u128 / u128::from(self.hz);
         Some(scaled as u64 & TIME_MASK)
+    }
+
+    /// G.722.1 at 24 or 32 kbit/s has an RTP clock of 16 kHz and 60 or 80 bytes in 320 ticks, where G.722 has 320 (RFC 5577,
+    /// 3; GB/T 28181 gives both the same payload type).
+    fn compare(&mut self, step: i32) {
+        const G722_TICKS_PER_BYTE: i64 = TICKS_PER_SECOND / 8_000;
+        let (bytes, step) = (self.lasts / G722_TICKS_PER_BYTE, i64::from(step));
+        let slow = bytes * 4 == step || bytes * 16 == step * 3;
+        self.slow = if slow { self.slow.saturating_add(1) } else { 0 };
     }
 
     fn learn(&mut self, step: i32) {

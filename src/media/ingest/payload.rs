@@ -180,9 +180,8 @@ fn aac_latm(fmtp: &str) -> Option<AacFormat> {
         return None;
     }
     let mut config = [0; AAC_CONFIG_BYTES_MAX];
-    for n in 0..2 {
-        config[n] = mux[n + 1] << 7 | mux[n + 2] >> 1;
-    }
+    config[0] = mux[1] << 7 | mux[2] >> 1;
+    config[1] = mux[2] << 7 | mux[3] >> 1;
     // Object type 2 in the short form: what follows are the frame length fields of the mux.
     (len >= 4 && config[0] >> 3 == 2).then_some(AacFormat {
         header_bits: None,

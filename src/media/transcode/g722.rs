@@ -99,9 +99,9 @@ impl Decoder {
 
     fn low(&mut self, code: usize) -> i32 {
         let band = &mut self.low;
-        let sound = band.predictor.estimate + (band.step * LOW_6[code] >> 15);
+        let sound = band.predictor.estimate + ((band.step * LOW_6[code]) >> 15);
         let code = code >> 2;
-        let difference = band.step * LOW_4[code] >> 15;
+        let difference = (band.step * LOW_4[code]) >> 15;
         band.adapt(LOW_STEP[code], LOW_LOG_STEP_MAX, 8);
         band.predictor.update(difference);
         sound.clamp(-16_384, 16_383)
@@ -109,7 +109,7 @@ impl Decoder {
 
     fn high(&mut self, code: usize) -> i32 {
         let band = &mut self.high;
-        let difference = band.step * HIGH_2[code] >> 15;
+        let difference = (band.step * HIGH_2[code]) >> 15;
         let sound = band.predictor.estimate + difference;
         band.adapt(HIGH_STEP[code], HIGH_LOG_STEP_MAX, 10);
         band.predictor.update(difference);
@@ -120,7 +120,7 @@ impl Decoder {
 impl Band {
     /// LOGSCL and SCALEL, LOGSCH and SCALEH.
     fn adapt(&mut self, change: i32, max: i32, octaves: i32) {
-        self.log_step = ((self.log_step * 127 >> 7) + change).clamp(0, max);
+        self.log_step = (((self.log_step * 127) >> 7) + change).clamp(0, max);
         let mantissa = STEP[(self.log_step >> 6 & 31) as usize];
         let shift = octaves - (self.log_step >> 11);
         let step = if shift < 0 {
@@ -148,11 +148,11 @@ impl Predictor {
         };
         let push = if with_second { 128 } else { -128 };
         let second_pole =
-            ((pull >> 7) + push + (self.poles[1] * 32_512 >> 15)).clamp(-12_288, 12_288);
+            ((pull >> 7) + push + ((self.poles[1] * 32_512) >> 15)).clamp(-12_288, 12_288);
         // UPPOL1.
         let push = if with_last { 192 } else { -192 };
         let bound = saturate(15_360 - second_pole);
-        let first_pole = saturate(push + (self.poles[0] * 32_640 >> 15)).clamp(-bound, bound);
+        let first_pole = saturate(push + ((self.poles[0] * 32_640) >> 15)).clamp(-bound, bound);
         // UPZERO.
         let weight = if difference == 0 { 0 } else { 128 };
         for (zero, old) in self.zeros.iter_mut().zip(self.differences) {
@@ -161,7 +161,7 @@ impl Predictor {
             } else {
                 -weight
             };
-            *zero = saturate(push + (*zero * 32_640 >> 15));
+            *zero = saturate(push + ((*zero * 32_640) >> 15));
         }
         // DELAYA.
         self.differences.copy_within(..5, 1);
@@ -170,7 +170,7 @@ impl Predictor {
         self.partial = [partial, self.partial[0]];
         self.poles = [first_pole, second_pole];
         // FILTEP, FILTEZ, PREDIC.
-        let product = |factor: i32, value: i32| factor * saturate(value << 1) >> 15;
+        let product = |factor: i32, value: i32| (factor * saturate(value << 1)) >> 15;
         let from_poles = saturate(
             product(self.poles[0], self.signal[0]) + product(self.poles[1], self.signal[1]),
         );

@@ -13,7 +13,6 @@ fn body(head: &[u8], len: usize) -> Vec<u8> {
 /// Writes single packets: each payload as it is, with marker and time.
 struct Packets {
     writer: rtp::Writer,
-    payload_type: u8,
     time: u32,
     ingest: Ingest,
     seen: Seen,
@@ -29,7 +28,6 @@ impl Packets {
         }
         Packets {
             writer: rtp::Writer::new(SSRC, payload_type, 65_000),
-            payload_type,
             time: 0xffff_f000,
             ingest: Ingest::new(config),
             seen: Seen::default(),
@@ -56,7 +54,6 @@ impl Packets {
     /// From now on under another type, with running numbers.
     fn become_type(&mut self, payload_type: u8) {
         self.writer = rtp::Writer::new(SSRC, payload_type, self.writer.next_sequence());
-        self.payload_type = payload_type;
     }
 
     /// One picture by RFC 6184: a STAP-A with the sets, then a slice in three fragments.
@@ -371,6 +368,18 @@ fn what_is_declared_and_not_supported_is_named() {
             .facts
             .contains(&Fact::UnsupportedVideo { stream_type: 0x80 })
     );
+    // G.722.1 under the payload type of G.722.
+    let mut source = Packets::new(9, &[]);
+    for _ in 0..10 {
+        source.put(&[0x55; 60], true);
+        source.step(320, 20);
+    }
+    assert!(
+        source
+            .seen
+            .facts
+            .contains(&Fact::UnsupportedAudio { stream_type: 0x92 })
+    );
     let mut source = Packets::new(18, &[]);
     for _ in 0..5 {
         source.put(&[0x55; 20], true);
@@ -395,5 +404,6 @@ fn payload_types_have_a_bound() {
     source.become_type(96);
     source.ps();
     source.ps();
+    source.ingest.finish(&mut source.seen);
     assert_eq!(source.seen.pictures.len(), 3);
 }
