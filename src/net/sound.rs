@@ -440,13 +440,12 @@ mod tests {
         };
         let mut now = Instant::now();
         let all = packets(200);
-        let mut feed =
-            |source: &mut Stream, fans: &mut slab::Slab<Fan>, now, packets: &[Vec<u8>]| {
-                for packet in packets {
-                    source.push_packet(now, packet);
-                }
-                source.deliver(now, fans, &holds, &mut |_| {});
-            };
+        let feed = |source: &mut Stream, fans: &mut slab::Slab<Fan>, now, packets: &[Vec<u8>]| {
+            for packet in packets {
+                source.push_packet(now, packet);
+            }
+            source.deliver(now, fans, &holds, &mut |_| {});
+        };
         feed(&mut source, &mut fans, now, &all[0]);
         let fan = source.make_fan(key, 8 << 20, 1, now);
         let at = fans.insert(fan);

@@ -92,6 +92,14 @@ impl Fan {
     }
 }
 
+/// What becomes of the sound that a ring holds when its conversion begins.
+#[derive(Clone, Copy, Debug)]
+enum Backlog {
+    Take,
+    /// It may be of the track before.
+    Leave,
+}
+
 /// A sound converted once for all renditions that want it.
 struct Converted {
     codec: Codec,
@@ -422,6 +430,7 @@ impl Stream {
             else {
                 continue;
             };
+            self.start_conversion(sound, Backlog::Leave);
             let tracks = self.tracks_for(sound);
             let Some(fan) = fans.get_mut(self.fans[i]) else {
                 continue;
@@ -435,6 +444,7 @@ impl Stream {
         }
         if self.rtp.is_some() {
             let sound = rtp_sound(self.hub.audio());
+            self.start_conversion(sound, Backlog::Leave);
             let tracks = self.tracks_for(sound);
             if let Some(packetizer) = self.rtp.as_mut().and_then(|rtp| rtp.packetizer.as_mut()) {
                 packetizer.set_tracks(&tracks);
@@ -541,7 +551,7 @@ impl Stream {
             .hub
             .audio()
             .map_or(Sound::Drop, |track| key.form.sound(key.audio, track.codec));
-        self.start_conversion(sound);
+        self.start_conversion(sound, Backlog::Take);
         let tracks = self.tracks_for(sound);
         let mut mux = Mux::new(key.form, &tracks);
         let init = mux.init();
@@ -558,7 +568,7 @@ impl Stream {
     /// Makes the RTP payloads' rendition and fills it from the ring.
     pub fn make_rtp(&mut self, shards: usize, now: Instant) {
         let sound = rtp_sound(self.hub.audio());
-        self.start_conversion(sound);
+        self.start_conversion(sound, Backlog::Take);
         let mut packetizer = Packetizer::new(limits::RTP_PAYLOAD_BYTES_MAX);
         packetizer.set_tracks(&self.tracks_for(sound));
         let mut rtp = RtpFan {
@@ -575,7 +585,7 @@ impl Stream {
     /// Tracks that WebRTC viewers are given.
     pub fn rtp_tracks(&mut self) -> Vec<Track> {
         let sound = rtp_sound(self.hub.audio());
-        self.start_conversion(sound);
+        self.start_conversion(sound, Backlog::Take);
         self.tracks_for(sound)
     }
 
@@ -620,7 +630,7 @@ impl Stream {
         self.last_ps_errors = PsErrors::default();
     }
 
-    fn start_conversion(&mut self, sound: Sound) {
+    fn start_conversion(&mut self, sound: Sound, backlog: Backlog) {
         let Sound::As(codec) = sound else { return };
         if self.converted.iter().any(|c| c.codec == codec) {
             return;
@@ -632,8 +642,11 @@ impl Stream {
             return;
         };
         let track = transcoder.track();
-        let backlog = self.hub.frames().filter(|f| f.track == TrackId::Audio);
-        let backlog = backlog.cloned().collect();
+        let frames = self.hub.frames().filter(|f| f.track == TrackId::Audio);
+        let backlog = match backlog {
+            Backlog::Take => frames.cloned().collect(),
+            Backlog::Leave => Vec::new(),
+        };
         let started = self.sound.start(self.id, Box::new(transcoder), backlog);
         self.converted.extend(started.map(|conversion| Converted {
             codec,
