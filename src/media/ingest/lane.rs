@@ -18,6 +18,7 @@ use super::payload::{Kind, Look, RtpMap, RtpMaps, look};
 use super::picture::{Origin, Times};
 use super::{Fact, Output, Sink};
 use crate::limits;
+use crate::media::codec::g722;
 use crate::media::frame::Codec;
 use crate::media::jitter::Delivery;
 use crate::media::ps::demux::Demux;
@@ -488,8 +489,8 @@ impl Clock {
     /// G.722.1 at 24 or 32 kbit/s has an RTP clock of 16 kHz and 60 or 80 bytes in 320 ticks, where G.722 has 320 (RFC 5577,
     /// 3; GB/T 28181 gives both the same payload type).
     fn compare(&mut self, step: i32) {
-        const G722_TICKS_PER_BYTE: i64 = TICKS_PER_SECOND / 8_000;
-        let (bytes, step) = (self.lasts / G722_TICKS_PER_BYTE, i64::from(step));
+        let bytes = self.lasts * i64::from(g722::BYTES_PER_S) / TICKS_PER_SECOND;
+        let step = i64::from(step);
         let slow = bytes * 4 == step || bytes * 16 == step * 3;
         self.slow = if slow { self.slow.saturating_add(1) } else { 0 };
     }
