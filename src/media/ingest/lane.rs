@@ -164,8 +164,7 @@ impl Stream {
         }
     }
 
-    /// The place of a payload type's lane. One too many takes the place of the oldest that is
-    /// not decided, or of the oldest.
+    /// The place of a payload type's lane. One too many takes the place of the oldest that is not decided, or of the oldest.
     #[inline]
     fn lane(&mut self, payload_type: u8) -> usize {
         match self
@@ -238,6 +237,12 @@ impl Stream {
             (Look::Sure(kind @ Kind::Ps { .. }), _) => Some(kind),
             // Sound has no sign of its own, so that anything may look like a picture.
             (_, Some(Kind::Samples(_) | Kind::Unsupported(_))) => None,
+            // Packets of a program stream may begin at the NAL units of a long picture.
+            (Look::Sure(Kind::AnnexB) | Look::Likely(Kind::AnnexB), Some(Kind::Ps { .. }))
+                if lane.quiet < u8::MAX =>
+            {
+                None
+            }
             (Look::Sure(kind), None) if lane.by_type.is_none() => Some(kind),
             (Look::Sure(kind), old) => lane.weigh(kind, SURE, old),
             (Look::Likely(kind), old) => lane.weigh(kind, 1, old),
