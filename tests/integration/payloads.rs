@@ -75,6 +75,8 @@ fn judged(node: &Node, token: &str, file: &str) -> Vec<String> {
     let mut codecs: Vec<String> = codecs
         .lines()
         .map(|l| l.trim_matches(',').to_owned())
+        // FLV's script data.
+        .filter(|codec| codec != "text")
         .collect();
     codecs.sort();
     codecs
