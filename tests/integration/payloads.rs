@@ -147,10 +147,10 @@ fn what_ffmpeg_sends_in_any_payload_plays() {
         ),
         (
             "transport265",
-            vec![&PICTURE, &TONE, &H265, &["-c:a", "aac", "-f", "rtp_mpegts"]],
+            vec![&PICTURE, &H265, &["-f", "rtp_mpegts"]],
             json!([]),
             "mp4",
-            &["aac", "hevc"],
+            &["hevc"],
         ),
         (
             "h264",
