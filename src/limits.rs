@@ -172,6 +172,13 @@ pub const FAN_SLACK_MS: u64 = 1_000;
 /// Units in a rendition's ring: twenty seconds of picture and sound. At it: the oldest goes.
 pub const FAN_UNITS_MAX: usize = 2_000;
 
+/// Bytes that are joined into one piece for all viewers at a place in a rendition's ring: a large key frame with what is
+/// beside it, and about what a socket takes at once. At it: the rest is the next write.
+pub const FAN_JOIN_BYTES_MAX: usize = 256 << 10;
+
+/// Bytes that the buffer of joined pieces keeps between two flushes. At it: the rest goes back to the allocator.
+pub const FAN_JOIN_BYTES_KEPT: usize = 128 << 10;
+
 /// Bytes of the buffers from which heads and tails of units are cut. One lives until the last unit cut from it has gone, so
 /// it is kept to some dozens of units. At it: the next buffer is begun.
 pub const UNIT_CHUNK_BYTES: usize = 4096;

@@ -33,7 +33,7 @@ use super::counters::ShardCounters;
 use super::peer::{NewPeer, Peers};
 use super::stream::{Fan, FanKey, Holds, PsErrors, Stream};
 use super::udp::RecvBatch;
-use super::viewer::Viewer;
+use super::viewer::{Shared, Viewer};
 use crate::id::{SessionId, Ssrc, StreamId};
 use crate::limits;
 use crate::session::IngestStats;
@@ -87,6 +87,7 @@ pub(super) struct Shard {
     fans: Slab<Fan>,
     fan_by_key: HashMap<FanKey, usize>,
     viewers: Slab<Viewer>,
+    shared: Shared,
     viewer_by_session: HashMap<SessionId, usize>,
     conns: Slab<Conn>,
     peers: Peers,
@@ -149,6 +150,7 @@ impl Shard {
             fans: Slab::new(),
             fan_by_key: HashMap::new(),
             viewers: Slab::new(),
+            shared: Shared::default(),
             viewer_by_session: HashMap::new(),
             conns: Slab::new(),
             broken: Vec::new(),
