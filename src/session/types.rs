@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use crate::gb28181::{DeviceAuth, DeviceInfo, MediaTransport};
 use crate::id::{ChannelId, DeviceId, SessionId, Ssrc, StreamId, StreamKey, StreamName};
 use crate::media::frame::Track;
+use crate::sip::log::Entry;
 
 /// Something asked of the node. Every command gets exactly one `Result<Reply, Error>`.
 #[derive(Clone, Debug)]
@@ -41,6 +42,12 @@ pub enum Command {
         device: DeviceId,
         auth: DeviceAuth,
     },
+    /// The last SIP messages of a device, whether or not it was let in.
+    Messages {
+        device: DeviceId,
+    },
+    /// The last sessions that are over, newest first.
+    ClosedSessions,
     /// A source without SIP.
     OpenIngest {
         name: StreamName,
@@ -107,7 +114,12 @@ pub enum Reply {
     Session(Box<SessionView>),
     Devices(Vec<DeviceView>),
     Device(Box<DeviceView>),
-    Ingest { port: u16, ssrc: Option<Ssrc> },
+    /// Oldest first.
+    Messages(Vec<Entry>),
+    Ingest {
+        port: u16,
+        ssrc: Option<Ssrc>,
+    },
     MediaServices(Vec<MediaServiceView>),
 }
 
