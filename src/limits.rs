@@ -432,6 +432,11 @@ pub const VIEWER_STUCK_S_MAX: u64 = 15;
 pub const VIEWER_STRIKES_MAX: u32 = 20;
 pub const VIEWER_STRIKE_WINDOW_S: u64 = 60;
 
+/// Bytes that the kernel holds unsent for one viewer: two seconds at 2 Mbit/s, and more than a large key frame. At it: the
+/// viewer is behind and keeps its place in the ring, until it falls out of that and goes on at a key frame. Without it the
+/// kernel would take some megabytes, and a slow viewer would see a picture of half a minute ago.
+pub const VIEWER_UNSENT_BYTES_MAX: u32 = 512 << 10;
+
 /// Reads of 1 KiB from one viewer in one wake-up: it has nothing to say that matters. At it: the rest waits.
 pub const VIEWER_READS_PER_WAKE: usize = 4;
 

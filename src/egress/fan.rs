@@ -105,7 +105,7 @@ impl UnitRing {
     }
 
     /// Slices of the units from `seq` on, appended to `out` up to `pieces_max` in all.
-    fn slices_from<'a>(
+    pub fn slices_from<'a>(
         &'a self,
         seq: u64,
         framing: Framing,

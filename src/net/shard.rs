@@ -295,7 +295,6 @@ impl Shard {
                 for (_, stream) in &mut self.streams {
                     self.ingest_gone = add(self.ingest_gone, &stream.stats(now));
                     self.ps_errors_gone = add_errors(self.ps_errors_gone, &stream.last_ps_errors);
-                    self.ps_errors_gone = add_errors(self.ps_errors_gone, &stream.last_ps_errors);
                     stream.reset_stats();
                 }
             }

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use mio::{Interest, Token};
+use socket2::SockRef;
 
 use super::{NewIo, NewViewer, Order, Shard, ShardMessage, VIEWERS, guarded};
 use crate::egress::Unit;
@@ -172,7 +173,12 @@ impl Shard {
         };
         let session = new.session;
         let io = match new.io {
-            NewIo::Socket(socket) => Io::Socket(mio::net::TcpStream::from_std(socket)),
+            NewIo::Socket(socket) => {
+                // Where it is refused the kernel's own bound holds.
+                let _ =
+                    SockRef::from(&socket).set_tcp_notsent_lowat(limits::VIEWER_UNSENT_BYTES_MAX);
+                Io::Socket(mio::net::TcpStream::from_std(socket))
+            }
             NewIo::Channel(channel) => Io::Channel(channel),
         };
         let init: &[u8] = match (new.framing, &io) {
