@@ -181,6 +181,13 @@ pub const FAN_SLACK_MS: u64 = 1_000;
 /// Units in a rendition's ring: twenty seconds of picture and sound. At it: the oldest goes.
 pub const FAN_UNITS_MAX: usize = 2_000;
 
+/// Bytes that are joined into one piece for all viewers at a place in a rendition's ring: a large key frame with what is
+/// beside it, and about what a socket takes at once. At it: the rest is the next write.
+pub const FAN_JOIN_BYTES_MAX: usize = 256 << 10;
+
+/// Bytes that the buffer of joined pieces keeps between two flushes. At it: the rest goes back to the allocator.
+pub const FAN_JOIN_BYTES_KEPT: usize = 128 << 10;
+
 /// Bytes of the buffers from which heads and tails of units are cut. One lives until the last unit cut from it has gone, so
 /// it is kept to some dozens of units. At it: the next buffer is begun.
 pub const UNIT_CHUNK_BYTES: usize = 4096;
@@ -460,6 +467,11 @@ pub const VIEWER_STUCK_S_MAX: u64 = 15;
 /// Times a viewer may fall out of the ring within [`VIEWER_STRIKE_WINDOW_S`]. At it: closed; its path cannot take the stream.
 pub const VIEWER_STRIKES_MAX: u32 = 20;
 pub const VIEWER_STRIKE_WINDOW_S: u64 = 60;
+
+/// Bytes that the kernel holds unsent for one viewer: two seconds at 2 Mbit/s, and more than a large key frame. At it: the
+/// viewer is behind and keeps its place in the ring, until it falls out of that and goes on at a key frame. Without it the
+/// kernel would take some megabytes, and a slow viewer would see a picture of half a minute ago.
+pub const VIEWER_UNSENT_BYTES_MAX: u32 = 512 << 10;
 
 /// Reads of 1 KiB from one viewer in one wake-up: it has nothing to say that matters. At it: the rest waits.
 pub const VIEWER_READS_PER_WAKE: usize = 4;

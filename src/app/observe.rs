@@ -119,6 +119,9 @@ fn media(metrics: &Metrics, shard: &str, counters: &ShardCounters) {
     metrics
         .webrtc_congested
         .set(&of_shard, counters.congested.get());
+    metrics
+        .viewers_too_slow
+        .set(&of_shard, counters.too_slow.get());
     metrics.ring_bytes.set(&of_shard, s.ring_bytes);
     for (kind, n) in demux::Error::ALL.iter().zip(s.ps_errors) {
         metrics.ps_errors.set(&[shard, kind.name()], n);

@@ -33,7 +33,7 @@ use super::counters::ShardCounters;
 use super::peer::{NewPeer, Paths, Peers};
 use super::stream::{Fan, FanKey, Holds, PsErrors, Stream};
 use super::udp::RecvBatch;
-use super::viewer::Viewer;
+use super::viewer::{Shared, Viewer};
 use crate::id::{SessionId, Ssrc, StreamId};
 use crate::limits;
 use crate::session::IngestStats;
@@ -91,6 +91,7 @@ pub(super) struct Shard {
     fans: Slab<Fan>,
     fan_by_key: HashMap<FanKey, usize>,
     viewers: Slab<Viewer>,
+    shared: Shared,
     viewer_by_session: HashMap<SessionId, usize>,
     conns: Slab<Conn>,
     peers: Peers,
@@ -155,6 +156,7 @@ impl Shard {
             fans: Slab::new(),
             fan_by_key: HashMap::new(),
             viewers: Slab::new(),
+            shared: Shared::default(),
             viewer_by_session: HashMap::new(),
             conns: Slab::new(),
             broken: Vec::new(),
@@ -306,7 +308,6 @@ impl Shard {
                 self.statistics_from = (self.received_bytes, self.sent_bytes());
                 for (_, stream) in &mut self.streams {
                     self.ingest_gone = add(self.ingest_gone, &stream.stats(now));
-                    self.ps_errors_gone = add_errors(self.ps_errors_gone, &stream.last_ps_errors);
                     self.ps_errors_gone = add_errors(self.ps_errors_gone, &stream.last_ps_errors);
                     stream.reset_stats();
                 }

@@ -7,6 +7,8 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 use crate::egress::fan::UnitRing;
 use crate::egress::rtp::{Packetizer, RtpPayload};
 use crate::egress::{AudioPolicy, Form, Mux, Sound, Unit};
@@ -37,6 +39,8 @@ pub(super) struct FanKey {
 pub(super) struct Fan {
     pub key: FanKey,
     pub init: Unit,
+    /// What the last viewer was given before its first unit, shared with the next if that is given the same.
+    pub preface: Option<Bytes>,
     pub ring: UnitRing,
     /// Keys of viewers in the shard.
     pub viewers: Vec<usize>,
@@ -56,6 +60,7 @@ impl Fan {
         Fan {
             key,
             init,
+            preface: None,
             ring: UnitRing::new(ring_bytes_max),
             viewers: Vec::new(),
             flush_at: None,
