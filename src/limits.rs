@@ -170,8 +170,30 @@ pub const PARAMETER_SET_BYTES_MAX: usize = 4096;
 /// Bytes of one piece of G.711 (half a second). At it: cut into several frames.
 pub const SOUND_FRAME_BYTES_MAX: usize = 4000;
 
-/// Packets without any program stream header after which the payload is said not to be one.
+/// Packets without anything that is known after which the payload is said to be unknown. What comes then is still looked at.
 pub const NO_PS_PACKETS_MAX: u64 = 64;
+
+/// Payload types of one source: a picture, a sound and a spare of each. At it: the oldest makes room.
+pub const PAYLOAD_TYPES_MAX: usize = 4;
+
+/// Packets that must look alike, one after the other, before a payload without a certain sign is taken for what it looks
+/// like: of bytes that are anything, one packet in a dozen looks like H.264.
+pub const PAYLOAD_LOOKS_MIN: u8 = 6;
+
+/// The same for a payload that was already decided otherwise.
+pub const PAYLOAD_LOOKS_TO_CHANGE_MIN: u8 = 16;
+
+/// Streams remembered of a transport stream's program map. At it: the rest of the map is left out.
+pub const TS_STREAMS_MAX: usize = 16;
+
+/// Bytes of a section of a transport stream, the longest by the standard. At it: the section is left out.
+pub const TS_SECTION_BYTES_MAX: usize = 1024;
+
+/// Bytes of a PES header that was cut by a packet's end: 9 and 255. At it: impossible by construction.
+pub const TS_PES_HEAD_BYTES_MAX: usize = 9 + 255 + 188;
+
+/// Bytes of one AAC access unit that comes in several RTP packets, or of one packet of LATM. At it: dropped.
+pub const AAC_UNIT_BYTES_MAX: usize = 8 * 1024;
 
 // ---- egress ----
 
@@ -213,6 +235,13 @@ pub const TRANSCODE_SILENCE_MS_MAX: i64 = 1000;
 /// Milliseconds by which sound may stray from its time stamps before a transcoder inserts silence or drops samples.
 /// Devices stamp by arrival or in whole milliseconds; what is under it is jitter.
 pub const TRANSCODE_JITTER_MS_MAX: i64 = 100;
+
+/// Frames of one stream's sound that wait to be converted: a second or two. At it: new ones are dropped, counted.
+pub const SOUND_FRAMES_WAITING_MAX: usize = 50;
+
+/// Jobs of one sound thread that wait: half a second of 160 streams. At it: frames are dropped, counted, and no further
+/// conversion begins.
+pub const SOUND_JOBS_MAX: usize = 4_096;
 
 // ---- webrtc ----
 

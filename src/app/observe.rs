@@ -142,6 +142,9 @@ fn media(metrics: &Metrics, shard: &str, counters: &ShardCounters) {
     metrics
         .queue_dropped
         .set(&[&format!("media events {shard}")], s.events_dropped);
+    metrics
+        .queue_dropped
+        .set(&[&format!("sound {shard}")], s.sound_dropped);
     metrics.queue_dropped.set(
         &[&format!("media orders {shard}")],
         counters.orders_refused.get(),

@@ -13,3 +13,4 @@ pub mod rtcp;
 pub mod rtp;
 pub mod timeline;
 pub mod transcode;
+pub mod ts;

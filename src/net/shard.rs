@@ -31,6 +31,7 @@ pub(super) use order::{EventSender, NewIo, NewViewer, Order, ShardLink, ShardMes
 use super::conn::Conn;
 use super::counters::ShardCounters;
 use super::peer::{NewPeer, Paths, Peers};
+use super::sound::SoundLink;
 use super::stream::{Fan, FanKey, Holds, PsErrors, Stream};
 use super::udp::RecvBatch;
 use super::viewer::{Shared, Viewer};
@@ -86,6 +87,8 @@ pub(super) struct Shard {
     budget: Arc<super::budget::Budget>,
     ring_bytes_reported: usize,
     streams: Slab<Stream>,
+    /// Converts their sound.
+    sound: SoundLink,
     by_id: HashMap<StreamId, usize>,
     by_ssrc: HashMap<Ssrc, usize>,
     fans: Slab<Fan>,
@@ -134,6 +137,20 @@ impl Shard {
         let listener = setup.webrtc_tcp.map(|listener| (listener, WEBRTC_TCP));
         let paths = Paths::new(registry.try_clone()?, PATHS, listener)?;
         let rtp_port = setup.rtp.local_addr()?.port();
+        let (own, counters) = (
+            setup.links[usize::from(setup.index)].clone(),
+            Arc::clone(&setup.counters),
+        );
+        let sound = SoundLink::spawn(
+            &format!("sound {}", setup.index),
+            Box::new(move |made| {
+                let taken = own.send(Order::Sound(made));
+                if !taken {
+                    counters.orders_refused.inc();
+                }
+                taken
+            }),
+        )?;
         Ok(Shard {
             index: setup.index,
             poll: setup.poll,
@@ -151,6 +168,7 @@ impl Shard {
             budget: setup.budget,
             ring_bytes_reported: 0,
             streams: Slab::new(),
+            sound,
             by_id: HashMap::new(),
             by_ssrc: HashMap::new(),
             fans: Slab::new(),
@@ -284,6 +302,7 @@ impl Shard {
                 Order::AddViewer(new) => self.add_viewer(now, *new),
                 Order::AddPeer(new) => self.add_peer(now, *new),
                 Order::Shard(message) => self.on_shard_message(now, message),
+                Order::Sound(made) => self.take_sound(now, made),
                 Order::Stop => return false,
             }
         }
@@ -296,7 +315,8 @@ impl Shard {
                 stream,
                 ssrc,
                 transport,
-            } => self.open_ingest(stream, ssrc, transport),
+                payloads,
+            } => self.open_ingest(stream, ssrc, transport, payloads),
             MediaCommand::UpdateIngest {
                 stream,
                 ssrc,

@@ -217,7 +217,8 @@ impl Core {
                 ssrc,
                 transport,
                 remote,
-            } => self.open_ingest(name, ssrc, transport, remote),
+                payloads,
+            } => self.open_ingest(name, ssrc, transport, remote, payloads),
             Command::CloseIngest { name } => self.close_ingest(now, name),
             Command::MediaServices => Ok(Reply::MediaServices(self.services.clone())),
             Command::ResetStatistics => {

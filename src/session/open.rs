@@ -191,6 +191,8 @@ impl Core {
                 stream: id,
                 ssrc: Some(ssrc),
                 transport,
+                // What matters of a device is told by its packets.
+                payloads: Default::default(),
             },
         );
         self.push(Output::Platform(Command::Invite(invite)));

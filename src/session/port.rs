@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use crate::gb28181::MediaTransport;
 use crate::id::{SessionId, Ssrc, StreamId};
 use crate::media::frame::Track;
+use crate::media::ingest::RtpMaps;
 
 use super::types::{IngestStats, MediaServiceView};
 
@@ -16,6 +17,8 @@ pub enum MediaCommand {
         stream: StreamId,
         ssrc: Option<Ssrc>,
         transport: MediaTransport,
+        /// What the source says of its payload types.
+        payloads: RtpMaps,
     },
     /// The device's answer says what to expect: another SSRC, and the address that it sends from, or that is to be
     /// connected to (TCP active).

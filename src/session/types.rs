@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use crate::gb28181::{DeviceAuth, DeviceInfo, MediaTransport};
 use crate::id::{ChannelId, DeviceId, SessionId, Ssrc, StreamId, StreamKey, StreamName};
 use crate::media::frame::Track;
+use crate::media::ingest::RtpMaps;
 use crate::sip::log::Entry;
 
 /// Something asked of the node. Every command gets exactly one `Result<Reply, Error>`.
@@ -54,6 +55,8 @@ pub enum Command {
         ssrc: Option<Ssrc>,
         transport: MediaTransport,
         remote: Option<SocketAddr>,
+        /// What the source says of its payload types; without, their content decides.
+        payloads: RtpMaps,
     },
     CloseIngest {
         name: StreamName,
@@ -310,10 +313,10 @@ impl std::fmt::Display for ViewFailure {
             ViewFailure::NoConnection => f.write_str("no connection: the device did not take our TCP connection; try UDP or TCP passive"),
             ViewFailure::NoRtp => f.write_str("no RTP: the device agreed to send but nothing came; check the media address in our SDP and the firewall, or try TCP"),
             ViewFailure::ForeignSsrc { seen } => write!(f, "foreign SSRC: packets came with SSRC {seen}, which was not agreed"),
-            ViewFailure::NoProgramStream => f.write_str("no PS: packets came but hold no program stream"),
+            ViewFailure::NoProgramStream => f.write_str("no PS: packets came but hold neither a program nor a transport stream, nor H.264 or H.265"),
             ViewFailure::NoPsm => f.write_str("no PSM: the program stream does not say what it carries"),
             ViewFailure::NoKeyFrame => f.write_str("no key frame: pictures come but none that a decoder can start at; shorten the device's key frame interval"),
-            ViewFailure::UnsupportedCodec { stream_type } => write!(f, "unsupported codec: stream type 0x{stream_type:02x}; set the device to H.264 or H.265"),
+            ViewFailure::UnsupportedCodec { stream_type } => write!(f, "unsupported codec: {} (stream type 0x{stream_type:02x}); set the device to H.264 or H.265, and its sound to G.711 or AAC", crate::media::ps::name(*stream_type).unwrap_or("unknown")),
             ViewFailure::EndedByDevice => f.write_str("ended by device: it sent BYE before a picture came"),
             ViewFailure::DeviceLost => f.write_str("device lost: it went offline while the view was opened"),
         }

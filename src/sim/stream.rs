@@ -404,6 +404,7 @@ mod tests {
             let mut ingest = Ingest::new(ingest::Config {
                 ssrc: Some(Ssrc(5)),
                 reliable: true,
+                ..Default::default()
             });
             let (mut frames, mut facts) = (Vec::new(), Vec::new());
             let mut tracks = Vec::new();

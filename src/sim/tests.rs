@@ -208,10 +208,12 @@ impl Node {
                 stream,
                 ssrc,
                 transport,
+                ..
             } => {
                 let config = ingest::Config {
                     ssrc,
                     reliable: transport != MediaTransport::Udp,
+                    ..Default::default()
                 };
                 let feed = Feed {
                     ssrc,

@@ -10,6 +10,7 @@ use super::{Shard, ShardMessage, guarded};
 use crate::gb28181::MediaTransport;
 use crate::id::{Ssrc, StreamId};
 use crate::limits;
+use crate::media::ingest::RtpMaps;
 use crate::media::rtp;
 use crate::net::conn::Conn;
 use crate::net::stream::Stream;
@@ -68,11 +69,17 @@ impl Shard {
         id: StreamId,
         ssrc: Option<Ssrc>,
         transport: MediaTransport,
+        payloads: RtpMaps,
     ) {
         let ring_bytes = self.budget.ring_bytes(self.ring_bytes);
-        let key = self
-            .streams
-            .insert(Stream::new(id, ssrc, transport, ring_bytes));
+        let key = self.streams.insert(Stream::new(
+            id,
+            ssrc,
+            transport,
+            payloads,
+            ring_bytes,
+            self.sound.clone(),
+        ));
         self.by_id.insert(id, key);
         if let Some(ssrc) = ssrc {
             self.by_ssrc.insert(ssrc, key);

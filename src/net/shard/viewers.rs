@@ -11,6 +11,7 @@ use crate::egress::Unit;
 use crate::egress::fan::Framing;
 use crate::id::SessionId;
 use crate::limits;
+use crate::net::sound::Made;
 use crate::net::viewer::{Closed, Io, Viewer};
 use crate::session::port::MediaEvent;
 
@@ -38,13 +39,39 @@ impl Shard {
                 self.broken.push(id);
                 continue;
             }
-            for fan in &stream.fans {
-                let at = self.fans.get(*fan).and_then(|fan| fan.flush_at);
-                self.next_flush = crate::time::earliest(self.next_flush, at);
-            }
-            let at = stream.rtp.as_ref().and_then(|rtp| rtp.flush_at);
+            self.plan_flush(key);
+        }
+    }
+
+    /// Gives converted sound to its stream's renditions.
+    pub(super) fn take_sound(&mut self, now: Instant, made: Made) {
+        let Some(&key) = self.by_id.get(&made.stream) else {
+            return;
+        };
+        let Some(stream) = self.streams.get_mut(key) else {
+            return;
+        };
+        let (id, fans, holds) = (stream.id, &mut self.fans, &self.holds);
+        let done = guarded(&self.counters, || {
+            stream.take_sound(made, fans, now, holds);
+        });
+        if done.is_none() {
+            self.broken.push(id);
+            return;
+        }
+        self.plan_flush(key);
+    }
+
+    fn plan_flush(&mut self, key: usize) {
+        let Some(stream) = self.streams.get(key) else {
+            return;
+        };
+        for fan in &stream.fans {
+            let at = self.fans.get(*fan).and_then(|fan| fan.flush_at);
             self.next_flush = crate::time::earliest(self.next_flush, at);
         }
+        let at = stream.rtp.as_ref().and_then(|rtp| rtp.flush_at);
+        self.next_flush = crate::time::earliest(self.next_flush, at);
     }
 
     pub(super) fn flush_due(&mut self, now: Instant) {
