@@ -4,6 +4,7 @@ pub mod codec;
 pub mod frame;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod hold;
 pub mod hub;
 pub mod ingest;
 pub mod jitter;
@@ -11,5 +12,6 @@ pub mod ps;
 pub mod rfc4571;
 pub mod rtcp;
 pub mod rtp;
+pub mod source;
 pub mod timeline;
 pub mod transcode;
