@@ -302,6 +302,10 @@ pub const SSRC_QUARANTINE_S: u64 = 60;
 /// Seconds after which a shutdown is answered although devices have not answered BYE; the whole node has 5. At it: `Done`.
 pub const SHUTDOWN_S_MAX: u64 = 4;
 
+/// Seconds between two requests for a key frame of one stream: a device makes one in less, and a burst of losses is one
+/// matter. At it: not asked again; the next key frame of its own comes.
+pub const KEY_FRAME_ASK_S: u64 = 2;
+
 /// Seconds until a named stream tries again to connect to a sender that refused. At it: the next attempt.
 pub const INGEST_RETRY_S: u64 = 5;
 
@@ -400,6 +404,9 @@ pub const MEDIA_CONNS_MAX: usize = 4_096;
 pub const MEDIA_CONNS_PER_SOURCE_MAX: usize = 512;
 /// Seconds in which a media connection sends nothing or is not yet set up. At it: closed.
 pub const MEDIA_CONN_IDLE_S_MAX: u64 = 20;
+/// Seconds in which a media connection must have brought a packet of a stream that is waited for, whatever else it
+/// brings. At it: closed, counted.
+pub const MEDIA_CONN_CLAIM_S_MAX: u64 = 10;
 /// Bytes read from a media connection in one call. At it: another call.
 pub const MEDIA_CONN_READ_BYTES: usize = 64 << 10;
 

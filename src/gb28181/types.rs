@@ -31,6 +31,11 @@ pub enum Command {
     Invite(Invite),
     /// BYE, or CANCEL while it is not answered. Always followed by [`Event::InviteEnded`].
     EndInvite { id: InviteId },
+    /// MESSAGE Control IFameCmd: the channel should send a key frame now. No event follows; the picture shows it.
+    RequestKeyFrame {
+        device: DeviceId,
+        channel: ChannelId,
+    },
     /// What is stored about a device, before it speaks: given at the start, so that it is known and can be revived.
     Restore(StoredDevice),
     /// Changes how a device logs in. `None` takes the default password.

@@ -9,6 +9,7 @@ pub mod hub;
 pub mod ingest;
 pub mod jitter;
 pub mod ps;
+pub mod report;
 pub mod rfc4571;
 pub mod rtcp;
 pub mod rtp;

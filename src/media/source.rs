@@ -67,6 +67,12 @@ impl SourceGuard {
         self.refused
     }
 
+    /// Counts from 0 again.
+    pub fn reset_counts(&mut self) {
+        self.moves = 0;
+        self.refused = 0;
+    }
+
     /// Judges an RTP packet of the right SSRC.
     #[inline]
     pub fn admit(&mut self, now: Instant, from: SocketAddr, sequence: u16) -> Admit {

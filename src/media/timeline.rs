@@ -133,6 +133,11 @@ impl Timeline {
         self.jumps
     }
 
+    /// Counts jumps from 0 again.
+    pub fn reset_jumps(&mut self) {
+        self.jumps = 0;
+    }
+
     /// How much faster the device's clock runs than ours, in parts per million; negative = slower. `None` until two
     /// windows of [`DRIFT_WINDOW`] have passed. Measured anew after a jump; until then the last value stands.
     pub fn drift_ppm(&self) -> Option<i64> {

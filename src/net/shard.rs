@@ -32,7 +32,7 @@ use super::conn::Conn;
 use super::counters::ShardCounters;
 use super::peer::{NewPeer, Peers};
 use super::stream::{Fan, FanKey, Holds, PsErrors, Stream};
-use super::udp::RecvBatch;
+use super::udp::{RecvBatch, Sender};
 use super::viewer::Viewer;
 use crate::id::{SessionId, Ssrc, StreamId};
 use crate::limits;
@@ -72,9 +72,12 @@ pub(super) struct Shard {
     orders: std_mpsc::Receiver<Order>,
     links: Vec<ShardLink>,
     events: EventSender,
-    rtp: UdpSocket,
+    /// Receives RTP and sends reports.
+    rtp: Sender,
     rtp_port: u16,
     rtp_tcp: TcpListener,
+    /// A report on its way out.
+    rtcp_out: Vec<u8>,
     batch: RecvBatch,
     read_buffer: Box<[u8]>,
     holds: Holds,
@@ -134,9 +137,10 @@ impl Shard {
             peers: Peers::new(setup.index, setup.webrtc, setup.peers)?,
             links: setup.links,
             events: EventSender::new(setup.events),
-            rtp: setup.rtp,
+            rtp: Sender::new(setup.rtp)?,
             rtp_port,
             rtp_tcp,
+            rtcp_out: Vec::with_capacity(256),
             batch: RecvBatch::new(limits::UDP_DATAGRAM_BYTES_MAX),
             read_buffer: vec![0; limits::MEDIA_CONN_READ_BYTES].into_boxed_slice(),
             holds: setup.holds,
@@ -280,7 +284,8 @@ impl Shard {
                 stream,
                 ssrc,
                 transport,
-            } => self.open_ingest(stream, ssrc, transport),
+                options,
+            } => self.open_ingest(stream, ssrc, transport, options),
             MediaCommand::UpdateIngest {
                 stream,
                 ssrc,
@@ -292,7 +297,6 @@ impl Shard {
                 self.statistics_from = (self.received_bytes, self.sent_bytes());
                 for (_, stream) in &mut self.streams {
                     self.ingest_gone = add(self.ingest_gone, &stream.stats(now));
-                    self.ps_errors_gone = add_errors(self.ps_errors_gone, &stream.last_ps_errors);
                     self.ps_errors_gone = add_errors(self.ps_errors_gone, &stream.last_ps_errors);
                     stream.reset_stats();
                 }

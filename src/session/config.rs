@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::gb28181::MediaTransport;
 use crate::id::GbId;
 use crate::limits;
+use crate::media::hold::LossPolicy;
 
 /// Settings of a [`crate::session::Core`].
 #[derive(Clone, Debug)]
@@ -39,6 +40,8 @@ pub struct CoreConfig {
     /// Takes the SSRC that a device really sends when it is neither the one asked for nor the one answered, if it cannot
     /// be anything else (field reports 2 and 4).
     pub adopt_foreign_ssrc: bool,
+    /// What becomes of pictures with loss, where a device has no policy of its own.
+    pub loss: LossPolicy,
     /// How long a session waits for its viewer.
     pub claim: Duration,
     pub streams_max: usize,
@@ -63,6 +66,7 @@ impl Default for CoreConfig {
             fallback_window: Duration::from_secs(7),
             opening_timeout: Duration::from_millis(9_500),
             adopt_foreign_ssrc: true,
+            loss: LossPolicy::HoldBack,
             claim: Duration::from_secs(limits::SESSION_CLAIM_S_MAX),
             streams_max: limits::STREAMS_MAX,
             sessions_max: limits::SESSIONS_MAX,

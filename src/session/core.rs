@@ -221,6 +221,7 @@ impl Core {
     pub fn handle_media(&mut self, now: Instant, event: MediaEvent) {
         match event {
             MediaEvent::Progress { stream, progress } => self.progress(now, stream, progress),
+            MediaEvent::KeyFrameWanted { stream } => self.want_key_frame(now, stream),
             MediaEvent::Stats { stream, stats } => {
                 if let Some(key) = self.by_stream.get(&stream)
                     && let Some(stream) = self.streams.get_mut(key)

@@ -95,6 +95,8 @@ pub struct Counters {
     pub ssrc_changed: u64,
     /// Foreign SSRCs that were adopted.
     pub ssrc_adopted: u64,
+    /// Key frames that devices were asked for by IFameCmd.
+    pub key_frames_asked: u64,
     /// Streams that a viewer came back to in their linger.
     pub linger_joined: u64,
     pub sessions_closed: BTreeMap<Closed, u64>,

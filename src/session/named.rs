@@ -14,7 +14,7 @@ use crate::limits;
 
 use super::core::Core;
 use super::counters::{Closed, Ended};
-use super::port::MediaCommand;
+use super::port::{IngestOptions, MediaCommand};
 use super::record::State;
 use super::stream::{Outcome, Phase, Source, Stream};
 use super::timers::Timer;
@@ -91,6 +91,7 @@ impl Core {
             stats: IngestStats::default(),
             sessions,
             lingering: false,
+            key_frame_asked: None,
         });
         let stream = id;
         self.media(
@@ -99,6 +100,9 @@ impl Core {
                 stream,
                 ssrc,
                 transport,
+                options: IngestOptions {
+                    loss: self.config.loss,
+                },
             },
         );
         if transport == MediaTransport::TcpActive {

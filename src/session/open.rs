@@ -6,7 +6,7 @@
 //! and what worked is remembered for the device.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
@@ -14,11 +14,12 @@ use crate::gb28181::{
     Command, EndedBy, Invite, InviteFailure, InviteId, MediaAnswer, MediaTransport,
 };
 use crate::id::{ChannelId, DeviceId, SessionId, Ssrc, StreamId, StreamKey};
+use crate::limits;
 
 use super::core::{Core, Output, RequestId};
 use super::counters::Ended;
 use super::devices::ended_by;
-use super::port::{MediaCommand, Progress};
+use super::port::{IngestOptions, MediaCommand, Progress};
 use super::record::{Session, State};
 use super::stream::{Dialog, Early, Input, Outcome, Phase, Source, Stream};
 use super::timers::Timer;
@@ -184,6 +185,7 @@ impl Core {
             stats: IngestStats::default(),
             sessions,
             lingering: false,
+            key_frame_asked: None,
         });
         self.media(
             shard,
@@ -191,6 +193,9 @@ impl Core {
                 stream: id,
                 ssrc: Some(ssrc),
                 transport,
+                options: IngestOptions {
+                    loss: self.config.loss,
+                },
             },
         );
         self.push(Output::Platform(Command::Invite(invite)));
@@ -421,7 +426,10 @@ impl Core {
             let stream = self.streams.get(k);
             stream.is_some_and(|s| matches!(s.phase, Phase::Inviting { .. } | Phase::Rtp { .. }))
         };
-        let only = self.streams_of(device).iter().filter(|k| waits(k)).count() == 1;
+        let only = !self
+            .streams_of(device)
+            .iter()
+            .any(|other| other != key && waits(other));
         let sure = seen == offered || (only && !self.ssrcs.is_ours(seen));
         if !self.config.adopt_foreign_ssrc || !sure || !self.expect(key, seen) {
             return;
@@ -436,6 +444,35 @@ impl Core {
                 remote: None,
             },
         );
+    }
+
+    /// A media thread holds pictures back: the device is asked for a key frame, not more often than
+    /// [`limits::KEY_FRAME_ASK_S`].
+    pub(super) fn want_key_frame(&mut self, now: Instant, id: StreamId) {
+        let Some(stream) = self
+            .by_stream
+            .get(&id)
+            .and_then(|key| self.streams.get_mut(key))
+        else {
+            return;
+        };
+        let (Source::Device(dialog), StreamKey::Live { channel, .. }) =
+            (&stream.source, &stream.key)
+        else {
+            return;
+        };
+        let pause = Duration::from_secs(limits::KEY_FRAME_ASK_S);
+        let rests = |at: Instant| now.saturating_duration_since(at) < pause;
+        if stream.key_frame_asked.is_some_and(rests) {
+            return;
+        }
+        let (device, channel) = (dialog.device, *channel);
+        stream.key_frame_asked = Some(now);
+        self.counters.key_frames_asked += 1;
+        self.push(Output::Platform(Command::RequestKeyFrame {
+            device,
+            channel,
+        }));
     }
 
     /// Makes a stream wait for another SSRC, unless another stream of its shard has that one.

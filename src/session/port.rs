@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use crate::gb28181::MediaTransport;
 use crate::id::{SessionId, Ssrc, StreamId};
 use crate::media::frame::Track;
+use crate::media::hold::LossPolicy;
 
 use super::types::{IngestStats, MediaServiceView};
 
@@ -16,6 +17,7 @@ pub enum MediaCommand {
         stream: StreamId,
         ssrc: Option<Ssrc>,
         transport: MediaTransport,
+        options: IngestOptions,
     },
     /// The device's answer says what to expect: another SSRC, and the address that it sends from, or that is to be
     /// connected to (TCP active).
@@ -36,6 +38,13 @@ pub enum MediaCommand {
     ResetStatistics,
 }
 
+/// How a stream is taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IngestOptions {
+    /// What becomes of pictures with loss.
+    pub loss: LossPolicy,
+}
+
 /// Media thread → session core.
 #[derive(Clone, Debug)]
 pub enum MediaEvent {
@@ -44,6 +53,8 @@ pub enum MediaEvent {
         stream: StreamId,
         progress: Progress,
     },
+    /// A picture was held back because of loss: the device should send a key frame.
+    KeyFrameWanted { stream: StreamId },
     /// Once a second for every stream.
     Stats {
         stream: StreamId,
@@ -68,7 +79,7 @@ pub enum Progress {
     ConnectFailed,
     /// First RTP packet of the right SSRC.
     FirstRtp,
-    /// RTP of another SSRC came while none of the right one had.
+    /// RTP of another SSRC came while none of the right one had, or none comes any more.
     ForeignSsrc {
         seen: Ssrc,
     },

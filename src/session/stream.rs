@@ -36,6 +36,8 @@ pub(super) struct Stream {
     /// Those who watch it or wait for it.
     pub sessions: BTreeSet<SessionId>,
     pub lingering: bool,
+    /// When the device was last asked for a key frame.
+    pub key_frame_asked: Option<Instant>,
 }
 
 /// Where a stream comes from, with what that needs.
@@ -206,9 +208,9 @@ impl Phase {
                     *foreign = Some(seen);
                     Outcome::Foreign(seen)
                 }
-                Phase::Inviting { .. } | Phase::Ps | Phase::KeyFrame | Phase::Live { .. } => {
-                    Outcome::Stay
-                }
+                // A device that was restarted sends on in the same dialog, with another SSRC.
+                Phase::Live { .. } => Outcome::Foreign(seen),
+                Phase::Inviting { .. } | Phase::Ps | Phase::KeyFrame => Outcome::Stay,
             },
             Progress::FirstRtp => match self {
                 Phase::Inviting { early } => keep(early, Early::Rtp),
@@ -317,7 +319,7 @@ mod tests {
                     (Answered, Foreign(SEEN)),
                     (Receiving, Stay),
                     (Parsed, Stay),
-                    (Live, Stay),
+                    (Live, Foreign(SEEN)),
                 ],
             ),
             (

@@ -208,6 +208,7 @@ impl Node {
                 stream,
                 ssrc,
                 transport,
+                ..
             } => {
                 let config = ingest::Config {
                     ssrc,

@@ -122,6 +122,7 @@ enum Purpose {
     Query(Slot, QueryKind),
     Invite(super::types::InviteId),
     Bye(super::types::InviteId),
+    KeyFrame(Slot),
     /// BYE to a dialog that nobody wants; its answer changes nothing.
     StrayBye,
 }
@@ -215,6 +216,9 @@ impl Platform {
             Command::QueryDeviceInfo { device } => self.ask(now, device, QueryKind::DeviceInfo),
             Command::QueryDeviceStatus { device } => {
                 self.ask(now, device, QueryKind::DeviceStatus);
+            }
+            Command::RequestKeyFrame { device, channel } => {
+                self.request_key_frame(now, device, channel);
             }
             Command::Invite(invite) => self.invite(now, invite),
             Command::EndInvite { id } => self.end_invite(now, id),
@@ -408,6 +412,9 @@ impl Platform {
                     self.bye_answered(now, invite, path);
                 }
             }
+            Some(Purpose::KeyFrame(slot)) => {
+                self.heard_from(now, slot, path);
+            }
             Some(Purpose::StrayBye) => {}
             None => self.unclaimed_response(now, id, path, status, message),
         }
@@ -422,7 +429,7 @@ impl Platform {
             }
             Some(Purpose::Invite(invite)) => self.invite_timed_out(invite),
             Some(Purpose::Bye(invite)) => self.bye_timed_out(invite),
-            Some(Purpose::StrayBye) | None => {}
+            Some(Purpose::StrayBye | Purpose::KeyFrame(_)) | None => {}
         }
     }
 

@@ -55,14 +55,15 @@ pub enum Output {
     Fact(Fact),
 }
 
-/// How far a stream has come. Each is told at most once, an unsupported type once per type.
+/// How far a stream has come. Each is told at most once, an unsupported type once per type, unless it says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fact {
     /// First RTP packet of the right SSRC.
     FirstRtp {
         ssrc: Ssrc,
     },
-    /// RTP of another SSRC came while none of the right one had.
+    /// RTP of another SSRC came while none of the right one had, or none comes any more. Told again for another SSRC, and
+    /// each time that the right one fell silent.
     ForeignSsrc {
         seen: Ssrc,
     },
@@ -119,6 +120,8 @@ pub struct Stats {
     pub time_jumps: u64,
     /// Times that the sender started its sequence numbers anew.
     pub restarts: u64,
+    /// How much faster the device's clock runs than ours, in parts per million, once it is known.
+    pub drift_ppm: Option<i64>,
     /// Over the last second or so.
     pub bits_per_s: u64,
     /// Pictures per 1,000 seconds over the last second or so.
@@ -136,7 +139,8 @@ pub struct Ingest {
     jitter: Jitter,
     stream: Stream,
     reception: Reception,
-    foreign_told: bool,
+    /// The foreign SSRC told last.
+    foreign_told: Option<Ssrc>,
     last_packet: Option<Instant>,
     window: Option<Window>,
 }
@@ -222,7 +226,7 @@ impl Ingest {
                 no_ps_told: false,
             },
             reception: Reception::default(),
-            foreign_told: false,
+            foreign_told: None,
             last_packet: None,
             window: None,
         }
@@ -234,6 +238,11 @@ impl Ingest {
         if ssrc.is_some() && ssrc != self.ssrc {
             self.follow(ssrc);
         }
+    }
+
+    /// The SSRC whose packets are taken.
+    pub fn ssrc(&self) -> Option<Ssrc> {
+        self.ssrc
     }
 
     /// Nothing of the right SSRC has come yet.
@@ -286,6 +295,7 @@ impl Ingest {
             sink.put(Output::Fact(Fact::FirstRtp { ssrc: rtp.ssrc() }));
         }
         self.last_packet = Some(now);
+        self.foreign_told = None;
         self.reception.count(now, rtp.timestamp());
         let stats = &mut self.stream.content.stats;
         stats.packets += 1;
@@ -333,6 +343,7 @@ impl Ingest {
             late: jitter.late,
             restarts: jitter.restarts,
             time_jumps: self.stream.content.timeline.jumps(),
+            drift_ppm: self.stream.content.timeline.drift_ppm(),
             bits_per_s: window.map_or(0, |w| w.bits_per_s),
             fps_milli: window.map_or(0, |w| w.fps_milli),
             ..self.stream.content.stats
@@ -346,6 +357,7 @@ impl Ingest {
             psm_seen: stats.psm_seen,
             ..Stats::default()
         };
+        self.stream.content.timeline.reset_jumps();
         self.window = None;
     }
 
@@ -385,8 +397,8 @@ impl Ingest {
             return true;
         }
         self.stream.content.stats.foreign += 1;
-        if self.last_packet.is_none() && !self.foreign_told {
-            self.foreign_told = true;
+        if silent && self.foreign_told != Some(seen) {
+            self.foreign_told = Some(seen);
             sink.put(Output::Fact(Fact::ForeignSsrc { seen }));
         }
         false

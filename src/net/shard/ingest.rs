@@ -13,7 +13,7 @@ use crate::limits;
 use crate::media::rtp;
 use crate::net::conn::Conn;
 use crate::net::stream::Stream;
-use crate::session::port::{MediaEvent, Progress};
+use crate::session::port::{IngestOptions, MediaEvent, Progress};
 
 impl Shard {
     pub(super) fn take_datagrams(&mut self, now: Instant) {
@@ -47,11 +47,11 @@ impl Shard {
                     continue;
                 };
                 if stream.ssrc.is_none() {
-                    stream.ssrc = Some(ssrc);
-                    stream.ingest.set_ssrc(Some(ssrc));
+                    stream.set_ssrc(ssrc);
                     self.by_ssrc.insert(ssrc, key);
                 }
-                if guarded(&self.counters, || stream.push_packet(now, packet)).is_none() {
+                let taken = guarded(&self.counters, || stream.push_datagram(now, from, packet));
+                if taken.is_none() {
                     self.broken.push(stream.id);
                     continue;
                 }
@@ -68,11 +68,11 @@ impl Shard {
         id: StreamId,
         ssrc: Option<Ssrc>,
         transport: MediaTransport,
+        options: IngestOptions,
     ) {
         let ring_bytes = self.budget.ring_bytes(self.ring_bytes);
-        let key = self
-            .streams
-            .insert(Stream::new(id, ssrc, transport, ring_bytes));
+        let stream = Stream::new(id, ssrc, transport, options.loss, ring_bytes);
+        let key = self.streams.insert(stream);
         self.by_id.insert(id, key);
         if let Some(ssrc) = ssrc {
             self.by_ssrc.insert(ssrc, key);
@@ -98,7 +98,7 @@ impl Shard {
                 self.by_ssrc.remove(&old);
             }
             self.by_ssrc.insert(new, key);
-            stream.ingest.set_ssrc(Some(new));
+            stream.set_ssrc(new);
         }
         let Some(remote) = remote else { return };
         stream.remote = Some(remote);

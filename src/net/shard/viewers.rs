@@ -37,6 +37,13 @@ impl Shard {
                 self.broken.push(id);
                 continue;
             }
+            if stream.wants_key_frame() {
+                self.events.send(MediaEvent::KeyFrameWanted { stream: id });
+                if let Some(to) = stream.write_rtcp(now, &mut self.rtcp_out) {
+                    // What cannot be sent is as good as lost; the wish is renewed.
+                    let _ = self.rtp.send(to, &self.rtcp_out);
+                }
+            }
             for fan in &stream.fans {
                 let at = self.fans.get(*fan).and_then(|fan| fan.flush_at);
                 self.next_flush = crate::time::earliest(self.next_flush, at);
