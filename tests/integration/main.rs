@@ -30,3 +30,5 @@ mod vectors;
 mod webrtc_chromium;
 #[cfg(feature = "node")]
 mod whep;
+#[cfg(feature = "node")]
+mod whep_gstreamer;
