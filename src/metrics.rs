@@ -162,6 +162,7 @@ metrics! {
     malformed: Count ["kind"] "Input that could not be read, by kind";
     invites: Count ["outcome"] "Live views by how they ended: live, or the name of the failure";
     sessions: Level [] "Open sessions";
+    session_ports: Level [] "Pairs of ports that streams have to themselves";
     streams: Level ["shard"] "Running streams";
     rtp_packets: Count ["shard"] "RTP packets received";
     rtp_bytes: Count ["shard"] "Bytes of RTP received";

@@ -96,6 +96,7 @@ fn sessions(metrics: &Metrics, core: &Core) {
     }
     let g = core.gauges();
     metrics.sessions.set(&[], g.sessions as u64);
+    metrics.session_ports.set(&[], g.ports_in_use as u64);
     metrics
         .queue_depth
         .set(&["sessions waiting"], g.sessions_waiting as u64);
@@ -146,6 +147,9 @@ fn media(metrics: &Metrics, shard: &str, counters: &ShardCounters) {
     metrics
         .kernel_drops
         .set(&[&format!("rtp {shard}")], s.kernel_dropped);
+    metrics
+        .kernel_drops
+        .set(&[&format!("ports {shard}")], s.ports_kernel_dropped);
     metrics
         .kernel_drops
         .set(&[&format!("webrtc {shard}")], s.webrtc_kernel_dropped);

@@ -37,6 +37,7 @@ pub fn rtp(data: &[u8]) {
     for reliable in [false, true] {
         let mut ingest = Ingest::new(Config {
             ssrc: None,
+            any_ssrc: false,
             reliable,
         });
         let mut check = Checked::default();

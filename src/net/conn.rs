@@ -33,7 +33,8 @@ impl Conn {
     ) -> Self {
         Conn {
             socket,
-            peer,
+            // A socket for both families writes IPv4 as IPv6.
+            peer: SocketAddr::new(peer.ip().to_canonical(), peer.port()),
             framer: Framer::new(),
             stream: None,
             port_of,

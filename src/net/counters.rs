@@ -56,6 +56,8 @@ pub struct Snapshot {
     pub sent_bytes: u64,
     /// Datagrams that the kernel dropped because the buffer of the RTP socket was full.
     pub kernel_dropped: u64,
+    /// The same of the ports of single streams, all together.
+    pub ports_kernel_dropped: u64,
     /// The same of the WebRTC socket.
     pub webrtc_kernel_dropped: u64,
     /// The fastest and the slowest clock of a device beside ours, in parts per million.

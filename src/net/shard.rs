@@ -8,13 +8,14 @@
 mod ingest;
 mod mirror;
 mod order;
+mod ports;
 mod report;
 mod tcp;
 mod viewers;
 
 use std::collections::HashMap;
 use std::io;
-use std::net::UdpSocket;
+use std::net::{IpAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::mpsc as std_mpsc;
@@ -38,6 +39,7 @@ use crate::id::{SessionId, Ssrc, StreamId};
 use crate::limits;
 use crate::session::IngestStats;
 use crate::session::port::{MediaCommand, MediaEvent};
+use ports::OwnPort;
 use report::{add, add_errors};
 
 const RTP: Token = Token(0);
@@ -47,11 +49,16 @@ const WEBRTC: Token = Token(3);
 /// Tokens of viewers and of media connections are their key plus one of these.
 const VIEWERS: usize = 1 << 32;
 const CONNS: usize = 2 << 32;
+/// The same of ports of single streams, with the kind of socket in the lowest bits.
+const PORTS: usize = 3 << 32;
+const PORTS_KIND_BITS: u32 = 2;
 const KEY_MASK: usize = VIEWERS - 1;
 
 /// What a media thread is made with.
 pub(super) struct ShardSetup {
     pub index: u8,
+    /// Where ports of single streams are opened.
+    pub ip: IpAddr,
     pub rtp: UdpSocket,
     pub rtp_tcp: std::net::TcpListener,
     pub webrtc: UdpSocket,
@@ -68,6 +75,7 @@ pub(super) struct ShardSetup {
 
 pub(super) struct Shard {
     index: u8,
+    ip: IpAddr,
     poll: Poll,
     orders: std_mpsc::Receiver<Order>,
     links: Vec<ShardLink>,
@@ -87,6 +95,10 @@ pub(super) struct Shard {
     streams: Slab<Stream>,
     by_id: HashMap<StreamId, usize>,
     by_ssrc: HashMap<Ssrc, usize>,
+    own_ports: Slab<OwnPort>,
+    own_dropped_gone: u64,
+    /// Datagrams that the kernel dropped on the RTP socket of this thread, as it last said.
+    rtp_dropped: u32,
     fans: Slab<Fan>,
     fan_by_key: HashMap<FanKey, usize>,
     viewers: Slab<Viewer>,
@@ -132,6 +144,7 @@ impl Shard {
         let rtp_port = setup.rtp.local_addr()?.port();
         Ok(Shard {
             index: setup.index,
+            ip: setup.ip,
             poll: setup.poll,
             orders: setup.orders,
             peers: Peers::new(setup.index, setup.webrtc, setup.peers)?,
@@ -150,6 +163,9 @@ impl Shard {
             streams: Slab::new(),
             by_id: HashMap::new(),
             by_ssrc: HashMap::new(),
+            own_ports: Slab::new(),
+            own_dropped_gone: 0,
+            rtp_dropped: 0,
             fans: Slab::new(),
             fan_by_key: HashMap::new(),
             viewers: Slab::new(),
@@ -260,6 +276,7 @@ impl Shard {
             RTP_TCP => self.accept(now),
             WAKER => {}
             WEBRTC => self.peers.take_datagrams(now, &self.links, &self.counters),
+            Token(t) if t >= PORTS => self.on_own_port(now, t),
             Token(t) if t >= CONNS => self.on_conn(now, t & KEY_MASK, readable, writable),
             Token(t) => self.on_viewer(now, t & KEY_MASK, readable, writable),
         }

@@ -7,6 +7,8 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+
 use crate::egress::fan::UnitRing;
 use crate::egress::rtp::{Packetizer, RtpPayload};
 use crate::egress::{AudioPolicy, Form, Mux, Sound, Unit};
@@ -14,7 +16,7 @@ use crate::gb28181::MediaTransport;
 use crate::id::{Ssrc, StreamId};
 use crate::limits;
 use crate::media::frame::{Codec, Frame, Track, TrackId};
-use crate::media::hold::{HoldBack, LossPolicy, Verdict};
+use crate::media::hold::{HoldBack, Verdict};
 use crate::media::hub::Hub;
 use crate::media::ingest::{self, Ingest};
 use crate::media::ps::demux;
@@ -22,7 +24,7 @@ use crate::media::report::Reporter;
 use crate::media::source::{Admit, SourceGuard};
 use crate::media::transcode::AudioTranscoder;
 use crate::media::{rtcp, rtp};
-use crate::session::port::Progress;
+use crate::session::port::{IngestOptions, Progress};
 use crate::session::{IngestStats, PathStats};
 use crate::time::MediaTime;
 
@@ -41,6 +43,8 @@ pub(super) struct FanKey {
 pub(super) struct Fan {
     pub key: FanKey,
     pub init: Unit,
+    /// What the last viewer was given before its first unit, shared with the next if that is given the same.
+    pub preface: Option<Bytes>,
     pub ring: UnitRing,
     /// Keys of viewers in the shard.
     pub viewers: Vec<usize>,
@@ -60,6 +64,7 @@ impl Fan {
         Fan {
             key,
             init,
+            preface: None,
             ring: UnitRing::new(ring_bytes_max),
             viewers: Vec::new(),
             flush_at: None,
@@ -240,6 +245,8 @@ pub(super) struct Stream {
     pub transport: MediaTransport,
     /// Where the device said it sends from, or listens.
     pub remote: Option<SocketAddr>,
+    /// Key of its own port in the shard; `None` = it shares that of the thread.
+    pub own_port: Option<usize>,
     pub ingest: Ingest,
     source: SourceGuard,
     hold: HoldBack,
@@ -274,22 +281,28 @@ impl Stream {
         id: StreamId,
         ssrc: Option<Ssrc>,
         transport: MediaTransport,
-        loss: LossPolicy,
+        options: IngestOptions,
+        own_port: Option<usize>,
         ring_bytes: usize,
     ) -> Self {
         let reliable = match transport {
             MediaTransport::Udp => false,
             MediaTransport::TcpPassive | MediaTransport::TcpActive => true,
         };
-        let ingest = Ingest::new(ingest::Config { ssrc, reliable });
+        let ingest = Ingest::new(ingest::Config {
+            ssrc,
+            any_ssrc: options.any_ssrc,
+            reliable,
+        });
         Stream {
             id,
             ssrc,
             transport,
             remote: None,
+            own_port,
             ingest,
             source: SourceGuard::default(),
-            hold: HoldBack::new(loss),
+            hold: HoldBack::new(options.loss),
             reporter: Reporter::new(u64::from(id.number) << 8 | u64::from(id.shard)),
             rtcp_peer: None,
             key_frame_wanted: false,
@@ -771,4 +784,113 @@ impl Stream {
 /// Which sound WebRTC viewers get.
 fn rtp_sound(audio: Option<&Track>) -> Sound {
     audio.map_or(Sound::Drop, |track| crate::egress::rtp::sound(track.codec))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SSRC: Ssrc = Ssrc(100_000_001);
+
+    fn stream(ssrc: Option<Ssrc>, options: IngestOptions) -> Stream {
+        let id = StreamId {
+            shard: 0,
+            number: 1,
+        };
+        Stream::new(id, ssrc, MediaTransport::Udp, options, None, 1 << 20)
+    }
+
+    fn at(port: u16) -> SocketAddr {
+        SocketAddr::from(([192, 0, 2, 1], port))
+    }
+
+    fn packet(ssrc: Ssrc, sequence: u16) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut writer = rtp::Writer::new(ssrc, 96, sequence);
+        writer.write(&[7; 100], 0, 1_400, &mut |p| out.extend_from_slice(p));
+        out
+    }
+
+    /// The next view of a device has the SSRC of the last one, seconds later and from another port: it is another stream.
+    #[test]
+    fn field_01_an_address_is_held_per_view_not_per_ssrc() {
+        let now = Instant::now();
+        for port in [1_000, 2_000] {
+            let mut stream = stream(Some(SSRC), IngestOptions::default());
+            for n in 0..10 {
+                stream.push_datagram(now, at(port), &packet(SSRC, 100 + n));
+            }
+            assert_eq!(stream.stats(now).packets, 10, "from port {port}");
+        }
+    }
+
+    #[test]
+    fn field_05_rtcp_before_the_media_pins_no_ssrc() {
+        let now = Instant::now();
+        let mut report = Vec::new();
+        let info = rtcp::SenderInfo::default();
+        rtcp::write_sender_report(Ssrc(9), &info, &mut report);
+        let mut stream = stream(None, IngestOptions::default());
+        stream.push_datagram(now, at(1_001), &report);
+        assert_eq!(stream.ingest.ssrc(), None);
+        assert!(stream.ingest.is_silent());
+        for n in 0..10 {
+            stream.push_datagram(now, at(1_000), &packet(SSRC, n));
+        }
+        assert_eq!(stream.ingest.ssrc(), Some(SSRC));
+        let stats = stream.stats(now);
+        assert_eq!((stats.packets, stats.foreign), (10, 0));
+    }
+
+    #[test]
+    fn on_its_own_port_a_stream_takes_any_ssrc_but_never_two_at_once() {
+        let mut now = Instant::now();
+        let options = IngestOptions {
+            port: Some(40_000),
+            any_ssrc: true,
+            ..IngestOptions::default()
+        };
+        let mut stream = stream(Some(SSRC), options);
+        let other = Ssrc(9);
+        stream.push_datagram(now, at(1_000), &packet(other, 1));
+        assert_eq!(stream.ingest.ssrc(), Some(other), "nothing else comes");
+        let third = Ssrc(10);
+        stream.push_datagram(now, at(1_000), &packet(third, 1));
+        assert_eq!(stream.ingest.ssrc(), Some(other), "one comes already");
+        stream.push_datagram(now, at(1_000), &packet(SSRC, 1));
+        assert_eq!(stream.ingest.ssrc(), Some(SSRC), "the agreed one always");
+        stream.push_datagram(now, at(1_000), &packet(other, 2));
+        assert_eq!(stream.ingest.ssrc(), Some(SSRC));
+        now += Duration::from_secs(3);
+        stream.push_datagram(now, at(1_000), &packet(third, 2));
+        assert_eq!(stream.ingest.ssrc(), Some(third), "the old one fell silent");
+        assert_eq!(stream.stats(now).foreign, 2);
+    }
+
+    #[test]
+    fn reports_go_to_the_port_after_the_media_s_until_another_shows() {
+        let mut now = Instant::now();
+        let mut stream = stream(Some(SSRC), IngestOptions::default());
+        let mut out = Vec::new();
+        assert_eq!(stream.write_rtcp(now, &mut out), None, "to nobody");
+        for n in 0..10 {
+            stream.push_datagram(now, at(1_000), &packet(SSRC, n));
+        }
+        now += Duration::from_secs(8);
+        assert_eq!(stream.write_rtcp(now, &mut out), Some(at(1_001)));
+        let first = rtcp::Packets::new(&out).next();
+        assert!(matches!(
+            first,
+            Some(Ok(rtcp::Packet::ReceiverReport { .. }))
+        ));
+        let mut report = Vec::new();
+        rtcp::write_sender_report(SSRC, &rtcp::SenderInfo::default(), &mut report);
+        let stranger = SocketAddr::from(([198, 51, 100, 1], 5));
+        stream.push_datagram(now, stranger, &report);
+        now += Duration::from_secs(8);
+        assert_eq!(stream.write_rtcp(now, &mut out), Some(at(1_001)));
+        stream.push_datagram(now, at(7_777), &report);
+        now += Duration::from_secs(8);
+        assert_eq!(stream.write_rtcp(now, &mut out), Some(at(7_777)));
+    }
 }

@@ -91,6 +91,7 @@ impl Core {
             stats: IngestStats::default(),
             sessions,
             lingering: false,
+            port: None,
             key_frame_asked: None,
         });
         let stream = id;
@@ -101,6 +102,8 @@ impl Core {
                 ssrc,
                 transport,
                 options: IngestOptions {
+                    port: None,
+                    any_ssrc: false,
                     loss: self.config.loss,
                 },
             },
@@ -121,7 +124,11 @@ impl Core {
     /// Does what an outcome means for a named stream.
     pub(super) fn named_outcome(&mut self, now: Instant, key: &StreamKey, outcome: Outcome) {
         match outcome {
-            Outcome::Stay | Outcome::Moved | Outcome::TracksChanged | Outcome::Foreign(_) => {}
+            Outcome::Stay
+            | Outcome::Moved
+            | Outcome::TracksChanged
+            | Outcome::Foreign(_)
+            | Outcome::PortTaken => {}
             Outcome::BecameLive => self.became_live(now, key),
             Outcome::Stalled => self.reopen(now, key),
             Outcome::Failed(failure) => self.named_failed(now, key, failure),

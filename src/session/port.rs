@@ -41,6 +41,10 @@ pub enum MediaCommand {
 /// How a stream is taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct IngestOptions {
+    /// A port of its own, with RTCP on the next one; `None` = the one that all streams of the thread share.
+    pub port: Option<u16>,
+    /// Any SSRC on its own port is this stream's.
+    pub any_ssrc: bool,
     /// What becomes of pictures with loss.
     pub loss: LossPolicy,
 }
@@ -77,6 +81,8 @@ pub enum Progress {
     /// TCP connection up (in either direction).
     Connected,
     ConnectFailed,
+    /// Another program has the port that the stream was given; it was not opened.
+    PortTaken,
     /// First RTP packet of the right SSRC.
     FirstRtp,
     /// RTP of another SSRC came while none of the right one had, or none comes any more.

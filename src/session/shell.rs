@@ -302,6 +302,8 @@ impl Control {
             | Command::Device { .. }
             | Command::RefreshCatalog { .. }
             | Command::SetDeviceAuth { .. }
+            | Command::DevicePolicy { .. }
+            | Command::SetDevicePolicy { .. }
             | Command::OpenIngest { .. }
             | Command::CloseIngest { .. }
             | Command::MediaServices

@@ -6,6 +6,8 @@ use crate::gb28181::{DeviceAuth, DeviceInfo, MediaTransport};
 use crate::id::{ChannelId, DeviceId, SessionId, Ssrc, StreamId, StreamKey, StreamName};
 use crate::media::frame::Track;
 
+use super::policy::DevicePolicy;
+
 /// Something asked of the node. Every command gets exactly one `Result<Reply, Error>`.
 #[derive(Clone, Debug)]
 pub enum Command {
@@ -40,6 +42,14 @@ pub enum Command {
     SetDeviceAuth {
         device: DeviceId,
         auth: DeviceAuth,
+    },
+    DevicePolicy {
+        device: DeviceId,
+    },
+    /// Replaces the policies of a known device, from its next view on.
+    SetDevicePolicy {
+        device: DeviceId,
+        policy: DevicePolicy,
     },
     /// A source without SIP.
     OpenIngest {
@@ -107,6 +117,7 @@ pub enum Reply {
     Session(Box<SessionView>),
     Devices(Vec<DeviceView>),
     Device(Box<DeviceView>),
+    DevicePolicy(Box<DevicePolicy>),
     Ingest { port: u16, ssrc: Option<Ssrc> },
     MediaServices(Vec<MediaServiceView>),
 }

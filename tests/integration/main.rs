@@ -16,6 +16,8 @@ mod media_vectors;
 #[cfg(feature = "node")]
 mod node;
 #[cfg(feature = "node")]
+mod path;
+#[cfg(feature = "node")]
 mod player;
 #[cfg(feature = "node")]
 mod restart;

@@ -227,6 +227,11 @@ impl Platform {
                 let restored = self.registrar.restore(now, &stored, address, &self.wall);
                 self.counters.registers_no_room += u64::from(restored.is_err());
             }
+            Command::ForceQuirks { device, quirks } => {
+                if let Some(slot) = self.registrar.find(device) {
+                    self.registrar.force_quirks(slot, quirks);
+                }
+            }
             Command::SetAuth { device, auth } => {
                 self.suspects.clear_device(device);
                 match self.registrar.set_auth(now, device, auth) {

@@ -42,6 +42,8 @@ const RTP_TICKS_PER_MS: f64 = 90.0;
 pub struct Config {
     /// `None`: the first SSRC that comes.
     pub ssrc: Option<Ssrc>,
+    /// The port is this stream's alone: another SSRC is taken while none of the right one comes, and left when it does.
+    pub any_ssrc: bool,
     /// Packets come in order or not at all (TCP): a gap is not waited for.
     pub reliable: bool,
 }
@@ -235,7 +237,9 @@ impl Ingest {
     /// Another SSRC was agreed. Packets of it are taken from now on; the time line goes on.
     pub fn set_ssrc(&mut self, ssrc: Option<Ssrc>) {
         self.config.ssrc = ssrc;
-        if ssrc.is_some() && ssrc != self.ssrc {
+        // On a port of its own what comes already is followed until the right one shows.
+        let waits = self.config.any_ssrc && self.last_packet.is_some();
+        if ssrc.is_some() && ssrc != self.ssrc && !waits {
             self.follow(ssrc);
         }
     }
@@ -392,7 +396,8 @@ impl Ingest {
         let silent = self
             .last_packet
             .is_none_or(|at| now.saturating_duration_since(at) >= LATCH_SILENCE);
-        if self.config.ssrc.is_none() && (self.ssrc.is_none() || silent) {
+        let any = self.config.ssrc.is_none() || self.config.any_ssrc;
+        if any && (silent || self.config.ssrc == Some(seen)) {
             self.follow(Some(seen));
             return true;
         }

@@ -173,6 +173,7 @@ impl Device {
 fn config() -> Config {
     Config {
         ssrc: Some(SSRC),
+        any_ssrc: false,
         reliable: false,
     }
 }
@@ -686,6 +687,7 @@ fn noise_loss_and_damage_never_panic() {
         let reliable = dice.below(2) == 0;
         let mut ingest = Ingest::new(Config {
             ssrc: Some(SSRC),
+            any_ssrc: false,
             reliable,
         });
         let mut seen = Seen::default();

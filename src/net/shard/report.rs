@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Shard;
+use super::ports::report_socket;
 use crate::egress::Form;
 use crate::limits;
 use crate::net::conn::Conn;
@@ -33,7 +34,8 @@ impl Shard {
             }
             if let Some(to) = stream.write_rtcp(now, &mut self.rtcp_out) {
                 // A report that cannot be sent is one that was lost.
-                let _ = self.rtp.send(to, &self.rtcp_out);
+                let socket = report_socket(&self.rtp, &self.own_ports, stream.own_port);
+                let _ = socket.send(to, &self.rtcp_out);
             }
             let last = stream.ingest.last_packet();
             let silent = last.is_some_and(|at| now.saturating_duration_since(at) > silence);
@@ -108,7 +110,8 @@ impl Shard {
         self.counters.publish(Snapshot {
             received_bytes: received,
             sent_bytes: sent,
-            kernel_dropped: u64::from(self.batch.kernel_dropped()),
+            kernel_dropped: u64::from(self.rtp_dropped),
+            ports_kernel_dropped: self.own_kernel_dropped(),
             webrtc_kernel_dropped: u64::from(self.peers.kernel_dropped()),
             drift_ppm: self.drift_ppm(),
             streams: self.streams.len() as u64,

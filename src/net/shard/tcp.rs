@@ -1,5 +1,6 @@
 //! Media over TCP on a media thread: connections accepted and made, and whose packets they carry.
 
+use std::net::IpAddr;
 use std::time::Instant;
 
 use mio::{Interest, Token};
@@ -15,19 +16,23 @@ use crate::session::port::{MediaEvent, Progress};
 impl Shard {
     pub(super) fn accept(&mut self, now: Instant) {
         while let Ok((socket, from)) = self.rtp_tcp.accept() {
-            let same_source = self
-                .conns
-                .iter()
-                .filter(|(_, c)| c.peer().ip() == from.ip())
-                .count();
-            if self.conns.len() >= limits::MEDIA_CONNS_MAX
-                || same_source >= limits::MEDIA_CONNS_PER_SOURCE_MAX
-            {
-                self.counters.conns_refused.inc();
-                continue;
+            if self.has_room_for(from.ip()) {
+                self.add_conn(Conn::accepted(socket, from, None, now));
             }
-            self.add_conn(Conn::accepted(socket, from, None, now));
         }
+    }
+
+    /// Whether one more media connection of an address is taken; a refused one is counted.
+    pub(super) fn has_room_for(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        let all = self.conns.len();
+        let same_source = self.conns.iter().filter(|(_, c)| c.peer().ip() == ip);
+        let room = all < limits::MEDIA_CONNS_MAX
+            && same_source.count() < limits::MEDIA_CONNS_PER_SOURCE_MAX;
+        if !room {
+            self.counters.conns_refused.inc();
+        }
+        room
     }
 
     pub(super) fn add_conn(&mut self, conn: Conn) {
@@ -103,7 +108,7 @@ impl Shard {
                 bound = Some(stream.id);
                 newly_bound = Some(stream.id);
             }
-            if stream.ssrc.is_none() && !is_rtcp {
+            if stream.ssrc.is_none() && !is_rtcp && stream.own_port.is_none() {
                 stream.set_ssrc(ssrc);
                 by_ssrc.insert(ssrc, found);
             }

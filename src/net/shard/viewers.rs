@@ -2,9 +2,10 @@
 
 use std::time::Instant;
 
-use bytes::BytesMut;
+use bytes::Bytes;
 use mio::{Interest, Token};
 
+use super::ports::report_socket;
 use super::{NewIo, NewViewer, Order, Shard, ShardMessage, VIEWERS, guarded};
 use crate::egress::Unit;
 use crate::egress::fan::Framing;
@@ -41,7 +42,8 @@ impl Shard {
                 self.events.send(MediaEvent::KeyFrameWanted { stream: id });
                 if let Some(to) = stream.write_rtcp(now, &mut self.rtcp_out) {
                     // What cannot be sent is as good as lost; the wish is renewed.
-                    let _ = self.rtp.send(to, &self.rtcp_out);
+                    let socket = report_socket(&self.rtp, &self.own_ports, stream.own_port);
+                    let _ = socket.send(to, &self.rtcp_out);
                 }
             }
             for fan in &stream.fans {
@@ -188,19 +190,17 @@ impl Shard {
                 &fan.init.head[usize::from(fan.init.ws_header_len)..]
             }
         };
-        let mut preface = BytesMut::with_capacity(new.preface.len() + init.len());
-        preface.extend_from_slice(&new.preface);
-        preface.extend_from_slice(init);
+        let preface = match &fan.preface {
+            Some(made) if is_joined(made, &new.preface, init) => made.clone(),
+            _ => {
+                let made: Bytes = [&new.preface, init].concat().into();
+                fan.preface = Some(made.clone());
+                made
+            }
+        };
         let entry = self.viewers.vacant_entry();
         let key = entry.key();
-        let viewer = entry.insert(Viewer::new(
-            session,
-            fan_key,
-            io,
-            new.framing,
-            preface.freeze(),
-            now,
-        ));
+        let viewer = entry.insert(Viewer::new(session, fan_key, io, new.framing, preface, now));
         if let Some(socket) = viewer.socket_mut()
             && self
                 .poll
@@ -354,4 +354,9 @@ impl Shard {
         }
         self.peers.close_all(Instant::now(), &mut self.events);
     }
+}
+
+/// `whole` is `head` and then `rest`.
+fn is_joined(whole: &[u8], head: &[u8], rest: &[u8]) -> bool {
+    whole.strip_prefix(head).is_some_and(|tail| tail == rest)
 }
