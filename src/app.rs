@@ -532,6 +532,7 @@ fn platform_config(config: &Config, sip: SocketAddr, secrets: &Secrets) -> gb281
     platform.expires_max = config.sip.expires_max_s.duration();
     platform.query_on_register = config.sip.query_on_register;
     platform.utc_offset_s = config.sip.utc_offset_min * 60;
+    platform.sip_log_bytes = usize::try_from(config.sip.log_bytes).unwrap_or(usize::MAX);
     platform.invite_timeout = config.media.answer_timeout_ms.duration();
     platform
 }

@@ -45,9 +45,17 @@ pub struct RequestId(pub u64);
 pub enum Output {
     Reply(RequestId, Result<Reply, Error>),
     Platform(gb28181::Command),
-    Media { shard: u8, command: MediaCommand },
+    Media {
+        shard: u8,
+        command: MediaCommand,
+    },
     Event(Event),
     Persist(Persist),
+    /// To be answered with [`gb28181::Platform::messages`], which this core does not hold.
+    Messages {
+        request: RequestId,
+        device: DeviceId,
+    },
 }
 
 /// Facts for the store, in order.
@@ -206,6 +214,11 @@ impl Core {
                 None => Err(Error::NotFound { what: "device" }),
             },
             Command::RefreshCatalog { device } => self.refresh_catalog(device),
+            Command::Messages { device } => {
+                self.push(Output::Messages { request, device });
+                return;
+            }
+            Command::ClosedSessions => Ok(Reply::Sessions(self.history.newest_first().collect())),
             Command::SetDeviceAuth { device, auth } => {
                 self.push(Output::Platform(gb28181::Command::SetAuth { device, auth }));
                 Ok(Reply::Done)

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use crate::gb28181::{DeviceAuth, DeviceInfo, MediaTransport};
 use crate::id::{ChannelId, DeviceId, SessionId, Ssrc, StreamId, StreamKey, StreamName};
 use crate::media::frame::Track;
+use crate::sip::log::Entry;
 
 use super::policy::DevicePolicy;
 
@@ -51,6 +52,12 @@ pub enum Command {
         device: DeviceId,
         policy: DevicePolicy,
     },
+    /// The last SIP messages of a device, whether or not it was let in.
+    Messages {
+        device: DeviceId,
+    },
+    /// The last sessions that are over, newest first.
+    ClosedSessions,
     /// A source without SIP.
     OpenIngest {
         name: StreamName,
@@ -118,7 +125,16 @@ pub enum Reply {
     Devices(Vec<DeviceView>),
     Device(Box<DeviceView>),
     DevicePolicy(Box<DevicePolicy>),
-    Ingest { port: u16, ssrc: Option<Ssrc> },
+    Ingest {
+        port: u16,
+        ssrc: Option<Ssrc>,
+    },
+    /// Oldest first.
+    Messages(Vec<Entry>),
+    Ingest {
+        port: u16,
+        ssrc: Option<Ssrc>,
+    },
     MediaServices(Vec<MediaServiceView>),
 }
 

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "node")]
 mod api;
+#[cfg(feature = "node")]
+mod diagnosis;
 mod egress_chromium;
 mod egress_files;
 mod egress_rtp;
