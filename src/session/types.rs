@@ -125,10 +125,6 @@ pub enum Reply {
     Devices(Vec<DeviceView>),
     Device(Box<DeviceView>),
     DevicePolicy(Box<DevicePolicy>),
-    Ingest {
-        port: u16,
-        ssrc: Option<Ssrc>,
-    },
     /// Oldest first.
     Messages(Vec<Entry>),
     Ingest {
