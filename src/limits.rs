@@ -363,6 +363,16 @@ pub const SSRC_QUARANTINE_S: u64 = 60;
 /// Seconds after which a shutdown is answered although devices have not answered BYE; the whole node has 5. At it: `Done`.
 pub const SHUTDOWN_S_MAX: u64 = 4;
 
+/// Seconds between two requests for a key frame of one stream: a device makes one in less, and a burst of losses is one
+/// matter. At it: not asked again; the next key frame of its own comes.
+pub const KEY_FRAME_ASK_S: u64 = 2;
+
+/// Seconds that a port of a stream rests after it, for the same reason as its SSRC. At it: the port can be given out again.
+pub const PORT_QUARANTINE_S: u64 = 60;
+
+/// Ports tried for one stream when other programs have them open. At it: `Busy`.
+pub const PORT_TRIES: u8 = 4;
+
 /// Seconds until a named stream tries again to connect to a sender that refused. At it: the next attempt.
 pub const INGEST_RETRY_S: u64 = 5;
 
@@ -394,6 +404,9 @@ pub const SHARDS_MAX: usize = 64;
 
 /// Socket buffer asked for per media thread: a third of a second of 400 streams of 2 Mbit/s. The kernel may give less.
 pub const RTP_RECEIVE_BUFFER_BYTES: usize = 32 << 20;
+
+/// The same for a port of one stream: two seconds of 8 Mbit/s.
+pub const OWN_PORT_RECEIVE_BUFFER_BYTES: usize = 2 << 20;
 
 /// Socket buffers asked for SIP: some 8,000 registrations that come at once, after a power cut.
 pub const SIP_SOCKET_BUFFER_BYTES: usize = 8 << 20;
@@ -481,6 +494,9 @@ pub const MEDIA_CONNS_MAX: usize = 4_096;
 pub const MEDIA_CONNS_PER_SOURCE_MAX: usize = 512;
 /// Seconds in which a media connection sends nothing or is not yet set up. At it: closed.
 pub const MEDIA_CONN_IDLE_S_MAX: u64 = 20;
+/// Seconds in which a media connection must have brought a packet of a stream that is waited for, whatever else it
+/// brings. At it: closed, counted.
+pub const MEDIA_CONN_CLAIM_S_MAX: u64 = 10;
 /// Bytes read from a media connection in one call. At it: another call.
 pub const MEDIA_CONN_READ_BYTES: usize = 64 << 10;
 

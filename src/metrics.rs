@@ -162,6 +162,7 @@ metrics! {
     malformed: Count ["kind"] "Input that could not be read, by kind";
     invites: Count ["outcome"] "Live views by how they ended: live, or the name of the failure";
     sessions: Level [] "Open sessions";
+    session_ports: Level [] "Pairs of ports that streams have to themselves";
     streams: Level ["shard"] "Running streams";
     rtp_packets: Count ["shard"] "RTP packets received";
     rtp_bytes: Count ["shard"] "Bytes of RTP received";
@@ -169,6 +170,19 @@ metrics! {
     rtp_reordered: Count ["shard"] "RTP packets that came late but in time";
     rtp_duplicate: Count ["shard"] "RTP packets that came twice";
     rtp_foreign: Count ["shard"] "RTP packets of an SSRC that nobody waits for";
+    rtp_late: Count ["shard"] "RTP packets that came after they had been given up";
+    rtp_source_moves: Count ["shard"] "Times that the packets of a stream began to come from another address";
+    rtp_source_refused: Count ["shard"] "RTP packets of a right SSRC from an address that is not the sender's";
+    rtp_restarts: Count ["shard"] "Times that a sender started its numbers anew";
+    rtp_resyncs: Count ["shard"] "Times that the framing of a media connection was lost and found again";
+    rtcp_reports: Count ["shard"] "Receiver reports sent to devices";
+    media_connections: Count ["shard", "outcome"] "Media connections closed by us: refused, replaced by a newer one, or idle";
+    frames_damaged: Count ["shard"] "Frames with packets missing in or just before them";
+    frames_held: Count ["shard"] "Pictures held back because of loss until the next key frame";
+    key_frames_asked: Count ["shard"] "Times that loss made us ask a device for a key frame";
+    time_jumps: Count ["shard"] "Times that a device's clock jumped and a time line was anchored anew";
+    clock_ahead_ppm: Level ["shard"] "How much faster than ours the fastest device's clock runs, in parts per million";
+    clock_behind_ppm: Level ["shard"] "How much slower than ours the slowest device's clock runs, in parts per million";
     ps_errors: Count ["shard", "kind"] "Damage found in program streams, by kind";
     frames: Count ["shard"] "Access units and audio frames";
     viewers: Level ["shard", "protocol"] "Viewers that watch now";

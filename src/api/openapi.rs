@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{device, dialog, event, ingest, live, login, observe, sip, whep};
+use super::{device, dialog, event, ingest, live, login, observe, policy, sip, whep};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -27,7 +27,7 @@ use super::{device, dialog, event, ingest, live, login, observe, sip, whep};
         event::online_status,
         whep::open_channel, whep::open_named, whep::close, whep::trickle,
         live::serve,
-        ingest::open, ingest::close,
+        ingest::open, ingest::close, policy::show, policy::set,
         sip::list, sip::download,
         observe::health, observe::metrics, serve,
     ),

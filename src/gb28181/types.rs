@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::quirk::Quirks;
 use crate::id::{ChannelId, DeviceId, Ssrc};
 
 /// Who connects and how media comes. The roles are ours: `TcpPassive` means that we listen and the device connects.
@@ -31,8 +32,15 @@ pub enum Command {
     Invite(Invite),
     /// BYE, or CANCEL while it is not answered. Always followed by [`Event::InviteEnded`].
     EndInvite { id: InviteId },
+    /// MESSAGE Control IFameCmd: the channel should send a key frame now. No event follows; the picture shows it.
+    RequestKeyFrame {
+        device: DeviceId,
+        channel: ChannelId,
+    },
     /// What is stored about a device, before it speaks: given at the start, so that it is known and can be revived.
     Restore(StoredDevice),
+    /// Policies that count for a known device whatever it says of itself; those that are `Auto` are left to that.
+    ForceQuirks { device: DeviceId, quirks: Quirks },
     /// Changes how a device logs in. `None` takes the default password.
     SetAuth { device: DeviceId, auth: DeviceAuth },
     /// BYE to everybody. [`Event::Drained`] follows when all are answered or given up.

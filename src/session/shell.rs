@@ -302,6 +302,8 @@ impl Control {
             | Command::Device { .. }
             | Command::RefreshCatalog { .. }
             | Command::SetDeviceAuth { .. }
+            | Command::DevicePolicy { .. }
+            | Command::SetDevicePolicy { .. }
             | Command::Messages { .. }
             | Command::ClosedSessions
             | Command::OpenIngest { .. }

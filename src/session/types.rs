@@ -8,6 +8,8 @@ use crate::media::frame::Track;
 use crate::media::ingest::RtpMaps;
 use crate::sip::log::Entry;
 
+use super::policy::DevicePolicy;
+
 /// Something asked of the node. Every command gets exactly one `Result<Reply, Error>`.
 #[derive(Clone, Debug)]
 pub enum Command {
@@ -42,6 +44,14 @@ pub enum Command {
     SetDeviceAuth {
         device: DeviceId,
         auth: DeviceAuth,
+    },
+    DevicePolicy {
+        device: DeviceId,
+    },
+    /// Replaces the policies of a known device, from its next view on.
+    SetDevicePolicy {
+        device: DeviceId,
+        policy: DevicePolicy,
     },
     /// The last SIP messages of a device, whether or not it was let in.
     Messages {
@@ -117,6 +127,7 @@ pub enum Reply {
     Session(Box<SessionView>),
     Devices(Vec<DeviceView>),
     Device(Box<DeviceView>),
+    DevicePolicy(Box<DevicePolicy>),
     /// Oldest first.
     Messages(Vec<Entry>),
     Ingest {
@@ -228,6 +239,34 @@ pub struct IngestStats {
     pub fps_milli: u32,
     /// A program stream map was seen.
     pub psm_seen: bool,
+    pub path: PathStats,
+}
+
+/// What the way from the device did to a stream, beyond what is lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PathStats {
+    /// Packets that came after they had been given up.
+    pub late: u64,
+    /// Frames with packets missing in or just before them.
+    pub damaged_frames: u64,
+    /// Pictures held back because they, or one that they refer to, miss something.
+    pub held_frames: u64,
+    /// Key frames asked for.
+    pub key_frames_asked: u64,
+    /// Times that the sender started its numbers anew.
+    pub restarts: u64,
+    /// Times that the time line was anchored anew.
+    pub time_jumps: u64,
+    /// Times that the packets began to come from another address.
+    pub source_moves: u64,
+    /// Packets of the right SSRC from an address that is not the sender's.
+    pub source_refused: u64,
+    /// Receiver reports sent to the device.
+    pub reports_sent: u64,
+    /// RTCP packets that came from the device.
+    pub rtcp_received: u64,
+    /// How much faster the device's clock runs than ours, in parts per million, once it is known.
+    pub drift_ppm: Option<i64>,
 }
 
 /// Why a command failed. The message of [`std::fmt::Display`] says what to do about it.

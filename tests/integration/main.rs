@@ -19,6 +19,8 @@ mod media_vectors;
 #[cfg(feature = "node")]
 mod node;
 #[cfg(feature = "node")]
+mod path;
+#[cfg(feature = "node")]
 mod payloads;
 #[cfg(feature = "node")]
 mod player;

@@ -127,6 +127,7 @@ enum Purpose {
     Query(Slot, QueryKind),
     Invite(super::types::InviteId),
     Bye(super::types::InviteId),
+    KeyFrame(Slot),
     /// BYE to a dialog that nobody wants; its answer changes nothing.
     StrayBye,
 }
@@ -224,12 +225,20 @@ impl Platform {
             Command::QueryDeviceStatus { device } => {
                 self.ask(now, device, QueryKind::DeviceStatus);
             }
+            Command::RequestKeyFrame { device, channel } => {
+                self.request_key_frame(now, device, channel);
+            }
             Command::Invite(invite) => self.invite(now, invite),
             Command::EndInvite { id } => self.end_invite(now, id),
             Command::Restore(stored) => {
                 let address = self.config.address;
                 let restored = self.registrar.restore(now, &stored, address, &self.wall);
                 self.counters.registers_no_room += u64::from(restored.is_err());
+            }
+            Command::ForceQuirks { device, quirks } => {
+                if let Some(slot) = self.registrar.find(device) {
+                    self.registrar.force_quirks(slot, quirks);
+                }
             }
             Command::SetAuth { device, auth } => {
                 self.suspects.clear_device(device);
@@ -419,6 +428,9 @@ impl Platform {
                     self.bye_answered(now, invite, path);
                 }
             }
+            Some(Purpose::KeyFrame(slot)) => {
+                self.heard_from(now, slot, path);
+            }
             Some(Purpose::StrayBye) => {}
             None => self.unclaimed_response(now, id, path, status, message),
         }
@@ -433,7 +445,7 @@ impl Platform {
             }
             Some(Purpose::Invite(invite)) => self.invite_timed_out(invite),
             Some(Purpose::Bye(invite)) => self.bye_timed_out(invite),
-            Some(Purpose::StrayBye) | None => {}
+            Some(Purpose::StrayBye | Purpose::KeyFrame(_)) | None => {}
         }
     }
 

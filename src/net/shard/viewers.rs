@@ -6,6 +6,7 @@ use bytes::Bytes;
 use mio::{Interest, Token};
 use socket2::SockRef;
 
+use super::ports::report_socket;
 use super::{NewIo, NewViewer, Order, Shard, ShardMessage, VIEWERS, guarded};
 use crate::egress::Unit;
 use crate::egress::fan::Framing;
@@ -38,6 +39,14 @@ impl Shard {
             if done.is_none() {
                 self.broken.push(id);
                 continue;
+            }
+            if stream.wants_key_frame() {
+                self.events.send(MediaEvent::KeyFrameWanted { stream: id });
+                if let Some(to) = stream.write_rtcp(now, &mut self.rtcp_out) {
+                    // What cannot be sent is as good as lost; the wish is renewed.
+                    let socket = report_socket(&self.rtp, &self.own_ports, stream.own_port);
+                    let _ = socket.send(to, &self.rtcp_out);
+                }
             }
             self.plan_flush(key);
         }
