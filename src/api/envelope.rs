@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::gb28181::AskFailure;
 use crate::limits;
 use crate::net::ViewerError;
 use crate::session::{self, ViewFailure};
@@ -144,12 +145,40 @@ pub fn kind(error: &session::Error) -> (Code, StatusCode) {
     match error {
         Error::NotFound { .. } => (Code::NotFound, StatusCode::NOT_FOUND),
         Error::Exists { .. } => (Code::Exist, StatusCode::CONFLICT),
-        Error::BadParameter { .. } => (Code::ErrorParam, StatusCode::BAD_REQUEST),
+        Error::Ask(failure) => ask_kind(failure),
+        Error::BadField(_) | Error::BadParameter { .. } => {
+            (Code::ErrorParam, StatusCode::BAD_REQUEST)
+        }
         // WHEP answers 409 with Retry-After when there is nothing to watch yet (draft-ietf-wish-whep, 4.2).
         Error::DeviceOffline => (Code::Offline, StatusCode::CONFLICT),
         Error::View(failure) => view_kind(failure),
         Error::Busy { .. } => (Code::Busy, StatusCode::SERVICE_UNAVAILABLE),
         Error::ShuttingDown => (Code::Forbidden, StatusCode::SERVICE_UNAVAILABLE),
+    }
+}
+
+fn ask_kind(failure: &AskFailure) -> (Code, StatusCode) {
+    match failure {
+        AskFailure::DeviceUnknown => (Code::NotFound, StatusCode::NOT_FOUND),
+        AskFailure::DeviceOffline | AskFailure::DeviceLost => (Code::Offline, StatusCode::CONFLICT),
+        AskFailure::TooMany { .. } => (Code::Busy, StatusCode::SERVICE_UNAVAILABLE),
+        AskFailure::NoAnswer { .. } => (Code::Timeout, StatusCode::GATEWAY_TIMEOUT),
+        // The device says ERROR to what it does not know, and 404 to a channel that it does not have.
+        AskFailure::Failed {
+            too_new: Some(_), ..
+        }
+        | AskFailure::Refused {
+            status: 405 | 415 | 488 | 501 | 606,
+            ..
+        } => (Code::Unsupported, StatusCode::BAD_GATEWAY),
+        AskFailure::Refused { status: 404, .. } => (Code::NotFound, StatusCode::NOT_FOUND),
+        AskFailure::Refused {
+            status: 486 | 503 | 600,
+            ..
+        } => (Code::Busy, StatusCode::SERVICE_UNAVAILABLE),
+        AskFailure::Refused { .. } | AskFailure::Failed { .. } | AskFailure::BadAnswer { .. } => {
+            (Code::Fail, StatusCode::BAD_GATEWAY)
+        }
     }
 }
 

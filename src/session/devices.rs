@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use crate::gb28181::{
-    CatalogItem, Command, DeviceInfo, EndedBy, Event as Gb, Persist as GbPersist,
+    CatalogItem, Command, DeviceInfo, EndedBy, Event as Gb, Notice, Persist as GbPersist,
 };
 use crate::id::DeviceId;
 
@@ -50,6 +50,9 @@ impl Core {
                 channels,
                 partial,
             } => self.catalog(device, &channels, partial),
+            Gb::AskEnded { id, outcome } => self.ask_ended(id, *outcome),
+            Gb::Notified { device, notice, .. } => self.notified(device, &notice),
+            Gb::Subscription { .. } => {}
             Gb::InviteProgress { .. } => {}
             Gb::InviteAnswered { id, answer } => self.invite_answered(now, id, answer),
             Gb::InviteFailed { id, failure } => self.invite_failed(now, id, failure),
@@ -59,6 +62,35 @@ impl Core {
                 self.push(Output::Persist(Persist::Platform(fact)));
             }
             Gb::Drained => self.drained(),
+        }
+    }
+
+    /// What a device tells of its own accord. Its directory changes here; the rest is for those who listen.
+    fn notified(&mut self, device: DeviceId, notice: &Notice) {
+        match notice {
+            Notice::Catalog(changes) => {
+                let Some(known) = self.registry.get_mut(device) else {
+                    return;
+                };
+                if !known.change(device, changes) {
+                    return;
+                }
+                let channels = known.items();
+                let partial = known.partial;
+                self.push(Output::Persist(Persist::Channels {
+                    device,
+                    channels,
+                    partial,
+                }));
+                self.push(Output::Event(Event::DeviceChanged { device }));
+            }
+            Notice::Alarm(_)
+            | Notice::Positions(_)
+            | Notice::PtzPosition(_)
+            | Notice::MediaStatus { .. }
+            | Notice::SnapShots(_)
+            | Notice::Upgraded(_)
+            | Notice::VideoUpload(_) => {}
         }
     }
 

@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 
-use crate::gb28181::{DeviceAuth, DeviceInfo, MediaTransport};
+use crate::gb28181::manscdp::fields::BadField;
+use crate::gb28181::{Answer, Ask, AskFailure, DeviceAuth, DeviceInfo, MediaTransport};
 use crate::id::{ChannelId, DeviceId, SessionId, Ssrc, StreamId, StreamKey, StreamName};
 use crate::media::frame::Track;
 
@@ -36,6 +37,13 @@ pub enum Command {
     /// Asks the device for its directory again.
     RefreshCatalog {
         device: DeviceId,
+    },
+    /// Orders or asks a device, or one of its channels. Answers [`Reply::Answer`] when the device has done or answered.
+    Ask {
+        device: DeviceId,
+        /// `None`: the device itself.
+        channel: Option<u32>,
+        ask: Box<Ask>,
     },
     SetDeviceAuth {
         device: DeviceId,
@@ -107,6 +115,7 @@ pub enum Reply {
     Session(Box<SessionView>),
     Devices(Vec<DeviceView>),
     Device(Box<DeviceView>),
+    Answer(Box<Answer>),
     Ingest { port: u16, ssrc: Option<Ssrc> },
     MediaServices(Vec<MediaServiceView>),
 }
@@ -227,7 +236,11 @@ pub enum Error {
     BadParameter {
         what: &'static str,
     },
+    /// A value outside of what the standard allows.
+    BadField(BadField),
     DeviceOffline,
+    /// An order or question that ended without an answer.
+    Ask(AskFailure),
     /// A view that did not come about, with the stage that failed.
     View(ViewFailure),
     /// At a bound of ours, named.
@@ -314,6 +327,8 @@ impl std::fmt::Display for Error {
             Error::NotFound { what } => write!(f, "{what} not found"),
             Error::Exists { what } => write!(f, "{what} exists already"),
             Error::BadParameter { what } => write!(f, "bad parameter: {what}"),
+            Error::BadField(bad) => write!(f, "bad parameter: {bad}"),
+            Error::Ask(failure) => failure.fmt(f),
             Error::DeviceOffline => f.write_str("the device is offline"),
             Error::View(failure) => failure.fmt(f),
             Error::Busy { limit } => write!(f, "busy: at the limit {limit}"),

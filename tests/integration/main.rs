@@ -5,7 +5,11 @@ mod api;
 mod egress_chromium;
 mod egress_files;
 mod egress_rtp;
+#[cfg(feature = "node")]
+mod gb_table;
 mod gb_vectors;
+#[cfg(feature = "node")]
+mod gimbal;
 #[cfg(feature = "node")]
 mod ingest;
 #[cfg(feature = "node")]
