@@ -533,6 +533,7 @@ fn platform_config(config: &Config, sip: SocketAddr, secrets: &Secrets) -> gb281
     let topics = config.sip.subscribe.iter().copied();
     platform.subscriptions = topics.map(Wanted::new).collect();
     platform.utc_offset_s = config.sip.utc_offset_min * 60;
+    platform.sip_log_bytes = usize::try_from(config.sip.log_bytes).unwrap_or(usize::MAX);
     platform.invite_timeout = config.media.answer_timeout_ms.duration();
     platform
 }

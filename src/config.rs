@@ -153,6 +153,9 @@ sections! {
         subscribe: Vec<Topic> = Vec::new();
         /// Minutes by which the clock that devices are told (Date of the answer to REGISTER) is ahead of UTC, -720 to 840.
         utc_offset_min: i32 = 480;
+        /// Bytes of memory for the last SIP messages of all devices, to be looked at when something does not work; 0 = none
+        /// are kept. Devices that only register share a fifth of it.
+        log_bytes: u64 = 16 << 20, in 0..=1 << 30;
     }
     /// Media from devices.
     media: Media {

@@ -13,6 +13,7 @@
 //! Specifications: RFC 3261, 3581, 7616, 4566, 3550, 4571, 6184, 7798, 8445, 8489, 5764, 7714; GB/T 28181-2011, 2016,
 //! 2022; ISO/IEC 13818-1, 14496-3, 14496-12, 14496-15; Enhanced RTMP/FLV v1; draft-ietf-wish-whep.
 
+pub mod diagnosis;
 pub mod egress;
 pub mod gb28181;
 pub mod id;

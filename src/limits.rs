@@ -49,6 +49,15 @@ pub const SDP_LINES_MAX: usize = 256;
 /// Media descriptions of an SDP body. At it: refused.
 pub const SDP_MEDIA_MAX: usize = 16;
 
+/// Messages of one device that are kept to be looked at. At it: the oldest goes.
+pub const SIP_LOG_MESSAGES_MAX: usize = 200;
+
+/// Bytes of one device's kept messages: two hundred of an ordinary length. At it: the oldest goes.
+pub const SIP_LOG_DEVICE_BYTES_MAX: usize = 256 * 1024;
+
+/// Bytes kept of one message: a directory page of some forty cameras. At it: the rest is cut off, its length is noted.
+pub const SIP_LOG_MESSAGE_BYTES_MAX: usize = 16 * 1024;
+
 // ---- gb28181 ----
 
 /// Bytes of one MANSCDP body. The largest honest one is a Catalog of some hundred items over TCP. At it: 400.

@@ -56,6 +56,9 @@ pub struct DialogFilter {
     /// `webrtc`, `http-flv`, `ws-flv`, `http-fmp4` or `ws-fmp4`.
     #[serde(default)]
     transport: Option<String>,
+    /// true = those that are over, newest first, instead of those that are open.
+    #[serde(default)]
+    closed: bool,
 }
 
 /// One dialog with its live statistics.
@@ -326,7 +329,7 @@ pub async fn close(
     }
 }
 
-/// Open dialogs: an administrator sees all, others their own.
+/// Open dialogs, or the last that are over: an administrator sees all, others their own.
 #[utoipa::path(post, path = "/bvcsp/v1/dialog/list", operation_id = "listDialogs", tag = "dialog", security(("token" = [])),
     request_body(content = DialogListRequest, example = json!({"page": 0, "pageSize": 100})),
     responses((status = 200, body = Answer<Vec<DialogInfo>>, example = json!({"code": 0, "msg": "success",
@@ -336,10 +339,15 @@ pub async fn list(
     caller: Caller,
     Body(request): Body<DialogListRequest>,
 ) -> Result<Answer<Vec<DialogInfo>>, Failure> {
-    let Reply::Sessions(mut sessions) = state.session.call(Command::Sessions).await? else {
+    let filter = request.filter.unwrap_or_default();
+    let which = if filter.closed {
+        Command::ClosedSessions
+    } else {
+        Command::Sessions
+    };
+    let Reply::Sessions(mut sessions) = state.session.call(which).await? else {
         return Err(wrong_reply());
     };
-    let filter = request.filter.unwrap_or_default();
     let device = match filter.puid.as_deref() {
         None | Some("") => None,
         Some(puid) => Some(read_puid(puid)?),
@@ -359,7 +367,9 @@ pub async fn list(
             && !differs(&filter.userid, &view.owner.user)
             && !differs(&filter.transport, view.kind.name())
     });
-    sessions.sort_by_key(|view| view.session);
+    if !filter.closed {
+        sessions.sort_by_key(|view| view.session);
+    }
     Ok(request.paging.cut(sessions, DialogInfo::from))
 }
 

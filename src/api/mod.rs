@@ -24,6 +24,7 @@ mod login;
 mod observe;
 mod openapi;
 pub(crate) mod problem;
+mod sip;
 mod view;
 mod whep;
 
@@ -117,6 +118,8 @@ pub fn router(state: ApiState) -> Router {
             "/gantry/v1/ingest/{stream}",
             axum::routing::delete(ingest::close),
         )
+        .route("/gantry/v1/devices/{puid}/sip", get(sip::list))
+        .route("/gantry/v1/devices/{puid}/sip.pcap", get(sip::download))
         .route("/healthz", get(observe::health))
         .route("/metrics", get(observe::metrics))
         .route("/openapi.json", get(openapi::serve))

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{control, device, dialog, event, gimbal, ingest, live, login, observe, whep};
+use super::{control, device, dialog, event, gimbal, ingest, live, login, observe, sip, whep};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -34,6 +34,7 @@ use super::{control, device, dialog, event, gimbal, ingest, live, login, observe
         whep::open_channel, whep::open_named, whep::close, whep::trickle,
         live::serve,
         ingest::open, ingest::close,
+        sip::list, sip::download,
         observe::health, observe::metrics, serve,
     ),
     modifiers(&Token)

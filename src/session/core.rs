@@ -44,9 +44,17 @@ pub struct RequestId(pub u64);
 pub enum Output {
     Reply(RequestId, Result<Reply, Error>),
     Platform(gb28181::Command),
-    Media { shard: u8, command: MediaCommand },
+    Media {
+        shard: u8,
+        command: MediaCommand,
+    },
     Event(Event),
     Persist(Persist),
+    /// To be answered with [`gb28181::Platform::messages`], which this core does not hold.
+    Messages {
+        request: RequestId,
+        device: DeviceId,
+    },
 }
 
 /// Facts for the store, in order.
@@ -208,6 +216,11 @@ impl Core {
                 Ok(()) => return,
                 Err(error) => Err(error),
             },
+            Command::Messages { device } => {
+                self.push(Output::Messages { request, device });
+                return;
+            }
+            Command::ClosedSessions => Ok(Reply::Sessions(self.history.newest_first().collect())),
             Command::SetDeviceAuth { device, auth } => {
                 self.push(Output::Platform(gb28181::Command::SetAuth { device, auth }));
                 Ok(Reply::Done)

@@ -104,6 +104,11 @@ impl History {
         self.records.get(&id)
     }
 
+    pub fn newest_first(&self) -> impl Iterator<Item = SessionView> {
+        let records = self.order.iter().rev().map(|id| self.records.get(id));
+        records.flatten().map(|record| record.view.clone())
+    }
+
     #[cfg(test)]
     pub fn len(&self) -> usize {
         debug_assert_eq!(self.order.len(), self.records.len());

@@ -303,6 +303,8 @@ impl Control {
             | Command::RefreshCatalog { .. }
             | Command::Ask { .. }
             | Command::SetDeviceAuth { .. }
+            | Command::Messages { .. }
+            | Command::ClosedSessions
             | Command::OpenIngest { .. }
             | Command::CloseIngest { .. }
             | Command::MediaServices
@@ -372,6 +374,13 @@ impl Control {
                         let _ = self.events.send(event);
                     }
                     Output::Persist(persist) => (self.persist)(persist),
+                    Output::Messages { request, device } => {
+                        let messages = self.platform.messages(device).cloned().collect();
+                        if let Some(answer) = self.waiting.remove(&request) {
+                            // A caller that went away wants no answer.
+                            let _ = answer.send(Ok(Reply::Messages(messages)));
+                        }
+                    }
                 }
             }
             if idle {

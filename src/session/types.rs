@@ -6,6 +6,7 @@ use crate::gb28181::manscdp::fields::BadField;
 use crate::gb28181::{Answer, Ask, AskFailure, DeviceAuth, DeviceInfo, MediaTransport};
 use crate::id::{ChannelId, DeviceId, SessionId, Ssrc, StreamId, StreamKey, StreamName};
 use crate::media::frame::Track;
+use crate::sip::log::Entry;
 
 /// Something asked of the node. Every command gets exactly one `Result<Reply, Error>`.
 #[derive(Clone, Debug)]
@@ -49,6 +50,12 @@ pub enum Command {
         device: DeviceId,
         auth: DeviceAuth,
     },
+    /// The last SIP messages of a device, whether or not it was let in.
+    Messages {
+        device: DeviceId,
+    },
+    /// The last sessions that are over, newest first.
+    ClosedSessions,
     /// A source without SIP.
     OpenIngest {
         name: StreamName,
@@ -116,7 +123,12 @@ pub enum Reply {
     Devices(Vec<DeviceView>),
     Device(Box<DeviceView>),
     Answer(Box<Answer>),
-    Ingest { port: u16, ssrc: Option<Ssrc> },
+    /// Oldest first.
+    Messages(Vec<Entry>),
+    Ingest {
+        port: u16,
+        ssrc: Option<Ssrc>,
+    },
     MediaServices(Vec<MediaServiceView>),
 }
 

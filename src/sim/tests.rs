@@ -193,7 +193,7 @@ impl Node {
                     }
                     session::Output::Media { command, .. } => self.media(command),
                     session::Output::Event(event) => self.events.push(event),
-                    session::Output::Persist(_) => {}
+                    session::Output::Persist(_) | session::Output::Messages { .. } => {}
                 }
             }
             if idle {

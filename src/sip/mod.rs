@@ -11,6 +11,7 @@ pub mod error;
 pub mod framing;
 pub mod fuzzing;
 pub mod header;
+pub mod log;
 pub mod message;
 pub mod name;
 pub mod sdp;

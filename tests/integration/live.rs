@@ -1,6 +1,7 @@
 //! Live view end to end: simulated devices, the real node, and players that are not ours (ffprobe, ffmpeg, curl).
 //!
-//! `GANTRY_TEST_PLAY_S` sets how many seconds ffmpeg decodes of each stream (3 if it is not set).
+//! `GANTRY_TEST_PLAY_S` sets how many seconds ffmpeg decodes of each stream (3 if it is not set). `GANTRY_TEST_FFMPEG` names an
+//! ffmpeg that reads Enhanced FLV (6.1 and later), for H.265 in FLV.
 
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -129,8 +130,14 @@ fn plays(node: &Node, token: &str, kind: &Kind) {
         decodes(&url("flv", ""));
     } else {
         // H.265 in FLV is Enhanced FLV, which the ffmpeg 5.1 of Debian 12 cannot read: the tags are read here, and what is
-        // in them is given to ffmpeg as a bare stream.
+        // in them is given to ffmpeg as a bare stream. A newer ffmpeg, where there is one, reads the whole.
         h265_in_flv(node, kind, token);
+        if let Some(newer) = std::env::var("GANTRY_TEST_FFMPEG")
+            .ok()
+            .filter(|path| !path.is_empty())
+        {
+            decodes_by(&newer, &url("flv", ""));
+        }
     }
 }
 
@@ -181,11 +188,15 @@ fn is_picture_with(streams: &[Value], video: &str, audio: Option<&str>, what: &s
     assert_eq!(codec, audio, "{what}");
 }
 
-/// ffmpeg decodes some seconds and has nothing to say.
 fn decodes(url: &str) {
+    decodes_by("ffmpeg", url);
+}
+
+/// That ffmpeg decodes some seconds and has nothing to say.
+fn decodes_by(ffmpeg: &str, url: &str) {
     let seconds = std::env::var("GANTRY_TEST_PLAY_S").unwrap_or_else(|_| "3".to_string());
     let Some(output) = tool(
-        "ffmpeg",
+        ffmpeg,
         &[
             "-v",
             "error",

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "node")]
 mod api;
+#[cfg(feature = "node")]
+mod diagnosis;
 mod egress_chromium;
 mod egress_files;
 mod egress_rtp;
@@ -34,3 +36,5 @@ mod vectors;
 mod webrtc_chromium;
 #[cfg(feature = "node")]
 mod whep;
+#[cfg(feature = "node")]
+mod whep_gstreamer;

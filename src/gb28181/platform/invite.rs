@@ -76,6 +76,12 @@ impl Invites {
         self.deadlines.first().map(|(at, _)| *at)
     }
 
+    /// Whose view has this Call-ID.
+    pub(super) fn device_of(&self, call_id: &str) -> Option<Slot> {
+        let id = self.by_call_id.get(call_id)?;
+        self.views.get(id).map(|view| view.device)
+    }
+
     fn insert(&mut self, id: InviteId, view: View) {
         self.by_call_id.insert(view.call_id.clone(), id);
         self.by_device.entry(view.device).or_default().push(id);

@@ -29,6 +29,7 @@ mod invite;
 mod message;
 mod register;
 mod subscribe;
+mod trace;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -46,6 +47,7 @@ use super::types::{AskId, Command, Event, OfflineReason, Persist};
 use crate::id::{DeviceId, GbId};
 use crate::limits::PLATFORM_DRAIN_S;
 use crate::sip::digest::{self, Authenticator};
+use crate::sip::log::{Direction, Log};
 use crate::sip::{
     ConnId, Endpoint, HeaderName, Incoming, Message, Method, Path, Request, Response,
     TransactionId, Transmit, endpoint,
@@ -89,6 +91,8 @@ pub struct Config {
     /// Policies for all devices; `Auto` asks the table of deviations.
     pub quirks: Quirks,
     pub sip: endpoint::Config,
+    /// Bytes of the last messages of all devices, kept to be looked at; 0 = none.
+    pub sip_log_bytes: usize,
 }
 
 impl Config {
@@ -112,6 +116,7 @@ impl Config {
             subscriptions: Vec::new(),
             quirks: Quirks::default(),
             sip: endpoint::Config::default(),
+            sip_log_bytes: 0,
         }
     }
 }
@@ -160,6 +165,7 @@ pub struct Platform {
     counters: Counters,
     output: VecDeque<Output>,
     drain: Drain,
+    log: Log,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -203,6 +209,7 @@ impl Platform {
             counters: Counters::default(),
             output: VecDeque::new(),
             drain: Drain::No,
+            log: Log::new(config.sip_log_bytes),
             endpoint,
             config,
             wall,
@@ -211,6 +218,7 @@ impl Platform {
 
     /// Takes a datagram, or one message of a stream as [`crate::sip::framing`] cuts them.
     pub fn handle_message(&mut self, now: Instant, path: Path, raw: Bytes) {
+        self.note(now, Direction::In, path, &raw);
         self.endpoint.handle_message(now, path, raw);
         self.pump(now);
     }
@@ -342,7 +350,10 @@ impl Platform {
             self.pump_subscriptions(now);
             while let Some(output) = self.endpoint.poll_output() {
                 match output {
-                    endpoint::Output::Transmit(t) => self.output.push_back(Output::Transmit(t)),
+                    endpoint::Output::Transmit(t) => {
+                        self.note(now, Direction::Out, t.path, &t.payload);
+                        self.output.push_back(Output::Transmit(t));
+                    }
                     endpoint::Output::Event(event) => self.sip_event(now, event),
                 }
             }

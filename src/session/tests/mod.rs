@@ -140,6 +140,7 @@ impl Rig {
                 }
                 Output::Event(event) => self.events.push(event),
                 Output::Persist(persist) => self.persist.push(persist),
+                Output::Messages { .. } => panic!("no test asks for messages"),
             }
         }
     }

@@ -1,0 +1,203 @@
+//! Streams of a media thread: opening, the datagrams that are theirs, closing.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use slab::Slab;
+
+use super::report::{add, add_errors};
+use super::{Shard, ShardMessage, guarded};
+use crate::gb28181::MediaTransport;
+use crate::id::{Ssrc, StreamId};
+use crate::limits;
+use crate::media::rtp;
+use crate::net::conn::Conn;
+use crate::net::stream::Stream;
+use crate::session::port::{MediaEvent, Progress};
+
+impl Shard {
+    pub(super) fn take_datagrams(&mut self, now: Instant) {
+        loop {
+            let n = match self.batch.recv(&self.rtp) {
+                Ok(n) => n,
+                Err(e) => {
+                    tracing::warn!(shard = self.index, error = %e, "cannot receive RTP");
+                    return;
+                }
+            };
+            for i in 0..n {
+                let Some((from, packet)) = self.batch.get(i) else {
+                    continue;
+                };
+                self.received_bytes += packet.len() as u64;
+                let Some(ssrc) = rtp::peek_ssrc(packet) else {
+                    self.counters.malformed.inc();
+                    continue;
+                };
+                let found = self
+                    .by_ssrc
+                    .get(&ssrc)
+                    .copied()
+                    .or_else(|| claim(&self.streams, from, rtp::is_rtcp(packet)));
+                let Some(key) = found else {
+                    self.counters.unclaimed.inc();
+                    continue;
+                };
+                let Some(stream) = self.streams.get_mut(key) else {
+                    continue;
+                };
+                if stream.ssrc.is_none() {
+                    stream.ssrc = Some(ssrc);
+                    stream.ingest.set_ssrc(Some(ssrc));
+                    self.by_ssrc.insert(ssrc, key);
+                }
+                if guarded(&self.counters, || stream.push_packet(now, packet)).is_none() {
+                    self.broken.push(stream.id);
+                    continue;
+                }
+                touch(&mut self.touched, key, stream, &mut self.reordering);
+            }
+            if n < limits::UDP_BATCH_PACKETS {
+                return;
+            }
+        }
+    }
+
+    pub(super) fn open_ingest(
+        &mut self,
+        id: StreamId,
+        ssrc: Option<Ssrc>,
+        transport: MediaTransport,
+    ) {
+        let ring_bytes = self.budget.ring_bytes(self.ring_bytes);
+        let key = self
+            .streams
+            .insert(Stream::new(id, ssrc, transport, ring_bytes));
+        self.by_id.insert(id, key);
+        if let Some(ssrc) = ssrc {
+            self.by_ssrc.insert(ssrc, key);
+        }
+        self.budget.stream_opened();
+    }
+
+    pub(super) fn update_ingest(
+        &mut self,
+        now: Instant,
+        id: StreamId,
+        ssrc: Option<Ssrc>,
+        remote: Option<SocketAddr>,
+    ) {
+        let Some(&key) = self.by_id.get(&id) else {
+            return;
+        };
+        let Some(stream) = self.streams.get_mut(key) else {
+            return;
+        };
+        if let Some(new) = ssrc {
+            if let Some(old) = stream.ssrc.replace(new) {
+                self.by_ssrc.remove(&old);
+            }
+            self.by_ssrc.insert(new, key);
+            stream.ingest.set_ssrc(Some(new));
+        }
+        let Some(remote) = remote else { return };
+        stream.remote = Some(remote);
+        if stream.transport == MediaTransport::TcpActive {
+            match Conn::connect(remote, id, now) {
+                Ok(conn) => self.add_conn(conn),
+                Err(_) => self.events.send(MediaEvent::Progress {
+                    stream: id,
+                    progress: Progress::ConnectFailed,
+                }),
+            }
+        }
+    }
+
+    pub(super) fn close_ingest(&mut self, now: Instant, id: StreamId) {
+        let Some(key) = self.by_id.remove(&id) else {
+            return;
+        };
+        let Some(mut stream) = self.streams.try_remove(key) else {
+            return;
+        };
+        self.ingest_gone = add(self.ingest_gone, &stream.stats(now));
+        self.ps_errors_gone = add_errors(self.ps_errors_gone, &stream.last_ps_errors);
+        if let Some(ssrc) = stream.ssrc {
+            self.by_ssrc.remove(&ssrc);
+        }
+        self.budget.stream_closed();
+        self.touched.retain(|k| *k != key);
+        self.reordering.retain(|k| *k != key);
+        for fan in std::mem::take(&mut stream.fans) {
+            self.remove_fan(fan);
+        }
+        if let Some(rtp) = stream.rtp.take() {
+            self.peers.close_stream(now, &rtp.peers, &mut self.events);
+            for (shard, n) in rtp.mirrors.iter().enumerate() {
+                if *n > 0 {
+                    self.tell(shard, ShardMessage::PayloadsEnd { stream: id });
+                }
+            }
+        }
+        let conns: Vec<usize> = self
+            .conns
+            .iter()
+            .filter(|(_, c)| c.stream() == Some(id))
+            .map(|(k, _)| k)
+            .collect();
+        for conn in conns {
+            self.remove_conn(conn);
+        }
+    }
+
+    /// A defect ends the stream that showed it, not the thread: the session core is told that it stalled.
+    pub(super) fn close_broken(&mut self, now: Instant) {
+        for stream in std::mem::take(&mut self.broken) {
+            tracing::error!(
+                stream = stream.number,
+                shard = self.index,
+                "a stream is closed because of a defect of this program"
+            );
+            self.close_ingest(now, stream);
+            self.events.send(MediaEvent::Progress {
+                stream,
+                progress: Progress::Stalled,
+            });
+        }
+    }
+}
+
+/// A stream that waits for whatever comes, for an SSRC that nobody has: the one whose device said it sends from there, else
+/// the only silent one of a device at that IP address (NAT and TCP change ports), else the one that takes any SSRC. RTCP
+/// claims nothing: its SSRC may not be that of the media.
+pub(super) fn claim(streams: &Slab<Stream>, from: SocketAddr, is_rtcp: bool) -> Option<usize> {
+    if is_rtcp {
+        return None;
+    }
+    let from_there = |s: &Stream| s.remote == Some(from);
+    let silent_there =
+        |s: &Stream| s.remote.is_some_and(|r| r.ip() == from.ip()) && s.ingest.is_silent();
+    let find = |wanted: &dyn Fn(&Stream) -> bool| streams.iter().find(|(_, s)| wanted(s));
+    let only_there = || {
+        let mut silent = streams.iter().filter(|(_, s)| silent_there(s));
+        silent.next().filter(|_| silent.next().is_none())
+    };
+    find(&from_there)
+        .or_else(only_there)
+        .or_else(|| find(&|s| s.ssrc.is_none()))
+        .map(|(key, _)| key)
+}
+
+pub(super) fn touch(
+    touched: &mut Vec<usize>,
+    key: usize,
+    stream: &Stream,
+    reordering: &mut Vec<usize>,
+) {
+    if touched.last() != Some(&key) && stream.has_output() && !touched.contains(&key) {
+        touched.push(key);
+    }
+    if stream.next_deadline().is_some() && !reordering.contains(&key) {
+        reordering.push(key);
+    }
+}

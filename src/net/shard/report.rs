@@ -1,0 +1,161 @@
+//! What a media thread does once a second: statistics, budgets, and closing what is stuck or idle.
+
+use std::time::{Duration, Instant};
+
+use super::Shard;
+use crate::egress::Form;
+use crate::limits;
+use crate::net::conn::Conn;
+use crate::net::counters::Snapshot;
+use crate::net::stream::PsErrors;
+use crate::net::viewer::Viewer;
+use crate::session::port::{MediaEvent, Progress};
+use crate::session::{IngestStats, MediaServiceView};
+
+impl Shard {
+    pub(super) fn each_second(&mut self, now: Instant) {
+        self.next_second = now + Duration::from_secs(1);
+        let silence = Duration::from_secs(limits::INGEST_SILENCE_S_MAX);
+        let mut ring_bytes = 0;
+        let ring_bytes_max = self.budget.ring_bytes(self.ring_bytes);
+        for (_, stream) in &mut self.streams {
+            stream.hub.set_bytes_max(ring_bytes_max);
+            ring_bytes += stream.hub.bytes();
+            let stats = stream.stats(now);
+            self.events.send(MediaEvent::Stats {
+                stream: stream.id,
+                stats,
+            });
+            let last = stream.ingest.last_packet();
+            let silent = last.is_some_and(|at| now.saturating_duration_since(at) > silence);
+            if silent && !std::mem::replace(&mut stream.stalled, true) {
+                self.events.send(MediaEvent::Progress {
+                    stream: stream.id,
+                    progress: Progress::Stalled,
+                });
+            }
+            stream.stalled &= silent;
+        }
+        self.budget
+            .held(ring_bytes as i64 - self.ring_bytes_reported as i64);
+        self.ring_bytes_reported = ring_bytes;
+        let mut closed = Vec::new();
+        for (key, viewer) in &self.viewers {
+            let Some(fan) = self.fans.get(viewer.fan) else {
+                continue;
+            };
+            if let Err(why) = viewer.check(&fan.ring, now) {
+                closed.push((key, why));
+            }
+            let (sent_bytes, skipped) = (viewer.sent_bytes, viewer.skipped());
+            self.events.send(MediaEvent::Viewer {
+                session: viewer.session,
+                sent_bytes,
+                skipped,
+            });
+        }
+        for (key, why) in closed {
+            self.close_viewer(key, why);
+        }
+        self.peers
+            .each_second(&self.streams, &self.by_id, &mut self.events);
+        let idle: Vec<usize> = self
+            .conns
+            .iter()
+            .filter(|(_, c)| c.is_idle(now))
+            .map(|(key, _)| key)
+            .collect();
+        for key in idle {
+            if let Some(stream) = self.conns.get(key).and_then(Conn::connecting) {
+                self.events.send(MediaEvent::Progress {
+                    stream,
+                    progress: Progress::ConnectFailed,
+                });
+            }
+            self.remove_conn(key);
+        }
+        self.report_service(now);
+    }
+
+    pub(super) fn sent_bytes(&self) -> u64 {
+        self.sent_bytes_gone
+            + self.viewers.iter().map(|(_, v)| v.sent_bytes).sum::<u64>()
+            + self.peers.sent_bytes()
+    }
+
+    fn report_service(&mut self, now: Instant) {
+        let (received, sent) = (self.received_bytes, self.sent_bytes());
+        let (at, received_then, sent_then) =
+            std::mem::replace(&mut self.last_service, (now, received, sent));
+        let seconds = now.saturating_duration_since(at).as_secs_f64().max(0.001);
+        let rate = |new: u64, old: u64| (new.saturating_sub(old) as f64 / seconds) as u64;
+        let of = |form: Form| {
+            self.viewers
+                .iter()
+                .filter(|(_, v)| self.form_of(v) == Some(form))
+                .count() as u64
+        };
+        self.counters.publish(Snapshot {
+            received_bytes: received,
+            sent_bytes: sent,
+            kernel_dropped: u64::from(self.batch.kernel_dropped()),
+            streams: self.streams.len() as u64,
+            flv_viewers: of(Form::Flv),
+            fmp4_viewers: of(Form::Fmp4),
+            webrtc_viewers: self.peers.len() as u64,
+            skipped: self.skipped_gone
+                + self
+                    .viewers
+                    .iter()
+                    .map(|(_, v)| u64::from(v.skipped()))
+                    .sum::<u64>()
+                + self.peers.skipped(),
+            ring_bytes: self.ring_bytes_reported as u64,
+            events_waiting: self.events.waiting.len() as u64,
+            events_dropped: self.events.dropped,
+            ps_errors: self
+                .streams
+                .iter()
+                .fold(self.ps_errors_gone, |sum, (_, s)| {
+                    add_errors(sum, &s.last_ps_errors)
+                }),
+            ingest: self
+                .streams
+                .iter()
+                .fold(self.ingest_gone, |sum, (_, s)| add(sum, &s.last_stats)),
+        });
+        self.events.send(MediaEvent::Service(MediaServiceView {
+            shard: self.index,
+            streams: self.streams.len() as u32,
+            viewers: (self.viewers.len() + self.peers.len()) as u32,
+            received_bytes: received.saturating_sub(self.statistics_from.0),
+            sent_bytes: sent.saturating_sub(self.statistics_from.1),
+            received_bytes_per_s: rate(received, received_then),
+            sent_bytes_per_s: rate(sent, sent_then),
+            rtp_port: self.rtp_port,
+        }));
+    }
+
+    fn form_of(&self, viewer: &Viewer) -> Option<Form> {
+        self.fans.get(viewer.fan).map(|fan| fan.key.form)
+    }
+}
+
+pub(super) fn add_errors(sum: PsErrors, more: &PsErrors) -> PsErrors {
+    std::array::from_fn(|kind| sum[kind] + more[kind])
+}
+
+pub(super) fn add(sum: IngestStats, more: &IngestStats) -> IngestStats {
+    IngestStats {
+        packets: sum.packets + more.packets,
+        bytes: sum.bytes + more.bytes,
+        lost: sum.lost + more.lost,
+        reordered: sum.reordered + more.reordered,
+        duplicate: sum.duplicate + more.duplicate,
+        foreign: sum.foreign + more.foreign,
+        ps_errors: sum.ps_errors + more.ps_errors,
+        frames: sum.frames + more.frames,
+        key_frames: sum.key_frames + more.key_frames,
+        ..sum
+    }
+}
