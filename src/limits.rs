@@ -523,6 +523,9 @@ pub const EVENT_SOCKET_IDLE_S_MAX: u64 = 60;
 /// Seconds a client may take to accept one event. At it: closed with 1013.
 pub const EVENT_SOCKET_SEND_S_MAX: u64 = 10;
 
+/// Devices whose position one WebSocket is told. At it: further ones are not added.
+pub const EVENT_SOCKET_DEVICES_MAX: usize = 10_000;
+
 /// Bytes of a message that a client sends on an event WebSocket; its content is ignored. At it: closed.
 pub const EVENT_SOCKET_MESSAGE_BYTES_MAX: usize = 64 * 1024;
 

@@ -6,7 +6,7 @@
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -22,7 +22,7 @@ use crate::session::{Command, Reply};
 
 use super::ApiState;
 use super::caller::{Caller, HttpCaller};
-use super::envelope::{Answer, Code, Done, Failure, wrong_reply};
+use super::envelope::{Answer, Code, Done, Failure, Path, wrong_reply};
 use super::gimbal;
 use super::problem::Problem;
 

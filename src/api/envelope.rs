@@ -5,7 +5,8 @@
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::request::Parts;
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde::de::DeserializeOwned;
@@ -242,6 +243,25 @@ impl From<ViewerError> for Failure {
 /// A reply that the facade does not give to this command.
 pub fn wrong_reply() -> Failure {
     Failure::new(Code::ServerError, "the control thread gave another reply")
+}
+
+/// What stands in the path. A value that cannot be read is code 4, not a bare 400.
+pub struct Path<T>(pub T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let read = axum::extract::Path::<T>::from_request_parts(parts, state).await;
+        read.map(|axum::extract::Path(value)| Path(value))
+            .map_err(|error| {
+                let text = error.body_text();
+                Failure::new(
+                    Code::ErrorParam,
+                    format!("bad parameter in the path: {text}"),
+                )
+            })
+    }
 }
 
 /// A JSON body; an empty one counts as `{}`. The content type is not looked at: clients differ.

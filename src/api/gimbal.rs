@@ -17,7 +17,7 @@
 //!
 //! Bounds: points of a cruise [`CRUISE_POINTS_MAX`]; cruises whose points are asked for [`CRUISES_ASKED_MAX`].
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -32,7 +32,7 @@ use crate::session::{Command, Reply};
 use super::ApiState;
 use super::caller::Caller;
 use super::device::read_puid;
-use super::envelope::{Answer, Body, Code, Done, Failure, wrong_reply};
+use super::envelope::{Answer, Body, Code, Done, Failure, Path, wrong_reply};
 
 /// Points of one cruise (bvcsp 1.4).
 const CRUISE_POINTS_MAX: usize = 32;

@@ -159,6 +159,8 @@ fn bvcsp() -> Router<ApiState> {
         .route("/dialog/vtdu/reset/{vtduid}", post(dialog::reset_service))
         .route("/ws/event/onlinestatus", get(event::online_status))
         .route("/ws/event/onlinestatus/", get(event::online_status))
+        .route("/ws/event/alarm", get(event::alarm))
+        .route("/ws/gpsdata", get(event::gps))
         .fallback(envelope::unknown_call)
         .method_not_allowed_fallback(envelope::unknown_call)
 }

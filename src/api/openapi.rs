@@ -30,7 +30,7 @@ use super::{control, device, dialog, event, gimbal, ingest, live, login, observe
         gimbal::delete_cruise,
         dialog::open_webrtc, dialog::open_bvrtc, dialog::close, dialog::list, dialog::info,
         dialog::services, dialog::reset_service,
-        event::online_status,
+        event::online_status, event::alarm, event::gps,
         whep::open_channel, whep::open_named, whep::close, whep::trickle,
         live::serve,
         ingest::open, ingest::close,

@@ -6,11 +6,11 @@ use std::time::Instant;
 use crate::gb28181::{
     CatalogItem, Command, DeviceInfo, EndedBy, Event as Gb, Notice, Persist as GbPersist,
 };
-use crate::id::DeviceId;
+use crate::id::{ChannelId, DeviceId, GbId};
 
 use super::core::{Core, Output, Persist};
 use super::counters::Ended;
-use super::types::{Error, Event, Reply};
+use super::types::{AlarmView, Error, Event, Reply};
 
 impl Core {
     /// Something the platform reports.
@@ -51,7 +51,11 @@ impl Core {
                 partial,
             } => self.catalog(device, &channels, partial),
             Gb::AskEnded { id, outcome } => self.ask_ended(id, *outcome),
-            Gb::Notified { device, notice, .. } => self.notified(device, &notice),
+            Gb::Notified {
+                device,
+                about,
+                notice,
+            } => self.notified(now, device, about, *notice),
             Gb::Subscription { .. } => {}
             Gb::InviteProgress { .. } => {}
             Gb::InviteAnswered { id, answer } => self.invite_answered(now, id, answer),
@@ -66,13 +70,13 @@ impl Core {
     }
 
     /// What a device tells of its own accord. Its directory changes here; the rest is for those who listen.
-    fn notified(&mut self, device: DeviceId, notice: &Notice) {
+    fn notified(&mut self, now: Instant, device: DeviceId, about: Option<GbId>, notice: Notice) {
         match notice {
             Notice::Catalog(changes) => {
                 let Some(known) = self.registry.get_mut(device) else {
                     return;
                 };
-                if !known.change(device, changes) {
+                if !known.change(device, &changes) {
                     return;
                 }
                 let channels = known.items();
@@ -84,9 +88,24 @@ impl Core {
                 }));
                 self.push(Output::Event(Event::DeviceChanged { device }));
             }
-            Notice::Alarm(_)
-            | Notice::Positions(_)
-            | Notice::PtzPosition(_)
+            Notice::Alarm(alarm) => {
+                let Some(known) = self.registry.get(device) else {
+                    return;
+                };
+                let view = AlarmView {
+                    device,
+                    name: known.info.name.clone(),
+                    index: about.and_then(|id| known.index(ChannelId(id))),
+                    unix_s: self.wall.unix_ms(now).div_euclid(1000),
+                    alarm: *alarm,
+                };
+                self.push(Output::Event(Event::Alarm(Box::new(view))));
+            }
+            Notice::Positions(positions) if positions.is_empty() => {}
+            Notice::Positions(positions) => {
+                self.push(Output::Event(Event::Positions { device, positions }));
+            }
+            Notice::PtzPosition(_)
             | Notice::MediaStatus { .. }
             | Notice::SnapShots(_)
             | Notice::Upgraded(_)

@@ -67,6 +67,13 @@ impl Device {
         self.channels.get(place).map(|c| c.id)
     }
 
+    /// Place of a channel.
+    pub fn index(&self, id: ChannelId) -> Option<u32> {
+        self.places
+            .get(&id)
+            .and_then(|place| u32::try_from(*place).ok())
+    }
+
     pub fn view(&self, id: DeviceId) -> DeviceView {
         DeviceView {
             device: Some(id),

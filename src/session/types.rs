@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::gb28181::manscdp::fields::BadField;
+use crate::gb28181::notice::{Alarm, Position};
 use crate::gb28181::{Answer, Ask, AskFailure, DeviceAuth, DeviceInfo, MediaTransport};
 use crate::id::{ChannelId, DeviceId, SessionId, Ssrc, StreamId, StreamKey, StreamName};
 use crate::media::frame::Track;
@@ -381,4 +382,24 @@ pub enum Event {
     SessionClosed {
         session: SessionId,
     },
+    /// A device raised an alarm.
+    Alarm(Box<AlarmView>),
+    /// A device told where it is. Never empty.
+    Positions {
+        device: DeviceId,
+        positions: Vec<Position>,
+    },
+}
+
+/// An alarm with what is known of who raised it.
+#[derive(Clone, Debug)]
+pub struct AlarmView {
+    pub device: DeviceId,
+    /// Name of the device.
+    pub name: String,
+    /// Place of the channel that it concerns; `None`: the device itself, or something that is no channel.
+    pub index: Option<u32>,
+    /// When it came here; its own time is local to the device.
+    pub unix_s: i64,
+    pub alarm: Alarm,
 }
