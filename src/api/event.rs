@@ -399,3 +399,71 @@ fn status_message(status: u8, view: DeviceView, state: &ApiState) -> StatusMessa
         device: show(view, true),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gb28181::notice::{AlarmInfo, AlarmParam};
+
+    fn alarm(method: u32, kind: Option<u32>, event_type: Option<u32>) -> Alarm {
+        Alarm {
+            method,
+            info: Some(AlarmInfo {
+                alarm_type: kind,
+                param: Some(AlarmParam { event_type }),
+            }),
+            ..Alarm::default()
+        }
+    }
+
+    #[test]
+    fn alarms_of_the_standard_have_types_of_the_api() {
+        for (method, kind, event_type, wanted) in [
+            (2, None, None, 4099),
+            (2, Some(1), None, 4096),
+            (5, Some(2), None, 4097),
+            (5, Some(13), None, 4098),
+            (5, Some(6), Some(1), 4107),
+            (5, Some(6), Some(2), 4108),
+            (6, Some(1), None, 1),
+            (4, None, None, 0x1000_0400),
+            (5, Some(9), None, 0x1000_0509),
+        ] {
+            let got = alarm_type(&alarm(method, kind, event_type));
+            assert_eq!(got, wanted, "{method} {kind:?}");
+        }
+        let message = alarm_message(AlarmView {
+            device: DeviceId("34020000001110000001".parse().expect("a code")),
+            name: "Gate".into(),
+            index: None,
+            unix_s: 7,
+            alarm: alarm(5, Some(2), None),
+        });
+        assert_eq!((message.desc.as_str(), message.sub_dev_idx), ("motion", -1));
+    }
+
+    #[test]
+    fn a_socket_wants_the_devices_it_names_up_to_a_bound() {
+        let mut channel = Channel::Gps(BTreeSet::new());
+        let wants = |channel: &Channel| match channel {
+            Channel::Gps(devices) => devices.len(),
+            Channel::OnlineStatus | Channel::Alarm => 0,
+        };
+        let change = |badd: bool, numbers: std::ops::Range<usize>| {
+            let puid: Vec<String> = numbers.map(|n| format!("PU_{n}")).collect();
+            Message::text(serde_json::json!({ "badd": badd, "puid": puid }).to_string())
+        };
+        for rubbish in ["", "{", "[]", r#"{"badd":true,"puid":["PU_x",""]}"#] {
+            channel.take(&Message::text(rubbish));
+        }
+        assert_eq!(wants(&channel), 0);
+        channel.take(&change(true, 0..5));
+        channel.take(&change(false, 3..9));
+        assert_eq!(wants(&channel), 3);
+        let max = limits::EVENT_SOCKET_DEVICES_MAX;
+        channel.take(&change(true, 0..max));
+        assert_eq!(wants(&channel), max);
+        channel.take(&change(true, max..max + 1));
+        assert_eq!(wants(&channel), max);
+    }
+}
