@@ -73,6 +73,42 @@ pub const MANSCDP_VALUE_BYTES_MAX: usize = 512;
 /// rest of the body is left out and counted.
 pub const MANSCDP_REPAIRS_MAX: u16 = 64;
 
+/// Depth of a MANSCDP body; the annex nests five deep. At it: what is deeper is left out.
+pub const MANSCDP_DEPTH_MAX: usize = 8;
+
+/// Elements of a MANSCDP body read as a tree: a page of 1,000 records has 12,000. At it: further ones are left out.
+pub const MANSCDP_ELEMENTS_MAX: usize = 20_000;
+
+/// Bytes of one text of such a body; `ExtraInfo` has up to 1,024 characters. At it: the text is cut at a character.
+pub const MANSCDP_TEXT_BYTES_MAX: usize = 4_096;
+
+/// Questions and orders to devices under way at once, about 300 bytes each. At it: [`crate::gb28181::AskFailure::TooMany`].
+pub const ASKS_MAX: usize = 8_192;
+
+/// The same for one device, so that one that is silent leaves room for the others.
+pub const ASKS_PER_DEVICE_MAX: usize = 64;
+
+/// Seconds that the answer to a question or order is waited for; counted anew after each page of records.
+pub const ASK_ANSWER_S: u64 = 10;
+
+/// Records of one answer (a month of five-minute files of one camera has 8,928). At it: the answer counts as partial.
+pub const RECORDS_MAX: usize = 20_000;
+
+/// Records held for all answers that are coming in. At it: further pages are left out and the answers count as partial.
+pub const RECORDS_HELD_MAX: usize = 200_000;
+
+/// Items of any other list in an answer: presets, cruises, positions, cards. At it: the rest is left out.
+pub const ANSWER_ITEMS_MAX: usize = 1_024;
+
+/// Subscriptions at all devices together: four of every device of a large node. At it: refused.
+pub const SUBSCRIPTIONS_MAX: usize = 40_000;
+
+/// Seconds before the end of a subscription at which it is refreshed, or a third of its life if that is less.
+pub const SUBSCRIBE_AHEAD_S: u64 = 60;
+
+/// Seconds before a subscription that a device did not answer is tried again.
+pub const SUBSCRIBE_RETRY_S: u64 = 60;
+
 /// Channels of one device. At it: further ones are left out and the directory counts as partial.
 pub const CATALOG_CHANNELS_MAX: usize = 100_000;
 
@@ -580,6 +616,9 @@ pub const EVENT_SOCKET_IDLE_S_MAX: u64 = 60;
 /// Seconds a client may take to accept one event. At it: closed with 1013.
 pub const EVENT_SOCKET_SEND_S_MAX: u64 = 10;
 
+/// Devices whose position one WebSocket is told. At it: further ones are not added.
+pub const EVENT_SOCKET_DEVICES_MAX: usize = 10_000;
+
 /// Bytes of a message that a client sends on an event WebSocket; its content is ignored. At it: closed.
 pub const EVENT_SOCKET_MESSAGE_BYTES_MAX: usize = 64 * 1024;
 
@@ -598,3 +637,9 @@ pub const SIM_CHANNELS_MAX: u32 = 99;
 
 /// Views of one simulated device at the same time. At it: 486.
 pub const SIM_MEDIA_MAX: usize = 64;
+
+/// Subscriptions at one simulated device: four topics of two platforms. At it: 503.
+pub const SIM_SUBSCRIPTIONS_MAX: usize = 8;
+
+/// Upgrades and series of pictures that one simulated device has under way. At it: the order gets ERROR.
+pub const SIM_JOBS_MAX: usize = 16;

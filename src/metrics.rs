@@ -159,6 +159,8 @@ metrics! {
     devices: Level ["state"] "Known devices, online and offline";
     sip_messages: Count ["direction"] "SIP messages on the wire";
     sip_retransmissions: Count ["direction"] "SIP messages that came or went again";
+    orders: Count ["outcome"] "Orders and questions to devices, by how they ended";
+    subscriptions: Level ["state"] "Subscriptions at devices";
     malformed: Count ["kind"] "Input that could not be read, by kind";
     invites: Count ["outcome"] "Live views by how they ended: live, or the name of the failure";
     sessions: Level [] "Open sessions";

@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 
-use crate::gb28181::{DeviceAuth, DeviceInfo, MediaTransport};
+use crate::gb28181::manscdp::fields::BadField;
+use crate::gb28181::notice::{Alarm, Position};
+use crate::gb28181::{Answer, Ask, AskFailure, DeviceAuth, DeviceInfo, MediaTransport};
 use crate::id::{ChannelId, DeviceId, SessionId, Ssrc, StreamId, StreamKey, StreamName};
 use crate::media::frame::Track;
 use crate::media::ingest::RtpMaps;
@@ -40,6 +42,13 @@ pub enum Command {
     /// Asks the device for its directory again.
     RefreshCatalog {
         device: DeviceId,
+    },
+    /// Orders or asks a device, or one of its channels. Answers [`Reply::Answer`] when the device has done or answered.
+    Ask {
+        device: DeviceId,
+        /// `None`: the device itself.
+        channel: Option<u32>,
+        ask: Box<Ask>,
     },
     SetDeviceAuth {
         device: DeviceId,
@@ -128,6 +137,7 @@ pub enum Reply {
     Devices(Vec<DeviceView>),
     Device(Box<DeviceView>),
     DevicePolicy(Box<DevicePolicy>),
+    Answer(Box<Answer>),
     /// Oldest first.
     Messages(Vec<Entry>),
     Ingest {
@@ -281,7 +291,11 @@ pub enum Error {
     BadParameter {
         what: &'static str,
     },
+    /// A value outside of what the standard allows.
+    BadField(BadField),
     DeviceOffline,
+    /// An order or question that ended without an answer.
+    Ask(AskFailure),
     /// A view that did not come about, with the stage that failed.
     View(ViewFailure),
     /// At a bound of ours, named.
@@ -368,6 +382,8 @@ impl std::fmt::Display for Error {
             Error::NotFound { what } => write!(f, "{what} not found"),
             Error::Exists { what } => write!(f, "{what} exists already"),
             Error::BadParameter { what } => write!(f, "bad parameter: {what}"),
+            Error::BadField(bad) => write!(f, "bad parameter: {bad}"),
+            Error::Ask(failure) => failure.fmt(f),
             Error::DeviceOffline => f.write_str("the device is offline"),
             Error::View(failure) => failure.fmt(f),
             Error::Busy { limit } => write!(f, "busy: at the limit {limit}"),
@@ -408,4 +424,24 @@ pub enum Event {
     SessionClosed {
         session: SessionId,
     },
+    /// A device raised an alarm.
+    Alarm(Box<AlarmView>),
+    /// A device told where it is. Never empty.
+    Positions {
+        device: DeviceId,
+        positions: Vec<Position>,
+    },
+}
+
+/// An alarm with what is known of who raised it.
+#[derive(Clone, Debug)]
+pub struct AlarmView {
+    pub device: DeviceId,
+    /// Name of the device.
+    pub name: String,
+    /// Place of the channel that it concerns; `None`: the device itself, or something that is no channel.
+    pub index: Option<u32>,
+    /// When it came here; its own time is local to the device.
+    pub unix_s: i64,
+    pub alarm: Alarm,
 }

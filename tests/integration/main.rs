@@ -8,7 +8,11 @@ mod egress_chromium;
 mod egress_files;
 mod egress_rtp;
 mod field_signalling;
+#[cfg(feature = "node")]
+mod gb_table;
 mod gb_vectors;
+#[cfg(feature = "node")]
+mod gimbal;
 #[cfg(feature = "node")]
 mod ingest;
 #[cfg(feature = "node")]
