@@ -73,7 +73,10 @@ pub enum Command {
     /// What is stored about a device, before it speaks: given at the start, so that it is known and can be revived.
     Restore(StoredDevice),
     /// Policies that count for a known device whatever it says of itself; those that are `Auto` are left to that.
-    ForceQuirks { device: DeviceId, quirks: Quirks },
+    ForceQuirks {
+        device: DeviceId,
+        quirks: Quirks,
+    },
     /// Changes how a device logs in. `None` takes the default password.
     SetAuth {
         device: DeviceId,

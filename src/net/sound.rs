@@ -256,10 +256,10 @@ mod tests {
     use crate::id::Ssrc;
     use crate::media::codec::g711;
     use crate::media::frame::{Codec, Params, Track, TrackId, VideoParams};
-    use crate::session::port::IngestOptions;
     use crate::media::ps::mux::Mux;
     use crate::media::rtp;
     use crate::net::stream::{Fan, FanKey, Holds, Stream};
+    use crate::session::port::IngestOptions;
     use crate::time::MediaTime;
     use bytes::Bytes;
     use std::sync::mpsc;

@@ -492,7 +492,10 @@ impl Platform {
             Some(Purpose::Invite(invite)) => self.invite_timed_out(invite),
             Some(Purpose::Bye(invite)) => self.bye_timed_out(invite),
             Some(
-                Purpose::StrayBye | Purpose::Unsubscribe | Purpose::Acknowledgement | Purpose::KeyFrame(_),
+                Purpose::StrayBye
+                | Purpose::Unsubscribe
+                | Purpose::Acknowledgement
+                | Purpose::KeyFrame(_),
             )
             | None => {}
         }
