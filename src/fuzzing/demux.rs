@@ -53,8 +53,8 @@ impl Sink for Found {
         self.whole.push(payload.clone());
     }
 
-    fn hole(&mut self, stream_id: u8) {
-        panic!("a hole in {stream_id:#x}: the losses of a program stream are told from outside");
+    fn hole(&mut self, _: u8) {
+        self.damaged = true;
     }
 
     fn error(&mut self, error: Error) {

@@ -256,10 +256,10 @@ mod tests {
     use crate::id::Ssrc;
     use crate::media::codec::g711;
     use crate::media::frame::{Codec, Params, Track, TrackId, VideoParams};
-    use crate::media::ingest::RtpMaps;
     use crate::media::ps::mux::Mux;
     use crate::media::rtp;
     use crate::net::stream::{Fan, FanKey, Holds, Stream};
+    use crate::session::port::IngestOptions;
     use crate::time::MediaTime;
     use bytes::Bytes;
     use std::sync::mpsc;
@@ -423,7 +423,8 @@ mod tests {
             stream(),
             Some(Ssrc(1)),
             MediaTransport::Udp,
-            RtpMaps::default(),
+            IngestOptions::default(),
+            None,
             8 << 20,
             link.clone(),
         );

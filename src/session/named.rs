@@ -15,7 +15,7 @@ use crate::media::ingest::RtpMaps;
 
 use super::core::Core;
 use super::counters::{Closed, Ended};
-use super::port::MediaCommand;
+use super::port::{IngestOptions, MediaCommand};
 use super::record::State;
 use super::stream::{Outcome, Phase, Source, Stream};
 use super::timers::Timer;
@@ -99,6 +99,8 @@ impl Core {
             stats: IngestStats::default(),
             sessions,
             lingering: false,
+            port: None,
+            key_frame_asked: None,
         });
         let stream = id;
         self.media(
@@ -107,7 +109,12 @@ impl Core {
                 stream,
                 ssrc,
                 transport,
-                payloads,
+                options: IngestOptions {
+                    port: None,
+                    any_ssrc: false,
+                    loss: self.config.loss,
+                    maps: payloads,
+                },
             },
         );
         if transport == MediaTransport::TcpActive {
@@ -126,7 +133,11 @@ impl Core {
     /// Does what an outcome means for a named stream.
     pub(super) fn named_outcome(&mut self, now: Instant, key: &StreamKey, outcome: Outcome) {
         match outcome {
-            Outcome::Stay | Outcome::Moved | Outcome::TracksChanged | Outcome::Foreign(_) => {}
+            Outcome::Stay
+            | Outcome::Moved
+            | Outcome::TracksChanged
+            | Outcome::Foreign(_)
+            | Outcome::PortTaken => {}
             Outcome::BecameLive => self.became_live(now, key),
             Outcome::Stalled => self.reopen(now, key),
             Outcome::Failed(failure) => self.named_failed(now, key, failure),

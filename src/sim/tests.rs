@@ -212,6 +212,7 @@ impl Node {
             } => {
                 let config = ingest::Config {
                     ssrc,
+                    any_ssrc: false,
                     reliable: transport != MediaTransport::Udp,
                     ..Default::default()
                 };

@@ -250,6 +250,7 @@ fn the_packets_of_a_device_over_tcp_and_in_order() {
         let mut framer = Framer::new();
         let mut ingest = Ingest::new(Config {
             ssrc: None,
+            any_ssrc: false,
             reliable: true,
             ..Default::default()
         });

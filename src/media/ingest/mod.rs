@@ -47,6 +47,8 @@ const RTP_TICKS_PER_MS: f64 = 90.0;
 pub struct Config {
     /// `None`: the first SSRC that comes.
     pub ssrc: Option<Ssrc>,
+    /// The port is this stream's alone: another SSRC is taken while none of the right one comes, and left when it does.
+    pub any_ssrc: bool,
     /// Packets come in order or not at all (TCP): a gap is not waited for.
     pub reliable: bool,
     /// What was said of the payload types. Without: their bytes decide.
@@ -62,14 +64,15 @@ pub enum Output {
     Fact(Fact),
 }
 
-/// How far a stream has come. Each is told at most once, an unsupported type once per type.
+/// How far a stream has come. Each is told at most once, an unsupported type once per type, unless it says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fact {
     /// First RTP packet of the right SSRC.
     FirstRtp {
         ssrc: Ssrc,
     },
-    /// RTP of another SSRC came while none of the right one had.
+    /// RTP of another SSRC came while none of the right one had, or none comes any more. Told again for another SSRC, and
+    /// each time that the right one fell silent.
     ForeignSsrc {
         seen: Ssrc,
     },
@@ -126,6 +129,8 @@ pub struct Stats {
     pub time_jumps: u64,
     /// Times that the sender started its sequence numbers anew.
     pub restarts: u64,
+    /// How much faster the device's clock runs than ours, in parts per million, once it is known.
+    pub drift_ppm: Option<i64>,
     /// Over the last second or so.
     pub bits_per_s: u64,
     /// Pictures per 1,000 seconds over the last second or so.
@@ -143,7 +148,8 @@ pub struct Ingest {
     jitter: Jitter,
     stream: Stream,
     reception: Reception,
-    foreign_told: bool,
+    /// The foreign SSRC told last.
+    foreign_told: Option<Ssrc>,
     last_packet: Option<Instant>,
     window: Option<Window>,
 }
@@ -165,7 +171,7 @@ impl Ingest {
             jitter: Jitter::new(!config.reliable),
             stream: Stream::new(config.maps),
             reception: Reception::default(),
-            foreign_told: false,
+            foreign_told: None,
             last_packet: None,
             window: None,
         }
@@ -174,9 +180,16 @@ impl Ingest {
     /// Another SSRC was agreed. Packets of it are taken from now on; the time line goes on.
     pub fn set_ssrc(&mut self, ssrc: Option<Ssrc>) {
         self.config.ssrc = ssrc;
-        if ssrc.is_some() && ssrc != self.ssrc {
+        // On a port of its own what comes already is followed until the right one shows.
+        let waits = self.config.any_ssrc && self.last_packet.is_some();
+        if ssrc.is_some() && ssrc != self.ssrc && !waits {
             self.follow(ssrc);
         }
+    }
+
+    /// The SSRC whose packets are taken.
+    pub fn ssrc(&self) -> Option<Ssrc> {
+        self.ssrc
     }
 
     /// Nothing of the right SSRC has come yet.
@@ -229,6 +242,7 @@ impl Ingest {
             sink.put(Output::Fact(Fact::FirstRtp { ssrc: rtp.ssrc() }));
         }
         self.last_packet = Some(now);
+        self.foreign_told = None;
         self.reception.count(now, rtp.timestamp());
         let stats = &mut self.stream.content.stats;
         stats.packets += 1;
@@ -287,6 +301,7 @@ impl Ingest {
             late: jitter.late,
             restarts: jitter.restarts,
             time_jumps: self.stream.content.timeline.jumps(),
+            drift_ppm: self.stream.content.timeline.drift_ppm(),
             bits_per_s: window.map_or(0, |w| w.bits_per_s),
             fps_milli: window.map_or(0, |w| w.fps_milli),
             ..self.stream.content.stats
@@ -300,6 +315,7 @@ impl Ingest {
             psm_seen: stats.psm_seen,
             ..Stats::default()
         };
+        self.stream.content.timeline.reset_jumps();
         self.window = None;
     }
 
@@ -334,13 +350,14 @@ impl Ingest {
         let silent = self
             .last_packet
             .is_none_or(|at| now.saturating_duration_since(at) >= LATCH_SILENCE);
-        if self.config.ssrc.is_none() && (self.ssrc.is_none() || silent) {
+        let any = self.config.ssrc.is_none() || self.config.any_ssrc;
+        if any && (silent || self.config.ssrc == Some(seen)) {
             self.follow(Some(seen));
             return true;
         }
         self.stream.content.stats.foreign += 1;
-        if self.last_packet.is_none() && !self.foreign_told {
-            self.foreign_told = true;
+        if silent && self.foreign_told != Some(seen) {
+            self.foreign_told = Some(seen);
             sink.put(Output::Fact(Fact::ForeignSsrc { seen }));
         }
         false

@@ -177,6 +177,7 @@ impl Device {
 fn config() -> Config {
     Config {
         ssrc: Some(SSRC),
+        any_ssrc: false,
         reliable: false,
         ..Config::default()
     }
@@ -691,6 +692,7 @@ fn noise_loss_and_damage_never_panic() {
         let reliable = dice.below(2) == 0;
         let mut ingest = Ingest::new(Config {
             ssrc: Some(SSRC),
+            any_ssrc: false,
             reliable,
             ..Config::default()
         });
