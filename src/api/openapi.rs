@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{device, dialog, event, ingest, live, login, observe, sip, whep};
+use super::{device, device_auth, dialog, event, ingest, live, login, observe, sip, whep};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -28,6 +28,7 @@ use super::{device, dialog, event, ingest, live, login, observe, sip, whep};
         whep::open_channel, whep::open_named, whep::close, whep::trickle,
         live::serve,
         ingest::open, ingest::close,
+        device_auth::set,
         sip::list, sip::download,
         observe::health, observe::metrics, serve,
     ),

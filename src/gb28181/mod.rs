@@ -6,6 +6,7 @@ pub mod catalog;
 pub mod counters;
 pub mod device;
 pub mod fuzzing;
+pub mod gate;
 pub mod manscdp;
 pub mod offer;
 pub mod platform;
