@@ -5,12 +5,13 @@
 //! when the packet is encrypted.
 //!
 //! A payload is a prefix of up to three bytes and a slice of the frame: nothing is copied. Fragments of one NAL unit are
-//! of equal length but for the last, since a batch of UDP datagrams goes out in one call only if they are. Parameter sets
+//! of equal length, the last one by a few bytes of padding (RFC 3550, 5.1), since a batch of UDP datagrams goes out in one
+//! call only if they are; the one that may be shorter at the end is left to the sound. Parameter sets
 //! go out of band in a track; here they stand before each key frame, in one aggregation packet if they fit. Those inside a
 //! frame, access unit delimiters and filler are left out.
 //!
-//! G.711 is cut by [`limits::RTP_G711_MS_MIN`] and [`limits::RTP_G711_MS_MAX`]. AAC has no place in WebRTC and is ignored:
-//! it comes through a transcoder, as Opus.
+//! G.711 is cut by [`limits::RTP_G711_MS_MIN`] and [`limits::RTP_G711_MS_MAX`]. AAC, G.722 and G.726 are
+//! ignored: they come through a transcoder, as Opus.
 //!
 //! Not done: interleaved modes, PACI, DONL.
 
@@ -24,7 +25,7 @@ use crate::time::{MediaTime, TICKS_PER_SECOND};
 /// What to do with sound of a codec on its way to WebRTC (RFC 7874: Opus and G.711 are there in every browser).
 pub fn sound(codec: Codec) -> Sound {
     match codec {
-        Codec::Aac => Sound::As(Codec::Opus),
+        Codec::Aac | Codec::G722 | Codec::G726(_) => Sound::As(Codec::Opus),
         Codec::G711A | Codec::G711U | Codec::Opus => Sound::AsIs,
         Codec::H264 | Codec::H265 => Sound::Drop,
     }
@@ -34,7 +35,7 @@ pub fn sound(codec: Codec) -> Sound {
 pub fn clock_rate(codec: Codec) -> u32 {
     match codec {
         Codec::H264 | Codec::H265 | Codec::Aac => TICKS_PER_SECOND as u32,
-        Codec::G711A | Codec::G711U => 8000,
+        Codec::G711A | Codec::G711U | Codec::G722 | Codec::G726(_) => 8000,
         Codec::Opus => 48_000,
     }
 }
@@ -46,6 +47,8 @@ pub struct RtpPayload {
     /// In the track's RTP clock ([`clock_rate`]), 0 at media time 0. A viewer adds an offset of its own.
     pub timestamp: u32,
     pub prefix: Prefix,
+    /// Bytes of RTP padding behind `body`, the last of which says how many they are.
+    pub padding: u8,
     /// Last packet of a picture.
     pub marker: bool,
     /// First packet of a picture at which a viewer can start. Never on sound.
@@ -54,7 +57,7 @@ pub struct RtpPayload {
 }
 
 impl RtpPayload {
-    /// Bytes of payload, without RTP header.
+    /// Bytes of payload, without RTP header and padding.
     pub fn len(&self) -> usize {
         self.prefix.len() + self.body.len()
     }
@@ -205,7 +208,12 @@ impl Picture {
         let family = match track.codec {
             Codec::H264 => Family::H264,
             Codec::H265 => Family::H265,
-            Codec::Aac | Codec::G711A | Codec::G711U | Codec::Opus => return None,
+            Codec::Aac
+            | Codec::G711A
+            | Codec::G711U
+            | Codec::G722
+            | Codec::G726(_)
+            | Codec::Opus => return None,
         };
         let sets: Vec<&Bytes> = [params.vps.as_ref(), Some(&params.sps), Some(&params.pps)]
             .into_iter()
@@ -259,16 +267,17 @@ impl Picture {
         payload_len_max: usize,
         out: &mut Vec<RtpPayload>,
     ) {
-        let packet = |prefix, body| RtpPayload {
+        let packet = |prefix, body, padding| RtpPayload {
             body,
             timestamp,
             prefix,
+            padding,
             marker: false,
             key: false,
             track: TrackId::Video,
         };
         if nal.len() <= payload_len_max {
-            out.push(packet(Prefix::default(), owner.slice_ref(nal)));
+            out.push(packet(Prefix::default(), owner.slice_ref(nal), 0));
             return;
         }
         let header_len = self.family.nal_header_len();
@@ -282,7 +291,8 @@ impl Picture {
             let prefix = self
                 .family
                 .fragment_prefix(nal, at == 0, end == content.len());
-            out.push(packet(prefix, content.slice(at..end)));
+            let padding = u8::try_from(at + each - end).unwrap_or(0);
+            out.push(packet(prefix, content.slice(at..end), padding));
             at = end;
         }
     }
@@ -311,7 +321,7 @@ impl SoundTrack {
                 waiting_since: 0,
                 due: None,
             }),
-            Codec::Aac | Codec::H264 | Codec::H265 => None,
+            Codec::Aac | Codec::G722 | Codec::G726(_) | Codec::H264 | Codec::H265 => None,
         }
     }
 
@@ -328,7 +338,7 @@ impl SoundTrack {
                 }
             }
             Codec::G711A | Codec::G711U => self.push_g711(frame, payload_len_max, out),
-            Codec::Aac | Codec::H264 | Codec::H265 => {}
+            Codec::Aac | Codec::G722 | Codec::G726(_) | Codec::H264 | Codec::H265 => {}
         }
     }
 
@@ -391,6 +401,7 @@ fn sound_packet(timestamp: u32, body: Bytes) -> RtpPayload {
         body,
         timestamp,
         prefix: Prefix::default(),
+        padding: 0,
         marker: false,
         key: false,
         track: TrackId::Audio,

@@ -11,6 +11,7 @@ mod interfaces;
 pub mod outbox;
 mod peer;
 mod shard;
+mod sound;
 mod stream;
 pub mod udp;
 mod viewer;
@@ -51,6 +52,8 @@ pub struct Setup {
     pub budget: Arc<Budget>,
     /// One UDP port for all WebRTC viewers. Port 0 = any.
     pub webrtc: SocketAddr,
+    /// The same port for TCP too.
+    pub webrtc_tcp: bool,
     /// Addresses to put into answers, with their port if it is another than the socket's. Empty: by how the browser came.
     pub webrtc_announced: Vec<IpAddr>,
     pub identity: Arc<Identity>,
@@ -104,7 +107,12 @@ impl std::error::Error for ViewerError {}
 pub fn start(setup: Setup, events: mpsc::Sender<MediaEvent>) -> io::Result<Media> {
     let mut prepared = Vec::new();
     let mut links = Vec::new();
-    let mut webrtc = setup.webrtc;
+    let (mut webrtc, mut webrtc_tcp) = (setup.webrtc, None);
+    if setup.webrtc_tcp {
+        let listener = bind_webrtc_tcp(webrtc)?;
+        webrtc.set_port(listener.local_addr()?.port());
+        webrtc_tcp = Some(listener);
+    }
     for index in 0..setup.shards {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), Shard::WAKER)?);
@@ -140,9 +148,11 @@ pub fn start(setup: Setup, events: mpsc::Sender<MediaEvent>) -> io::Result<Media
         media.counters.push(counters.clone());
         let shard = Shard::new(ShardSetup {
             index: index as u8,
+            ip: setup.ip,
             rtp,
             rtp_tcp,
             webrtc: socket,
+            webrtc_tcp: webrtc_tcp.take(),
             orders,
             links: links.clone(),
             poll,
@@ -158,6 +168,7 @@ pub fn start(setup: Setup, events: mpsc::Sender<MediaEvent>) -> io::Result<Media
                 identity: setup.identity.clone(),
                 announced: setup.webrtc_announced.clone(),
                 wall: setup.wall,
+                tcp: setup.webrtc_tcp,
             },
             counters,
         })?;
@@ -168,6 +179,22 @@ pub fn start(setup: Setup, events: mpsc::Sender<MediaEvent>) -> io::Result<Media
         );
     }
     Ok(media)
+}
+
+/// Binds the TCP side of the WebRTC port. Where any port will do, it is one that is free in UDP at this moment too.
+fn bind_webrtc_tcp(addr: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let listener =
+            std::net::TcpListener::bind(addr).map_err(|e| said(e, "WebRTC TCP", addr))?;
+        if addr.port() != 0 || tries == limits::BIND_TRIES {
+            return Ok(listener);
+        }
+        if std::net::UdpSocket::bind(listener.local_addr()?).is_ok() {
+            return Ok(listener);
+        }
+    }
 }
 
 /// Binds UDP and TCP on one port.
@@ -187,14 +214,8 @@ fn bind_rtp(
         let both = rtp.local_addr()?;
         match std::net::TcpListener::bind(both) {
             Ok(listener) => {
-                if got < receive_buffer_bytes {
-                    tracing::warn!(
-                        asked = receive_buffer_bytes,
-                        got,
-                        "the kernel gave a smaller receive buffer: raise net.core.rmem_max or many streams will lose packets"
-                    );
-                }
-                tracing::debug!(
+                warn_of_small_buffer(receive_buffer_bytes, got);
+                tracing::info!(
                     port = both.port(),
                     receive_buffer_bytes = got,
                     "media port open"
@@ -206,6 +227,21 @@ fn bind_rtp(
         }
     }
     Err(last.unwrap_or_else(|| io::ErrorKind::AddrInUse.into()))
+}
+
+/// Says once what the kernel's bound costs and how to raise it. `got` is the kernel's figure, which counts its own bookkeeping: it
+/// doubles what was asked for.
+fn warn_of_small_buffer(asked: usize, got: usize) {
+    static SAID: std::sync::Once = std::sync::Once::new();
+    if got < asked {
+        SAID.call_once(|| {
+            tracing::warn!(
+                asked,
+                got,
+                "the kernel gave a smaller receive buffer: raise the sysctl net.core.rmem_max, or bursts of many streams will be lost"
+            );
+        });
+    }
 }
 
 fn said(e: io::Error, what: &str, addr: SocketAddr) -> io::Error {
@@ -356,4 +392,11 @@ pub fn allow_files(wanted: usize) {
             let _ = libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
         }
     }
+}
+
+/// Asks the kernel for no huge pages. The allocator asks for them, and then every viewer or stream that touches a few
+/// kilobytes of a fresh arena makes two megabytes resident.
+pub fn refuse_huge_pages() {
+    // SAFETY: this call takes numbers only. A kernel without the switch goes on as before.
+    let _ = unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
 }

@@ -352,6 +352,7 @@ mod tests {
             transport: None,
             channels: vec![],
             partial: false,
+            policy: Default::default(),
         };
         let first = RestoredDevice {
             info: DeviceInfo {

@@ -12,7 +12,11 @@ mod egress_rtp;
 mod field_signalling;
 #[cfg(feature = "node")]
 mod flood;
+#[cfg(feature = "node")]
+mod gb_table;
 mod gb_vectors;
+#[cfg(feature = "node")]
+mod gimbal;
 #[cfg(feature = "node")]
 mod ingest;
 #[cfg(feature = "node")]
@@ -22,6 +26,10 @@ mod media_files;
 mod media_vectors;
 #[cfg(feature = "node")]
 mod node;
+#[cfg(feature = "node")]
+mod path;
+#[cfg(feature = "node")]
+mod payloads;
 #[cfg(feature = "node")]
 mod player;
 #[cfg(feature = "node")]

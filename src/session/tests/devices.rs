@@ -123,6 +123,7 @@ fn a_restart_is_no_event() {
             transport: None,
             channels: kept.expect("channels were stored"),
             partial: false,
+            policy: Default::default(),
         },
         RestoredDevice {
             stored: stored(2, false),
@@ -130,6 +131,7 @@ fn a_restart_is_no_event() {
             transport: None,
             channels: Vec::new(),
             partial: false,
+            policy: Default::default(),
         },
     ]);
     rig.drain();
