@@ -35,13 +35,22 @@ impl<'a> Packet<'a> {
     /// Errors: see [`Error`]. Source: RFC 3550, 5.1.
     #[inline]
     pub fn parse(bytes: &'a [u8]) -> Result<Packet<'a>, Error> {
+        if let Some(first) = bytes.first()
+            && bytes.len() >= HEADER_BYTES
+            && first >> 6 != 2
+        {
+            return Err(Error::Version(first >> 6));
+        }
+        Packet::parse_any_version(bytes)
+    }
+
+    /// The same without a look at the version, for a source that is known otherwise: some devices write 0 or 1 there.
+    #[inline]
+    pub fn parse_any_version(bytes: &'a [u8]) -> Result<Packet<'a>, Error> {
         if bytes.len() < HEADER_BYTES {
             return Err(Error::Short);
         }
         let first = bytes[0];
-        if first >> 6 != 2 {
-            return Err(Error::Version(first >> 6));
-        }
         let mut from = HEADER_BYTES + usize::from(first & 0x0f) * 4;
         if first & 0x10 != 0 {
             let words = bytes.get(from + 2..from + 4).ok_or(Error::Short)?;
@@ -121,6 +130,14 @@ pub fn peek_ssrc(bytes: &[u8]) -> Option<Ssrc> {
     let at = if is_rtcp(bytes) { 4 } else { 8 };
     let ssrc = bytes.get(at..)?.first_chunk::<4>()?;
     (bytes[0] >> 6 == 2).then(|| Ssrc(u32::from_be_bytes(*ssrc)))
+}
+
+/// Where the SSRC of an RTP packet would be, whatever the version is. `None`: shorter than a header.
+#[inline]
+pub fn peek_ssrc_any_version(bytes: &[u8]) -> Option<Ssrc> {
+    let header = bytes.first_chunk::<HEADER_BYTES>()?;
+    let [.., a, b, c, d] = *header;
+    Some(Ssrc(u32::from_be_bytes([a, b, c, d])))
 }
 
 /// Cuts frames into RTP packets with running sequence numbers. One buffer is used again for every packet.
@@ -242,6 +259,11 @@ mod tests {
         assert_eq!(peek_ssrc(&[0x80, 200, 0, 1, 0, 0, 0, 7]), Some(Ssrc(7)));
         assert_eq!(peek_ssrc(&PLAIN), Some(Ssrc(100_000_000)));
         assert_eq!(peek_ssrc(&PLAIN[..11]), None);
+        let mut other = PLAIN;
+        other[0] = 0;
+        assert_eq!(peek_ssrc(&other), None);
+        assert_eq!(peek_ssrc_any_version(&other), Some(Ssrc(100_000_000)));
+        assert_eq!(peek_ssrc_any_version(&other[..11]), None);
     }
 
     #[test]

@@ -14,19 +14,21 @@
 //! |---|---|
 //! | REGISTER | 200, 401, 403 (wrong password, pause), 400 (no device code), 503 (table full) |
 //! | MESSAGE | 200, also for an unknown CmdType; 400 for no MANSCDP; 403 for who is not registered |
-//! | NOTIFY | 200; 403 for who is not registered |
+//! | NOTIFY | 200; 481 of a subscription that a newer one has taken the place of; 403 for who is not registered |
 //! | OPTIONS | 200 with `Allow` |
 //! | BYE, INFO | 200 in a dialog of ours, else 481 |
 //! | INVITE, SUBSCRIBE, UPDATE, PRACK, REFER, PUBLISH | 405 with `Allow` (unknown methods get 501 below, in `sip`) |
 //!
-//! Not done: playback, control, subscriptions, broadcast, cascading.
+//! Not done: playback, broadcast, cascading.
 //!
 //! Bounds: those of the parts, and [`INVITES_MAX`](crate::limits::INVITES_MAX),
 //! [`CATALOGS_COMING_MAX`](crate::limits::CATALOGS_COMING_MAX). Transactions are bounded below, in `sip`.
 
+mod ask;
 mod invite;
 mod message;
 mod register;
+mod subscribe;
 mod trace;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -37,10 +39,12 @@ use bytes::Bytes;
 
 use super::catalog::Assembly;
 use super::counters::{Counters, Gauges};
+use super::gate::{Dropped, Gate};
 use super::query::{Queries, QueryKind};
 use super::quirk::Quirks;
 use super::registrar::{Registrar, Sender, Slot, Suspects, Touched};
-use super::types::{Command, Event, OfflineReason, Persist};
+use super::subscribe::{Subscriptions, Topic, Wanted};
+use super::types::{AskId, Command, Event, OfflineReason, Persist};
 use crate::id::{DeviceId, GbId};
 use crate::limits::PLATFORM_DRAIN_S;
 use crate::sip::digest::{self, Authenticator};
@@ -51,6 +55,7 @@ use crate::sip::{
 };
 use crate::time::{WallClock, earliest};
 
+use ask::Asks;
 use invite::Invites;
 
 /// How the platform behaves. [`Config::new`] gives every default.
@@ -82,6 +87,8 @@ pub struct Config {
     pub catalog_quiet: Duration,
     /// Longest wait for the final answer to INVITE.
     pub invite_timeout: Duration,
+    /// What every device that comes online is subscribed to for.
+    pub subscriptions: Vec<Wanted>,
     /// Policies for all devices; `Auto` asks the table of deviations.
     pub quirks: Quirks,
     pub sip: endpoint::Config,
@@ -107,6 +114,7 @@ impl Config {
             queries_per_second: 500,
             catalog_quiet: Duration::from_secs(5),
             invite_timeout: Duration::from_secs(15),
+            subscriptions: Vec::new(),
             quirks: Quirks::default(),
             sip: endpoint::Config::default(),
             sip_log_bytes: 0,
@@ -125,8 +133,14 @@ pub enum Output {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Purpose {
     Query(Slot, QueryKind),
+    Ask(AskId),
+    Subscribe(Slot, Topic),
+    Unsubscribe,
+    /// `Result` of an alarm, which nobody waits for.
+    Acknowledgement,
     Invite(super::types::InviteId),
     Bye(super::types::InviteId),
+    KeyFrame(Slot),
     /// BYE to a dialog that nobody wants; its answer changes nothing.
     StrayBye,
 }
@@ -138,6 +152,9 @@ pub struct Platform {
     endpoint: Endpoint,
     authenticator: Authenticator,
     registrar: Registrar,
+    gate: Gate,
+    /// What the message in hand pays back: see [`Gate::settle`].
+    earned: u8,
     suspects: Suspects,
     queries: Queries,
     catalogs: HashMap<Slot, Assembly>,
@@ -145,6 +162,10 @@ pub struct Platform {
     /// Items in all of `catalogs`.
     catalog_items: usize,
     invites: Invites,
+    asks: Asks,
+    subscriptions: Subscriptions,
+    /// The last number given to a question or subscription.
+    sn: u32,
     purposes: HashMap<TransactionId, Purpose>,
     counters: Counters,
     output: VecDeque<Output>,
@@ -175,6 +196,8 @@ impl Platform {
         Platform {
             authenticator: Authenticator::new(digest, secret, now),
             registrar: Registrar::new(config.keepalive * config.keepalive_misses.max(1)),
+            gate: Gate::new(now),
+            earned: 0,
             suspects: Suspects::default(),
             queries: Queries::new(
                 config.queries_at_once,
@@ -186,6 +209,9 @@ impl Platform {
             catalog_deadlines: BTreeSet::new(),
             catalog_items: 0,
             invites: Invites::default(),
+            asks: Asks::default(),
+            subscriptions: Subscriptions::new(config.queries_per_second),
+            sn: 1_000_000_000 + first_sn,
             purposes: HashMap::new(),
             counters: Counters::default(),
             output: VecDeque::new(),
@@ -197,11 +223,30 @@ impl Platform {
         }
     }
 
+    /// Whether a message that came is to be read at all: see [`gate`](super::gate). To be asked right before
+    /// [`Platform::handle_message`].
+    pub fn admits(&mut self, now: Instant, path: &Path, raw: &[u8]) -> bool {
+        let device = self.registrar.by_path(path);
+        self.gate.admit(now, path.peer.ip(), device, raw)
+    }
+
+    /// Whether a device is known at this address or connection.
+    pub fn knows(&self, path: &Path) -> bool {
+        self.registrar.by_path(path).is_some()
+    }
+
+    /// Messages that [`Platform::admits`] refused.
+    pub fn dropped(&self) -> &Dropped {
+        self.gate.dropped()
+    }
+
     /// Takes a datagram, or one message of a stream as [`crate::sip::framing`] cuts them.
     pub fn handle_message(&mut self, now: Instant, path: Path, raw: Bytes) {
+        self.earned = 0;
         self.note(now, Direction::In, path, &raw);
         self.endpoint.handle_message(now, path, raw);
         self.pump(now);
+        self.gate.settle(self.earned);
     }
 
     /// Takes a CRLF of a stream (RFC 5626, 3.5.1): a sign of life. The shell answers it.
@@ -224,12 +269,28 @@ impl Platform {
             Command::QueryDeviceStatus { device } => {
                 self.ask(now, device, QueryKind::DeviceStatus);
             }
+            Command::RequestKeyFrame { device, channel } => {
+                self.request_key_frame(now, device, channel);
+            }
+            Command::Ask {
+                id,
+                device,
+                target,
+                ask,
+            } => self.ask_device(now, id, device, target, &ask),
+            Command::Subscribe { device, wanted } => self.subscribe(now, device, wanted),
+            Command::Unsubscribe { device, topic } => self.unsubscribe(now, device, topic),
             Command::Invite(invite) => self.invite(now, invite),
             Command::EndInvite { id } => self.end_invite(now, id),
             Command::Restore(stored) => {
                 let address = self.config.address;
                 let restored = self.registrar.restore(now, &stored, address, &self.wall);
                 self.counters.registers_no_room += u64::from(restored.is_err());
+            }
+            Command::ForceQuirks { device, quirks } => {
+                if let Some(slot) = self.registrar.find(device) {
+                    self.registrar.force_quirks(slot, quirks);
+                }
             }
             Command::SetAuth { device, auth } => {
                 self.suspects.clear_device(device);
@@ -260,6 +321,7 @@ impl Platform {
             self.finish_catalog(slot);
         }
         self.expire_invites(now);
+        self.expire_asks(now);
         if let Drain::Until(at) = self.drain
             && at <= now
         {
@@ -286,6 +348,8 @@ impl Platform {
             self.queries.next_deadline(),
             self.catalog_deadlines.first().map(|(at, _)| *at),
             self.invites.next_deadline(),
+            self.asks.next_deadline(),
+            self.subscriptions.next_deadline(),
             drain,
         ]
         .into_iter()
@@ -308,12 +372,16 @@ impl Platform {
             queries_waiting: self.queries.waiting(),
             queries_active: self.queries.active(),
             catalogs_coming: self.catalogs.len(),
+            asks: self.asks.len(),
+            subscriptions: self.subscriptions.len(),
+            subscriptions_active: self.subscriptions.active(),
         }
     }
 
     /// Lets the SIP layer and the queue of queries run dry.
     fn pump(&mut self, now: Instant) {
         loop {
+            self.pump_subscriptions(now);
             while let Some(output) = self.endpoint.poll_output() {
                 match output {
                     endpoint::Output::Transmit(t) => {
@@ -387,7 +455,7 @@ impl Platform {
             | None => {
                 self.counters.method_not_allowed += 1;
                 let response = Response::new(405).header(HeaderName::Allow, ALLOW);
-                self.respond(now, incoming, response);
+                self.refuse(incoming, response);
             }
         }
     }
@@ -401,6 +469,9 @@ impl Platform {
         } else {
             self.purposes.remove(&id)
         };
+        if purpose.is_some() {
+            self.earned = 1;
+        }
         match purpose {
             Some(Purpose::Query(slot, kind)) => {
                 self.heard_from(now, slot, path);
@@ -419,7 +490,20 @@ impl Platform {
                     self.bye_answered(now, invite, path);
                 }
             }
-            Some(Purpose::StrayBye) => {}
+            Some(Purpose::KeyFrame(slot)) => {
+                self.heard_from(now, slot, path);
+            }
+            Some(Purpose::Ask(ask)) => {
+                if let Some(slot) = self.registrar.by_path(&path) {
+                    self.heard_from(now, slot, path);
+                }
+                self.ask_taken(ask, status, message);
+            }
+            Some(Purpose::Subscribe(slot, topic)) => {
+                self.heard_from(now, slot, path);
+                self.subscribe_answered(now, slot, topic, status, message);
+            }
+            Some(Purpose::StrayBye | Purpose::Unsubscribe | Purpose::Acknowledgement) => {}
             None => self.unclaimed_response(now, id, path, status, message),
         }
     }
@@ -431,9 +515,17 @@ impl Platform {
                     self.unanswered(now, query);
                 }
             }
+            Some(Purpose::Ask(ask)) => self.ask_unanswered(now, ask),
+            Some(Purpose::Subscribe(slot, topic)) => self.subscribe_unanswered(now, slot, topic),
             Some(Purpose::Invite(invite)) => self.invite_timed_out(invite),
             Some(Purpose::Bye(invite)) => self.bye_timed_out(invite),
-            Some(Purpose::StrayBye) | None => {}
+            Some(
+                Purpose::StrayBye
+                | Purpose::Unsubscribe
+                | Purpose::Acknowledgement
+                | Purpose::KeyFrame(_),
+            )
+            | None => {}
         }
     }
 
@@ -455,6 +547,11 @@ impl Platform {
                 None
             }
         }
+    }
+
+    /// Refuses without keeping anything: a repetition is refused again. Strangers must not fill our memory.
+    fn refuse(&mut self, incoming: &Incoming, response: Response) {
+        self.endpoint.refuse_request(incoming, response);
     }
 
     fn respond(&mut self, now: Instant, incoming: &Incoming, response: Response) {
@@ -513,6 +610,7 @@ impl Platform {
             first,
         });
         self.persist_device(now, slot);
+        self.subscribe_all(now, slot);
         if first && self.config.query_on_register {
             self.queries.ask(slot, QueryKind::DeviceInfo, 0, false);
             self.queries.ask(slot, QueryKind::Catalog, 0, false);
@@ -528,6 +626,8 @@ impl Platform {
         let device = self.registrar.get(slot).id;
         tracing::debug!(%device, ?why, "offline");
         self.lose_invites(now, slot);
+        self.lose_asks(slot);
+        self.subscriptions.lost(slot);
         self.event(Event::Offline { device, why });
         self.event(Event::Persist(Persist::Offline { device }));
     }

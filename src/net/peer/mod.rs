@@ -537,6 +537,11 @@ impl Peers {
         }
     }
 
+    /// Datagrams that the kernel dropped on this shard's socket, as it last said.
+    pub fn kernel_dropped(&self) -> u32 {
+        self.batch.kernel_dropped()
+    }
+
     // ---- each turn ----
 
     /// Timers, events of viewers, and what paces.

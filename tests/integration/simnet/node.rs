@@ -100,8 +100,10 @@ impl Store {
                     .or_insert_with(|| RestoredDevice {
                         stored: stored.clone(),
                         info: Default::default(),
+                        transport: None,
                         channels: Vec::new(),
                         partial: false,
+                        policy: Default::default(),
                     });
                 row.stored = stored;
             }
@@ -118,6 +120,11 @@ impl Store {
             Persist::Info { device, info } => {
                 if let Some(row) = self.0.get_mut(&device) {
                     row.info = info;
+                }
+            }
+            Persist::Transport { device, transport } => {
+                if let Some(row) = self.0.get_mut(&device) {
+                    row.transport = Some(transport);
                 }
             }
             Persist::Channels {
@@ -147,7 +154,10 @@ impl Node {
             shards: 1,
             rtp_ports: vec![RTP_PORT],
             ssrc_realm: CoreConfig::realm_of(id),
-            media_ip: Some(setup.sip.ip()),
+            media_address: gantry::session::MediaAddress {
+                configured: Some(setup.sip.ip()),
+                ..Default::default()
+            },
             transport: setup.transport,
             fallback: setup.fallback,
             ..CoreConfig::default()
