@@ -7,6 +7,7 @@ mod diagnosis;
 mod egress_chromium;
 mod egress_files;
 mod egress_rtp;
+mod field_signalling;
 mod gb_vectors;
 #[cfg(feature = "node")]
 mod ingest;
@@ -22,7 +23,10 @@ mod path;
 #[cfg(feature = "node")]
 mod player;
 #[cfg(feature = "node")]
+mod replay;
+#[cfg(feature = "node")]
 mod restart;
+mod simnet;
 mod sip_endpoint;
 mod sip_torture;
 mod sip_vectors;
