@@ -102,6 +102,7 @@ impl Store {
                         info: Default::default(),
                         channels: Vec::new(),
                         partial: false,
+                        policy: Default::default(),
                     });
                 row.stored = stored;
             }
