@@ -41,14 +41,15 @@ pub fn rfc4571(data: &[u8]) {
         sent.push(packet);
     }
     let clean = sent.len();
-    for n in 0..40 {
-        let packet = packet(1_000 + n, 100);
+    // More than the longest length that can be read by mistake.
+    for n in 0..60 {
+        let packet = packet(1_000 + n, 1_200);
         framed(&packet, &mut bytes);
         sent.push(packet);
     }
     let mut framer = Framer::new();
     let mut got: Vec<Vec<u8>> = Vec::new();
-    let size = 1 + script.below(200) * 16;
+    let size = 64 + script.below(200) * 16;
     for piece in bytes.chunks(size) {
         let pushed = framer.push(piece, &mut |p| {
             assert!(p.len() >= 8);

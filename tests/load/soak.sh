@@ -51,6 +51,8 @@ start_crew() { # number
   "$gantry" simulate --count "$each" --server "$sip" --password 12345678 --keepalive 10 --quirk "$quirk" --channels 1 \
     --codec mixed --id-base "$(printf '34020000001320%06d' $(($1 * each + 1)))" >/dev/null 2>&1 &
   crew_pid[$1]=$!
+  # A crew that is killed is not to be reported by the shell.
+  disown "$!"
 }
 
 # A viewer that comes back whenever its stream ends, as a page does. What it got is appended to its file, one line a visit.
