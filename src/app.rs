@@ -22,6 +22,7 @@ use crate::api::auth::Auth;
 use crate::api::{self, ApiState};
 use crate::config::{self, Config};
 use crate::egress::webrtc::Identity;
+use crate::gb28181::subscribe::Wanted;
 use crate::gb28181::{self, Platform};
 use crate::limits;
 use crate::metrics::Metrics;
@@ -532,6 +533,8 @@ fn platform_config(config: &Config, sip: SocketAddr, secrets: &Secrets) -> gb281
     platform.expires_default = config.sip.expires_default_s.duration();
     platform.expires_max = config.sip.expires_max_s.duration();
     platform.query_on_register = config.sip.query_on_register;
+    let topics = config.sip.subscribe.iter().copied();
+    platform.subscriptions = topics.map(Wanted::new).collect();
     platform.utc_offset_s = config.sip.utc_offset_min * 60;
     platform.sip_log_bytes = usize::try_from(config.sip.log_bytes).unwrap_or(usize::MAX);
     platform.invite_timeout = config.media.answer_timeout_ms.duration();

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
 
 use crate::gb28181::MediaTransport;
+use crate::gb28181::subscribe::Topic;
 use crate::id::GbId;
 
 use value::Value;
@@ -147,6 +148,9 @@ sections! {
         expires_max_s: Seconds = Seconds(604_800), in 60..=31_536_000;
         /// true = a device that comes online is asked for its directory and what it is; false = only by hand.
         query_on_register: bool = true;
+        /// What every device that comes online is subscribed to for: catalog, alarm, position, ptz. Subscriptions are
+        /// refreshed, and made again after a restart.
+        subscribe: Vec<Topic> = Vec::new();
         /// Minutes by which the clock that devices are told (Date of the answer to REGISTER) is ahead of UTC, -720 to 840.
         utc_offset_min: i32 = 480;
         /// Bytes of memory for the last SIP messages of all devices, to be looked at when something does not work; 0 = none

@@ -159,6 +159,8 @@ metrics! {
     devices: Level ["state"] "Known devices, online and offline";
     sip_messages: Count ["direction"] "SIP messages on the wire";
     sip_retransmissions: Count ["direction"] "SIP messages that came or went again";
+    orders: Count ["outcome"] "Orders and questions to devices, by how they ended";
+    subscriptions: Level ["state"] "Subscriptions at devices";
     malformed: Count ["kind"] "Input that could not be read, by kind";
     invites: Count ["outcome"] "Live views by how they ended: live, or the name of the failure";
     sessions: Level [] "Open sessions";
@@ -189,6 +191,7 @@ metrics! {
     sent_bytes: Count ["shard"] "Bytes sent to viewers";
     viewers_skipped: Count ["shard"] "Times a viewer was moved forward because it was too slow";
     webrtc_congested: Count ["shard"] "Times the path of a WebRTC viewer could not take its stream, so that it got no picture for a while";
+    viewers_too_slow: Count ["shard"] "Viewers closed because they fell behind again and again, or took nothing";
     kernel_drops: Count ["socket"] "Datagrams that the kernel dropped because a socket was full";
     queue_depth: Level ["queue"] "Items that wait in a queue";
     queue_dropped: Count ["queue"] "Items dropped at the bound of a queue";

@@ -186,6 +186,7 @@ pub async fn of_device(state: &ApiState, device: DeviceId) -> Result<Vec<Entry>,
         | Reply::Devices(_)
         | Reply::Device(_)
         | Reply::DevicePolicy(_)
+        | Reply::Answer(_)
         | Reply::Ingest { .. }
         | Reply::MediaServices(_) => Ok(Vec::new()),
     }

@@ -64,9 +64,13 @@ fn signalling(metrics: &Metrics, platform: &Platform, sockets: SipCounters) {
         ("xml repaired", c.xml_repairs),
         ("catalog item", c.xml_unusable_items),
         ("unknown command", c.unknown_cmd_type),
+        ("notification", c.malformed_notices),
     ] {
         metrics.malformed.set(&[kind], n);
     }
+    metrics.orders.set(&["done"], c.asks_answered);
+    metrics.orders.set(&["failed"], c.asks_failed);
+    metrics.orders.set(&["not sent"], c.asks_not_sent);
     let s = platform.sip_counters();
     for (kind, n) in sip::ErrorKind::ALL.iter().zip(s.malformed) {
         metrics.malformed.set(&[&format!("sip {}", kind.name())], n);
@@ -78,6 +82,13 @@ fn signalling(metrics: &Metrics, platform: &Platform, sockets: SipCounters) {
     metrics.kernel_drops.set(&["sip"], sockets.kernel_dropped);
     metrics.queue_dropped.set(&["sip out"], sockets.send_failed);
     let g = platform.gauges();
+    metrics
+        .subscriptions
+        .set(&["active"], g.subscriptions_active as u64);
+    metrics.subscriptions.set(
+        &["wanted"],
+        g.subscriptions.saturating_sub(g.subscriptions_active) as u64,
+    );
     metrics.devices.set(&["online"], g.devices_online as u64);
     metrics.devices.set(
         &["offline"],
@@ -136,6 +147,9 @@ fn media(metrics: &Metrics, shard: &str, counters: &ShardCounters) {
     metrics
         .webrtc_congested
         .set(&of_shard, counters.congested.get());
+    metrics
+        .viewers_too_slow
+        .set(&of_shard, counters.too_slow.get());
     metrics.ring_bytes.set(&of_shard, s.ring_bytes);
     for (kind, n) in demux::Error::ALL.iter().zip(s.ps_errors) {
         metrics.ps_errors.set(&[shard, kind.name()], n);
@@ -162,6 +176,9 @@ fn media(metrics: &Metrics, shard: &str, counters: &ShardCounters) {
     metrics
         .queue_dropped
         .set(&[&format!("media events {shard}")], s.events_dropped);
+    metrics
+        .queue_dropped
+        .set(&[&format!("sound {shard}")], s.sound_dropped);
     metrics.queue_dropped.set(
         &[&format!("media orders {shard}")],
         counters.orders_refused.get(),

@@ -16,3 +16,4 @@ pub mod rtp;
 pub mod source;
 pub mod timeline;
 pub mod transcode;
+pub mod ts;

@@ -74,6 +74,8 @@ pub struct Snapshot {
     /// Events that wait for the session core.
     pub events_waiting: u64,
     pub events_dropped: u64,
+    /// Frames of sound that were not converted because others waited.
+    pub sound_dropped: u64,
     pub ingest: IngestStats,
     /// In the order of [`demux::Error::ALL`].
     pub ps_errors: [u64; demux::Error::ALL.len()],

@@ -10,6 +10,7 @@ pub mod front;
 mod interfaces;
 mod peer;
 mod shard;
+mod sound;
 mod stream;
 pub mod udp;
 mod viewer;

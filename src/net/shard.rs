@@ -32,9 +32,10 @@ pub(super) use order::{EventSender, NewIo, NewViewer, Order, ShardLink, ShardMes
 use super::conn::Conn;
 use super::counters::ShardCounters;
 use super::peer::{NewPeer, Paths, Peers};
+use super::sound::SoundLink;
 use super::stream::{Fan, FanKey, Holds, PsErrors, Stream};
 use super::udp::{RecvBatch, Sender};
-use super::viewer::Viewer;
+use super::viewer::{Shared, Viewer};
 use crate::id::{SessionId, Ssrc, StreamId};
 use crate::limits;
 use crate::session::IngestStats;
@@ -97,6 +98,8 @@ pub(super) struct Shard {
     budget: Arc<super::budget::Budget>,
     ring_bytes_reported: usize,
     streams: Slab<Stream>,
+    /// Converts their sound.
+    sound: SoundLink,
     by_id: HashMap<StreamId, usize>,
     by_ssrc: HashMap<Ssrc, usize>,
     own_ports: Slab<OwnPort>,
@@ -106,6 +109,7 @@ pub(super) struct Shard {
     fans: Slab<Fan>,
     fan_by_key: HashMap<FanKey, usize>,
     viewers: Slab<Viewer>,
+    shared: Shared,
     viewer_by_session: HashMap<SessionId, usize>,
     conns: Slab<Conn>,
     peers: Peers,
@@ -148,6 +152,20 @@ impl Shard {
         let listener = setup.webrtc_tcp.map(|listener| (listener, WEBRTC_TCP));
         let paths = Paths::new(registry.try_clone()?, PATHS, listener)?;
         let rtp_port = setup.rtp.local_addr()?.port();
+        let (own, counters) = (
+            setup.links[usize::from(setup.index)].clone(),
+            Arc::clone(&setup.counters),
+        );
+        let sound = SoundLink::spawn(
+            &format!("sound {}", setup.index),
+            Box::new(move |made| {
+                let taken = own.send(Order::Sound(made));
+                if !taken {
+                    counters.orders_refused.inc();
+                }
+                taken
+            }),
+        )?;
         Ok(Shard {
             index: setup.index,
             ip: setup.ip,
@@ -167,6 +185,7 @@ impl Shard {
             budget: setup.budget,
             ring_bytes_reported: 0,
             streams: Slab::new(),
+            sound,
             by_id: HashMap::new(),
             by_ssrc: HashMap::new(),
             own_ports: Slab::new(),
@@ -175,6 +194,7 @@ impl Shard {
             fans: Slab::new(),
             fan_by_key: HashMap::new(),
             viewers: Slab::new(),
+            shared: Shared::default(),
             viewer_by_session: HashMap::new(),
             conns: Slab::new(),
             broken: Vec::new(),
@@ -303,6 +323,7 @@ impl Shard {
                 Order::AddViewer(new) => self.add_viewer(now, *new),
                 Order::AddPeer(new) => self.add_peer(now, *new),
                 Order::Shard(message) => self.on_shard_message(now, message),
+                Order::Sound(made) => self.take_sound(now, made),
                 Order::Stop => return false,
             }
         }

@@ -1,7 +1,8 @@
 //! One stream on its media thread: ingest, the ring of its last frames, and its renditions.
 //!
 //! Work is done once per stream: a rendition is made when its first viewer comes, a sound is converted once for all
-//! renditions that need it, and both end with the last viewer.
+//! renditions that need it, and both end with the last viewer. Sound is converted on a thread of its own ([`super::sound`]),
+//! so that no encoder holds a picture back.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -24,6 +25,7 @@ use crate::media::report::Reporter;
 use crate::media::source::{Admit, SourceGuard};
 use crate::media::transcode::AudioTranscoder;
 use crate::media::{rtcp, rtp};
+use crate::net::sound::{Conversion, Made, SoundLink};
 use crate::session::port::{IngestOptions, Progress};
 use crate::session::{IngestStats, PathStats};
 use crate::time::{MediaTime, earliest};
@@ -99,12 +101,32 @@ impl Fan {
     }
 }
 
+/// What becomes of the sound that a ring holds when its conversion begins.
+#[derive(Clone, Copy, Debug)]
+enum Backlog {
+    Take,
+    /// It may be of the track before.
+    Leave,
+}
+
 /// A sound converted once for all renditions that want it.
 struct Converted {
     codec: Codec,
-    transcoder: AudioTranscoder,
+    /// What it makes.
+    track: Track,
+    conversion: Conversion,
     /// Frames since the start of the hub's ring, for renditions that are made later.
     recent: VecDeque<Frame>,
+}
+
+impl Converted {
+    fn forget_before(&mut self, oldest: MediaTime) {
+        while self.recent.front().is_some_and(|old| old.dts < oldest)
+            || self.recent.len() >= limits::HUB_FRAMES_MAX
+        {
+            self.recent.pop_front();
+        }
+    }
 }
 
 /// RTP payloads of a stream, made once for all WebRTC viewers of this thread.
@@ -280,6 +302,7 @@ pub(super) struct Stream {
     /// Keys of its renditions in the shard.
     pub fans: Vec<usize>,
     pub rtp: Option<RtpFan>,
+    sound: SoundLink,
     converted: Vec<Converted>,
     /// Reported as live with these tracks.
     live: Option<Vec<Track>>,
@@ -288,7 +311,6 @@ pub(super) struct Stream {
     pub last_ps_errors: PsErrors,
     outputs: Vec<ingest::Output>,
     units: Vec<Unit>,
-    frames: Vec<Frame>,
     payloads: Vec<RtpPayload>,
     has_rtp_deadline: bool,
 }
@@ -301,6 +323,7 @@ impl Stream {
         options: IngestOptions,
         own_port: Option<usize>,
         ring_bytes: usize,
+        sound: SoundLink,
     ) -> Self {
         let reliable = match transport {
             MediaTransport::Udp => false,
@@ -310,6 +333,7 @@ impl Stream {
             ssrc,
             any_ssrc: options.any_ssrc,
             reliable,
+            maps: options.maps,
         });
         Stream {
             id,
@@ -329,6 +353,7 @@ impl Stream {
             hub: Hub::new(ring_bytes),
             fans: Vec::new(),
             rtp: None,
+            sound,
             converted: Vec::new(),
             live: None,
             stalled: false,
@@ -336,7 +361,6 @@ impl Stream {
             last_ps_errors: PsErrors::default(),
             outputs: Vec::new(),
             units: Vec::new(),
-            frames: Vec::new(),
             payloads: Vec::new(),
             has_rtp_deadline: false,
         }
@@ -472,7 +496,13 @@ impl Stream {
                     ingest::Fact::UnsupportedVideo { stream_type } => {
                         progress(Progress::UnsupportedCodec { stream_type })
                     }
-                    ingest::Fact::NoProgramStream | ingest::Fact::UnsupportedAudio { .. } => {}
+                    ingest::Fact::UnsupportedAudio { stream_type } => {
+                        // Beside a picture it only costs the sound.
+                        if self.ingest.has_picture() == Some(false) {
+                            progress(Progress::UnsupportedCodec { stream_type });
+                        }
+                    }
+                    ingest::Fact::NoProgramStream => {}
                 },
             }
         }
@@ -540,6 +570,7 @@ impl Stream {
             else {
                 continue;
             };
+            self.start_conversion(sound, Backlog::Leave);
             let tracks = self.tracks_for(sound);
             let Some(fan) = fans.get_mut(self.fans[i]) else {
                 continue;
@@ -553,6 +584,7 @@ impl Stream {
         }
         if self.rtp.is_some() {
             let sound = rtp_sound(self.hub.audio());
+            self.start_conversion(sound, Backlog::Leave);
             let tracks = self.tracks_for(sound);
             if let Some(packetizer) = self.rtp.as_mut().and_then(|rtp| rtp.packetizer.as_mut()) {
                 packetizer.set_tracks(&tracks);
@@ -565,31 +597,8 @@ impl Stream {
         let oldest = self.hub.frames().next().map_or(frame.dts, |f| f.dts);
         if frame.track == TrackId::Audio {
             for converted in &mut self.converted {
-                converted.transcoder.push(&frame, &mut self.frames);
-                while converted.recent.front().is_some_and(|old| old.dts < oldest)
-                    || converted.recent.len() >= limits::HUB_FRAMES_MAX
-                {
-                    converted.recent.pop_front();
-                }
-                let codec = converted.codec;
-                for made in self.frames.drain(..) {
-                    Self::give(
-                        &made,
-                        Sound::As(codec),
-                        &self.fans,
-                        fans,
-                        &mut self.units,
-                        now,
-                        holds,
-                        self.hub.audio(),
-                    );
-                    if let Some(rtp) = &mut self.rtp
-                        && rtp_sound(self.hub.audio()) == Sound::As(codec)
-                    {
-                        rtp.packetize(&made, &mut self.payloads, now, holds.rtp);
-                    }
-                    converted.recent.push_back(made);
-                }
+                converted.conversion.offer(&frame);
+                converted.forget_before(oldest);
             }
         }
         Self::give(
@@ -607,6 +616,45 @@ impl Stream {
         {
             rtp.packetize(&frame, &mut self.payloads, now, holds.rtp);
         }
+    }
+
+    /// Gives converted sound to the renditions that want it. What a conversion made that is over is let go.
+    pub fn take_sound(
+        &mut self,
+        made: Made,
+        fans: &mut slab::Slab<Fan>,
+        now: Instant,
+        holds: &Holds,
+    ) {
+        let audio = self.hub.audio();
+        let Some(converted) = self
+            .converted
+            .iter_mut()
+            .find(|c| c.conversion.id() == made.conversion)
+        else {
+            return;
+        };
+        let form = Sound::As(converted.codec);
+        for frame in made.frames {
+            Self::give(
+                &frame,
+                form,
+                &self.fans,
+                fans,
+                &mut self.units,
+                now,
+                holds,
+                audio,
+            );
+            if let Some(rtp) = &mut self.rtp
+                && rtp_sound(audio) == form
+            {
+                rtp.packetize(&frame, &mut self.payloads, now, holds.rtp);
+            }
+            converted.recent.push_back(frame);
+        }
+        let oldest = self.hub.frames().next().map(|f| f.dts);
+        converted.forget_before(oldest.unwrap_or(MediaTime(i64::MIN)));
     }
 
     /// Gives a frame to the renditions that want it: pictures to all, a sound to those that want this form of it.
@@ -643,7 +691,7 @@ impl Stream {
             .hub
             .audio()
             .map_or(Sound::Drop, |track| key.form.sound(key.audio, track.codec));
-        self.start_conversion(sound);
+        self.start_conversion(sound, Backlog::Take);
         let tracks = self.tracks_for(sound);
         let mut mux = Mux::new(key.form, &tracks);
         let init = mux.init();
@@ -660,7 +708,7 @@ impl Stream {
     /// Makes the RTP payloads' rendition and fills it from the ring.
     pub fn make_rtp(&mut self, shards: usize, now: Instant) {
         let sound = rtp_sound(self.hub.audio());
-        self.start_conversion(sound);
+        self.start_conversion(sound, Backlog::Take);
         let mut packetizer = Packetizer::new(limits::RTP_PAYLOAD_BYTES_MAX);
         packetizer.set_tracks(&self.tracks_for(sound));
         let mut rtp = RtpFan {
@@ -677,7 +725,7 @@ impl Stream {
     /// Tracks that WebRTC viewers are given.
     pub fn rtp_tracks(&mut self) -> Vec<Track> {
         let sound = rtp_sound(self.hub.audio());
-        self.start_conversion(sound);
+        self.start_conversion(sound, Backlog::Take);
         self.tracks_for(sound)
     }
 
@@ -739,7 +787,7 @@ impl Stream {
         self.last_ps_errors = PsErrors::default();
     }
 
-    fn start_conversion(&mut self, sound: Sound) {
+    fn start_conversion(&mut self, sound: Sound, backlog: Backlog) {
         let Sound::As(codec) = sound else { return };
         if self.converted.iter().any(|c| c.codec == codec) {
             return;
@@ -747,18 +795,22 @@ impl Stream {
         let Some(track) = self.hub.audio() else {
             return;
         };
-        let Ok(mut transcoder) = AudioTranscoder::new(track, codec) else {
+        let Ok(transcoder) = AudioTranscoder::new(track, codec) else {
             return;
         };
-        let mut made = Vec::new();
-        for frame in self.hub.frames().filter(|f| f.track == TrackId::Audio) {
-            transcoder.push(frame, &mut made);
-        }
-        self.converted.push(Converted {
+        let track = transcoder.track();
+        let frames = self.hub.frames().filter(|f| f.track == TrackId::Audio);
+        let backlog = match backlog {
+            Backlog::Take => frames.cloned().collect(),
+            Backlog::Leave => Vec::new(),
+        };
+        let started = self.sound.start(self.id, Box::new(transcoder), backlog);
+        self.converted.extend(started.map(|conversion| Converted {
             codec,
-            transcoder,
-            recent: made.into(),
-        });
+            track,
+            conversion,
+            recent: VecDeque::new(),
+        }));
     }
 
     fn tracks_for(&self, sound: Sound) -> Vec<Track> {
@@ -769,7 +821,7 @@ impl Stream {
                 .converted
                 .iter()
                 .find(|c| c.codec == codec)
-                .map(|c| c.transcoder.track()),
+                .map(|c| c.track.clone()),
         };
         self.hub.video().cloned().into_iter().chain(audio).collect()
     }
@@ -839,11 +891,6 @@ mod tests {
         fan.append(&mut payload(TrackId::Audio), ms(1_000), Duration::ZERO);
         assert_eq!(fan.flush_at, Some(ms(1_000)), "pictures have ended");
     }
-}
-
-#[cfg(test)]
-mod path_tests {
-    use super::*;
 
     const SSRC: Ssrc = Ssrc(100_000_001);
 
@@ -852,7 +899,8 @@ mod path_tests {
             shard: 0,
             number: 1,
         };
-        Stream::new(id, ssrc, MediaTransport::Udp, options, None, 1 << 20)
+        let sound = SoundLink::spawn("sound test", Box::new(|_| true)).expect("a thread starts");
+        Stream::new(id, ssrc, MediaTransport::Udp, options, None, 1 << 20, sound)
     }
 
     fn at(port: u16) -> SocketAddr {

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use crate::gb28181::{self, CatalogItem, DeviceInfo, InviteId};
+use crate::gb28181::{self, AskId, CatalogItem, DeviceInfo, InviteId};
 use crate::id::{DeviceId, SessionId, Ssrc, StreamId, StreamKey};
 use crate::limits;
 use crate::time::WallClock;
@@ -109,6 +109,9 @@ pub struct Core {
     next_session: u64,
     next_stream: u32,
     next_invite: u64,
+    next_ask: u64,
+    /// Who waits for the outcome of which question or order.
+    pub(super) asks: HashMap<AskId, RequestId>,
     outputs: VecDeque<Output>,
 }
 
@@ -152,6 +155,8 @@ impl Core {
             next_session: (wall.unix_ms(now).max(0) as u64 / 1000) << 20,
             next_stream: 0,
             next_invite: 0,
+            next_ask: 0,
+            asks: HashMap::new(),
             outputs: VecDeque::new(),
             config,
             wall,
@@ -214,6 +219,14 @@ impl Core {
                 None => Err(Error::NotFound { what: "device" }),
             },
             Command::RefreshCatalog { device } => self.refresh_catalog(device),
+            Command::Ask {
+                device,
+                channel,
+                ask,
+            } => match self.ask(request, device, channel, ask) {
+                Ok(()) => return,
+                Err(error) => Err(error),
+            },
             Command::Messages { device } => {
                 self.push(Output::Messages { request, device });
                 return;
@@ -233,7 +246,8 @@ impl Core {
                 ssrc,
                 transport,
                 remote,
-            } => self.open_ingest(name, ssrc, transport, remote),
+                payloads,
+            } => self.open_ingest(name, ssrc, transport, remote, payloads),
             Command::CloseIngest { name } => self.close_ingest(now, name),
             Command::MediaServices => Ok(Reply::MediaServices(self.services.clone())),
             Command::ResetStatistics => {
@@ -411,6 +425,11 @@ impl Core {
     pub(super) fn new_invite_id(&mut self) -> InviteId {
         self.next_invite += 1;
         InviteId(self.next_invite)
+    }
+
+    pub(super) fn new_ask_id(&mut self) -> AskId {
+        self.next_ask += 1;
+        AskId(self.next_ask)
     }
 
     /// The shard with the fewest streams.

@@ -127,6 +127,8 @@ impl Core {
             Error::NotFound { .. }
             | Error::Exists { .. }
             | Error::BadParameter { .. }
+            | Error::BadField(_)
+            | Error::Ask(_)
             | Error::Busy { .. }
             | Error::ShuttingDown => None,
         };

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use crate::gb28181::MediaTransport;
 use crate::id::{SessionId, Ssrc, StreamKey, StreamName};
 use crate::limits;
+use crate::media::ingest::RtpMaps;
 
 use super::core::Core;
 use super::counters::{Closed, Ended};
@@ -28,6 +29,7 @@ impl Core {
         ssrc: Option<Ssrc>,
         transport: MediaTransport,
         remote: Option<SocketAddr>,
+        payloads: RtpMaps,
     ) -> Result<Reply, Error> {
         let key = StreamKey::Named(name);
         if self.streams.contains_key(&key) {
@@ -49,6 +51,7 @@ impl Core {
         let source = Source::Named {
             ssrc,
             remote,
+            payloads,
             unsupported: None,
         };
         self.open_named(key, shard, source, transport, BTreeSet::new());
@@ -77,9 +80,14 @@ impl Core {
         sessions: BTreeSet<SessionId>,
     ) {
         let id = self.new_stream_id(shard);
-        let (ssrc, remote) = match &source {
-            Source::Named { ssrc, remote, .. } => (*ssrc, *remote),
-            Source::Device(_) => (None, None),
+        let (ssrc, remote, payloads) = match &source {
+            Source::Named {
+                ssrc,
+                remote,
+                payloads,
+                ..
+            } => (*ssrc, *remote, *payloads),
+            Source::Device(_) => (None, None, RtpMaps::default()),
         };
         self.add_stream(Stream {
             key,
@@ -105,6 +113,7 @@ impl Core {
                     port: None,
                     any_ssrc: false,
                     loss: self.config.loss,
+                    maps: payloads,
                 },
             },
         );

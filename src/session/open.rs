@@ -248,6 +248,8 @@ impl Core {
                     any_ssrc: own_port.is_some()
                         && policy.foreign_ssrc != ForeignSsrcPolicy::Refuse,
                     loss: policy.loss(self.config.loss),
+                    // What matters of a device is told by its packets.
+                    maps: Default::default(),
                 },
             },
         );

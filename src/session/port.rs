@@ -6,6 +6,7 @@ use crate::gb28181::MediaTransport;
 use crate::id::{SessionId, Ssrc, StreamId};
 use crate::media::frame::Track;
 use crate::media::hold::LossPolicy;
+use crate::media::ingest::RtpMaps;
 
 use super::types::{IngestStats, MediaServiceView};
 
@@ -47,6 +48,8 @@ pub struct IngestOptions {
     pub any_ssrc: bool,
     /// What becomes of pictures with loss.
     pub loss: LossPolicy,
+    /// What the source says of its payload types.
+    pub maps: RtpMaps,
 }
 
 /// Media thread → session core.

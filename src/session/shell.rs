@@ -301,6 +301,7 @@ impl Control {
             | Command::Devices
             | Command::Device { .. }
             | Command::RefreshCatalog { .. }
+            | Command::Ask { .. }
             | Command::SetDeviceAuth { .. }
             | Command::DevicePolicy { .. }
             | Command::SetDevicePolicy { .. }

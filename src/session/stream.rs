@@ -18,6 +18,7 @@ use std::time::Instant;
 use crate::gb28181::{InviteId, MediaTransport};
 use crate::id::{DeviceId, SessionId, Ssrc, StreamId, StreamKey};
 use crate::media::frame::Track;
+use crate::media::ingest::RtpMaps;
 
 use super::port::Progress;
 use super::ports::Lease;
@@ -52,6 +53,8 @@ pub(super) enum Source {
         ssrc: Option<Ssrc>,
         /// TCP active: where to connect to.
         remote: Option<SocketAddr>,
+        /// What it says of its payload types.
+        payloads: RtpMaps,
         /// Declared in the present attempt.
         unsupported: Option<u8>,
     },

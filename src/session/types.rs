@@ -2,9 +2,12 @@
 
 use std::net::SocketAddr;
 
-use crate::gb28181::{DeviceAuth, DeviceInfo, MediaTransport};
+use crate::gb28181::manscdp::fields::BadField;
+use crate::gb28181::notice::{Alarm, Position};
+use crate::gb28181::{Answer, Ask, AskFailure, DeviceAuth, DeviceInfo, MediaTransport};
 use crate::id::{ChannelId, DeviceId, SessionId, Ssrc, StreamId, StreamKey, StreamName};
 use crate::media::frame::Track;
+use crate::media::ingest::RtpMaps;
 use crate::sip::log::Entry;
 
 use super::policy::DevicePolicy;
@@ -40,6 +43,13 @@ pub enum Command {
     RefreshCatalog {
         device: DeviceId,
     },
+    /// Orders or asks a device, or one of its channels. Answers [`Reply::Answer`] when the device has done or answered.
+    Ask {
+        device: DeviceId,
+        /// `None`: the device itself.
+        channel: Option<u32>,
+        ask: Box<Ask>,
+    },
     SetDeviceAuth {
         device: DeviceId,
         auth: DeviceAuth,
@@ -64,6 +74,8 @@ pub enum Command {
         ssrc: Option<Ssrc>,
         transport: MediaTransport,
         remote: Option<SocketAddr>,
+        /// What the source says of its payload types; without, their content decides.
+        payloads: RtpMaps,
     },
     CloseIngest {
         name: StreamName,
@@ -125,6 +137,7 @@ pub enum Reply {
     Devices(Vec<DeviceView>),
     Device(Box<DeviceView>),
     DevicePolicy(Box<DevicePolicy>),
+    Answer(Box<Answer>),
     /// Oldest first.
     Messages(Vec<Entry>),
     Ingest {
@@ -278,7 +291,11 @@ pub enum Error {
     BadParameter {
         what: &'static str,
     },
+    /// A value outside of what the standard allows.
+    BadField(BadField),
     DeviceOffline,
+    /// An order or question that ended without an answer.
+    Ask(AskFailure),
     /// A view that did not come about, with the stage that failed.
     View(ViewFailure),
     /// At a bound of ours, named.
@@ -349,10 +366,10 @@ impl std::fmt::Display for ViewFailure {
             ViewFailure::NoConnection => f.write_str("no connection: the device did not take our TCP connection; try UDP or TCP passive"),
             ViewFailure::NoRtp => f.write_str("no RTP: the device agreed to send but nothing came; check the media address in our SDP and the firewall, or try TCP"),
             ViewFailure::ForeignSsrc { seen } => write!(f, "foreign SSRC: packets came with SSRC {seen}, which was not agreed"),
-            ViewFailure::NoProgramStream => f.write_str("no PS: packets came but hold no program stream"),
+            ViewFailure::NoProgramStream => f.write_str("no PS: packets came but hold neither a program nor a transport stream, nor H.264 or H.265"),
             ViewFailure::NoPsm => f.write_str("no PSM: the program stream does not say what it carries"),
             ViewFailure::NoKeyFrame => f.write_str("no key frame: pictures come but none that a decoder can start at; shorten the device's key frame interval"),
-            ViewFailure::UnsupportedCodec { stream_type } => write!(f, "unsupported codec: stream type 0x{stream_type:02x}; set the device to H.264 or H.265"),
+            ViewFailure::UnsupportedCodec { stream_type } => write!(f, "unsupported codec: {} (stream type 0x{stream_type:02x}); set the device to H.264 or H.265, and its sound to G.711 or AAC", crate::media::ps::name(*stream_type).unwrap_or("unknown")),
             ViewFailure::EndedByDevice => f.write_str("ended by device: it sent BYE before a picture came"),
             ViewFailure::DeviceLost => f.write_str("device lost: it went offline while the view was opened"),
         }
@@ -365,6 +382,8 @@ impl std::fmt::Display for Error {
             Error::NotFound { what } => write!(f, "{what} not found"),
             Error::Exists { what } => write!(f, "{what} exists already"),
             Error::BadParameter { what } => write!(f, "bad parameter: {what}"),
+            Error::BadField(bad) => write!(f, "bad parameter: {bad}"),
+            Error::Ask(failure) => failure.fmt(f),
             Error::DeviceOffline => f.write_str("the device is offline"),
             Error::View(failure) => failure.fmt(f),
             Error::Busy { limit } => write!(f, "busy: at the limit {limit}"),
@@ -405,4 +424,24 @@ pub enum Event {
     SessionClosed {
         session: SessionId,
     },
+    /// A device raised an alarm.
+    Alarm(Box<AlarmView>),
+    /// A device told where it is. Never empty.
+    Positions {
+        device: DeviceId,
+        positions: Vec<Position>,
+    },
+}
+
+/// An alarm with what is known of who raised it.
+#[derive(Clone, Debug)]
+pub struct AlarmView {
+    pub device: DeviceId,
+    /// Name of the device.
+    pub name: String,
+    /// Place of the channel that it concerns; `None`: the device itself, or something that is no channel.
+    pub index: Option<u32>,
+    /// When it came here; its own time is local to the device.
+    pub unix_s: i64,
+    pub alarm: Alarm,
 }

@@ -423,6 +423,7 @@ mod tests {
                 ssrc: Some(Ssrc(5)),
                 any_ssrc: false,
                 reliable: true,
+                ..Default::default()
             });
             let (mut frames, mut facts) = (Vec::new(), Vec::new());
             let mut tracks = Vec::new();

@@ -214,6 +214,7 @@ impl Node {
                     ssrc,
                     any_ssrc: false,
                     reliable: transport != MediaTransport::Udp,
+                    ..Default::default()
                 };
                 let feed = Feed {
                     ssrc,

@@ -8,7 +8,11 @@ mod egress_chromium;
 mod egress_files;
 mod egress_rtp;
 mod field_signalling;
+#[cfg(feature = "node")]
+mod gb_table;
 mod gb_vectors;
+#[cfg(feature = "node")]
+mod gimbal;
 #[cfg(feature = "node")]
 mod ingest;
 #[cfg(feature = "node")]
@@ -20,6 +24,8 @@ mod media_vectors;
 mod node;
 #[cfg(feature = "node")]
 mod path;
+#[cfg(feature = "node")]
+mod payloads;
 #[cfg(feature = "node")]
 mod player;
 #[cfg(feature = "node")]

@@ -58,7 +58,7 @@ pub fn catalog(
             number(out, "SumNum", total);
             _ = write!(out, "<DeviceList Num=\"{}\">\r\n", items.len());
             for item in items {
-                catalog_item(out, item);
+                catalog_item(out, item, None);
             }
             out.push_str("</DeviceList>\r\n");
         },
@@ -110,7 +110,8 @@ pub fn device_status(
     )
 }
 
-fn document(
+/// A message: its head, and what `fill` writes behind it.
+pub fn document(
     root: Root,
     cmd: CmdType,
     sn: u32,
@@ -143,9 +144,13 @@ fn document(
     }
 }
 
-fn catalog_item(out: &mut String, item: &CatalogItem) {
+/// One item of a directory; `event` says what happened to it, in a notification.
+pub fn catalog_item(out: &mut String, item: &CatalogItem, event: Option<&str>) {
     out.push_str("<Item>\r\n");
     element(out, "DeviceID", &item.id);
+    if let Some(event) = event {
+        element(out, "Event", event);
+    }
     element(out, "Name", &item.name);
     element(out, "Manufacturer", &item.manufacturer);
     element(out, "Model", &item.model);
@@ -177,7 +182,8 @@ fn number(out: &mut String, name: &str, value: u32) {
     _ = write!(out, "<{name}>{value}</{name}>\r\n");
 }
 
-fn element(out: &mut String, name: &str, value: &str) {
+/// An element with a text, escaped; control characters are left out.
+pub fn element(out: &mut String, name: &str, value: &str) {
     _ = write!(out, "<{name}>");
     for c in value.chars() {
         match c {

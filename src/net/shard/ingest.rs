@@ -85,7 +85,15 @@ impl Shard {
                 });
             }
         };
-        let stream = Stream::new(id, ssrc, transport, options, own_port, ring_bytes);
+        let stream = Stream::new(
+            id,
+            ssrc,
+            transport,
+            options,
+            own_port,
+            ring_bytes,
+            self.sound.clone(),
+        );
         let key = self.streams.insert(stream);
         self.by_id.insert(id, key);
         if let Some(ssrc) = ssrc.filter(|_| own_port.is_none()) {

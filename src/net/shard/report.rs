@@ -128,6 +128,7 @@ impl Shard {
             ring_bytes: self.ring_bytes_reported as u64,
             events_waiting: self.events.waiting.len() as u64,
             events_dropped: self.events.dropped,
+            sound_dropped: self.sound.dropped(),
             ps_errors: self
                 .streams
                 .iter()

@@ -274,7 +274,9 @@ impl Rig {
             Event::SessionClosed { session } => Some(session),
             Event::DeviceOnline { .. }
             | Event::DeviceOffline { .. }
-            | Event::DeviceChanged { .. } => None,
+            | Event::DeviceChanged { .. }
+            | Event::Alarm(_)
+            | Event::Positions { .. } => None,
         });
         closed.collect()
     }

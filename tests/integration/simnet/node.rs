@@ -16,8 +16,8 @@ use gantry::media::rfc4571::Framer;
 use gantry::media::rtp;
 use gantry::session::port::{MediaCommand, MediaEvent, Progress};
 use gantry::session::{
-    Command, Core, CoreConfig, Error, Event, MediaAddress, Output, Owner, Persist, Reply,
-    RequestId, RestoredDevice, Target, ViewKind,
+    Command, Core, CoreConfig, Error, Event, Output, Owner, Persist, Reply, RequestId,
+    RestoredDevice, Target, ViewKind,
 };
 use gantry::sip::Transmit;
 use gantry::time::{WallClock, earliest};
@@ -148,9 +148,9 @@ impl Node {
             shards: 1,
             rtp_ports: vec![RTP_PORT],
             ssrc_realm: CoreConfig::realm_of(id),
-            media_address: MediaAddress {
+            media_address: gantry::session::MediaAddress {
                 configured: Some(setup.sip.ip()),
-                ..MediaAddress::default()
+                ..Default::default()
             },
             transport: setup.transport,
             fallback: setup.fallback,
