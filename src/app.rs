@@ -30,7 +30,9 @@ use crate::net::budget::Budget;
 use crate::net::front::Front;
 use crate::net::{self, Media};
 use crate::session::shell::Handle;
-use crate::session::{Command, Core, CoreConfig, Persist, RestoredDevice, shell};
+use crate::session::{
+    Command, Core, CoreConfig, MediaAddress, Network, Persist, RestoredDevice, shell,
+};
 use crate::store::Store;
 use crate::time::WallClock;
 use crate::{console, sim};
@@ -544,7 +546,18 @@ fn core_config(config: &Config, media: &Media) -> CoreConfig {
         shards: u8::try_from(media.rtp_ports.len()).expect("SHARDS_MAX fits in a byte"),
         rtp_ports: media.rtp_ports.clone(),
         ssrc_realm: CoreConfig::realm_of(config.sip.id),
-        media_ip: config.media.advertised_ip,
+        session_ports: (config.media.session_port_first != 0).then_some((
+            config.media.session_port_first,
+            config.media.session_port_last,
+        )),
+        media_address: MediaAddress {
+            configured: config.media.advertised_ip,
+            public: config.media.public_ip,
+            private: match &config.media.private_networks[..] {
+                [] => Network::private(),
+                networks => networks.iter().filter_map(|n| n.parse().ok()).collect(),
+            },
+        },
         transport: config.media.transport,
         fallback: config.media.fallback,
         invite_timeout: config.media.answer_timeout_ms.duration(),

@@ -165,6 +165,15 @@ sections! {
         shards: u16 = 0, in 0..=64;
         /// Address that devices are told to send media to; "" = the one by which each device reached us.
         advertised_ip: Option<IpAddr> = None;
+        /// First port of a range from which each stream has ports of its own, RTP on the even one and RTCP on the next; 0 = the
+        /// streams of a media thread share its port. For devices that mind, and where SSRCs cannot be unique.
+        session_port_first: u16 = 0, in 0..=65_535;
+        /// Last port of that range.
+        session_port_last: u16 = 0, in 0..=65_535;
+        /// Address that devices outside `private_networks` are told to send media to: ours on the other side of a NAT; "" = none.
+        public_ip: Option<IpAddr> = None;
+        /// Networks whose devices reach us without that NAT; empty = every private one (RFC 1918, 6598, 4193, link-local).
+        private_networks: Vec<String> = Vec::new();
         /// How devices are asked to send: "udp", "tcp-passive" (they connect to us) or "tcp-active" (we connect).
         transport: MediaTransport = MediaTransport::Udp;
         /// true = when nothing comes that way, the other ways are tried, and what works is remembered per device.
@@ -356,6 +365,31 @@ impl Config {
                     self.shards()
                 ),
             ));
+        }
+        let (first, last) = (self.media.session_port_first, self.media.session_port_last);
+        if (first != 0 || last != 0) && (first == 0 || last <= first) {
+            return Err((
+                "media.session_port_last",
+                format!("{last}: the range needs at least two ports, from session_port_first on"),
+            ));
+        }
+        let shared = u32::from(self.media.rtp_port);
+        let shared = shared..shared + u32::from(self.shards());
+        let own = u32::from(first)..u32::from(last) + 1;
+        if first != 0 && shared.start != 0 && shared.start < own.end && own.start < shared.end {
+            return Err((
+                "media.session_port_first",
+                "the range holds ports of the media threads (media.rtp_port)".into(),
+            ));
+        }
+        if let Some(bad) = self
+            .media
+            .private_networks
+            .iter()
+            .find(|text| text.parse::<crate::session::Network>().is_err())
+        {
+            let problem = format!("{bad:?} is {}", crate::session::NotANetwork);
+            return Err(("media.private_networks", problem));
         }
         if self.media.ring_bytes > self.media.ring_bytes_total {
             return Err((

@@ -23,6 +23,7 @@ pub mod live;
 mod login;
 mod observe;
 mod openapi;
+mod policy;
 pub(crate) mod problem;
 mod sip;
 mod view;
@@ -114,6 +115,10 @@ pub fn router(state: ApiState) -> Router {
             put(control::set),
         )
         .route("/gantry/v1/ingest", post(ingest::open))
+        .route(
+            "/gantry/v1/devices/{puid}/policy",
+            get(policy::show).put(policy::set),
+        )
         .route(
             "/gantry/v1/ingest/{stream}",
             axum::routing::delete(ingest::close),

@@ -7,7 +7,9 @@ use axum::response::{IntoResponse, Response};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{control, device, dialog, event, gimbal, ingest, live, login, observe, sip, whep};
+use super::{
+    control, device, dialog, event, gimbal, ingest, live, login, observe, policy, sip, whep,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -33,7 +35,7 @@ use super::{control, device, dialog, event, gimbal, ingest, live, login, observe
         event::online_status, event::alarm, event::gps,
         whep::open_channel, whep::open_named, whep::close, whep::trickle,
         live::serve,
-        ingest::open, ingest::close,
+        ingest::open, ingest::close, policy::show, policy::set,
         sip::list, sip::download,
         observe::health, observe::metrics, serve,
     ),

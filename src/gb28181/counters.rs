@@ -70,6 +70,8 @@ pub struct Counters {
     pub queries_sent: u64,
     /// Queries that no SIP answer or no MANSCDP answer came to.
     pub queries_unanswered: u64,
+    /// Requests for a key frame that were sent.
+    pub key_frames_asked: u64,
     pub catalogs_whole: u64,
     pub catalogs_partial: u64,
     /// Catalog messages that belonged to no question.

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::answer::{Answer, AskFailure};
 use super::notice::Notice;
 use super::question::Ask;
+use super::quirk::Quirks;
 use super::subscribe::{SubscriptionState, Topic, Wanted};
 use crate::id::{ChannelId, DeviceId, GbId, Ssrc};
 
@@ -47,6 +48,11 @@ pub enum Command {
     EndInvite {
         id: InviteId,
     },
+    /// MESSAGE Control IFameCmd: the channel should send a key frame now. No event follows; the picture shows it.
+    RequestKeyFrame {
+        device: DeviceId,
+        channel: ChannelId,
+    },
     /// An order, a setting or a question to a device or one of its channels; ends with exactly one
     /// [`Event::AskEnded`].
     Ask {
@@ -66,6 +72,11 @@ pub enum Command {
     },
     /// What is stored about a device, before it speaks: given at the start, so that it is known and can be revived.
     Restore(StoredDevice),
+    /// Policies that count for a known device whatever it says of itself; those that are `Auto` are left to that.
+    ForceQuirks {
+        device: DeviceId,
+        quirks: Quirks,
+    },
     /// Changes how a device logs in. `None` takes the default password.
     SetAuth {
         device: DeviceId,

@@ -28,6 +28,7 @@ use crate::time::WallClock;
 use super::config::CoreConfig;
 use super::counters::{Closed, Counters, Ended, Gauges};
 use super::port::{MediaCommand, MediaEvent};
+use super::ports::Ports;
 use super::record::{History, Session, State};
 use super::registry::{Registry, RestoredDevice};
 use super::ssrc::Pool;
@@ -89,6 +90,8 @@ pub struct Core {
     pub(super) config: CoreConfig,
     pub(super) wall: WallClock,
     pub(super) ssrcs: Pool,
+    /// `None`: streams share the ports of their shards.
+    pub(super) ports: Option<Ports>,
     /// Which SSRC each shard was told to take, and for which stream.
     pub(super) expected: HashMap<(u8, Ssrc), StreamId>,
     pub(super) registry: Registry,
@@ -127,6 +130,9 @@ impl Core {
         let services = shards.zip(&config.rtp_ports);
         Core {
             ssrcs: Pool::new(config.ssrc_realm, rng.next_u32()),
+            ports: config
+                .session_ports
+                .map(|(first, last)| Ports::new(first, last)),
             expected: HashMap::new(),
             registry: Registry::default(),
             streams: BTreeMap::new(),
@@ -162,8 +168,13 @@ impl Core {
     pub fn restore(&mut self, devices: Vec<RestoredDevice>) {
         for restored in devices {
             let command = gb28181::Command::Restore(restored.stored.clone());
+            let (device, quirks) = (restored.stored.device, restored.policy.quirks);
             if self.registry.restore(restored, self.config.devices_max) {
                 self.push(Output::Platform(command));
+                if quirks != gb28181::quirk::Quirks::default() {
+                    let command = gb28181::Command::ForceQuirks { device, quirks };
+                    self.push(Output::Platform(command));
+                }
             } else {
                 self.counters.devices_refused += 1;
             }
@@ -225,12 +236,18 @@ impl Core {
                 self.push(Output::Platform(gb28181::Command::SetAuth { device, auth }));
                 Ok(Reply::Done)
             }
+            Command::DevicePolicy { device } => match self.registry.get(device) {
+                Some(known) => Ok(Reply::DevicePolicy(Box::new(known.policy))),
+                None => Err(Error::NotFound { what: "device" }),
+            },
+            Command::SetDevicePolicy { device, policy } => self.set_policy(device, policy),
             Command::OpenIngest {
                 name,
                 ssrc,
                 transport,
                 remote,
-            } => self.open_ingest(name, ssrc, transport, remote),
+                payloads,
+            } => self.open_ingest(name, ssrc, transport, remote, payloads),
             Command::CloseIngest { name } => self.close_ingest(now, name),
             Command::MediaServices => Ok(Reply::MediaServices(self.services.clone())),
             Command::ResetStatistics => {
@@ -247,6 +264,7 @@ impl Core {
     pub fn handle_media(&mut self, now: Instant, event: MediaEvent) {
         match event {
             MediaEvent::Progress { stream, progress } => self.progress(now, stream, progress),
+            MediaEvent::KeyFrameWanted { stream } => self.want_key_frame(now, stream),
             MediaEvent::Stats { stream, stats } => {
                 if let Some(key) = self.by_stream.get(&stream)
                     && let Some(stream) = self.streams.get_mut(key)
@@ -313,6 +331,7 @@ impl Core {
             devices: self.registry.len(),
             devices_online: self.registry.iter().filter(|(_, d)| d.online).count(),
             ssrcs_in_use: self.ssrcs.in_use(),
+            ports_in_use: self.ports.as_ref().map_or(0, Ports::in_use),
         }
     }
 

@@ -10,6 +10,7 @@ use crate::id::{ChannelId, DeviceId, GbId};
 
 use super::core::{Core, Output, Persist};
 use super::counters::Ended;
+use super::policy::DevicePolicy;
 use super::types::{AlarmView, Error, Event, Reply};
 
 impl Core {
@@ -124,6 +125,24 @@ impl Core {
                 Ok(Reply::Done)
             }
         }
+    }
+
+    /// `SetDevicePolicy`.
+    pub(super) fn set_policy(
+        &mut self,
+        device: DeviceId,
+        policy: DevicePolicy,
+    ) -> Result<Reply, Error> {
+        let known = self
+            .registry
+            .get_mut(device)
+            .ok_or(Error::NotFound { what: "device" })?;
+        known.policy = policy;
+        // What worked for it before may be what the user wants changed.
+        known.transport = None;
+        let quirks = policy.quirks;
+        self.push(Output::Platform(Command::ForceQuirks { device, quirks }));
+        Ok(Reply::Done)
     }
 
     fn device_gone(&mut self, now: Instant, device: DeviceId) {

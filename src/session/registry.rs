@@ -14,6 +14,7 @@ use crate::gb28181::{CatalogItem, DeviceInfo, MediaTransport, StoredDevice};
 use crate::id::{ChannelId, DeviceId, GbId};
 use crate::limits;
 
+use super::policy::DevicePolicy;
 use super::types::{ChannelView, DeviceView};
 
 /// All that the store knows of a device.
@@ -24,6 +25,7 @@ pub struct RestoredDevice {
     /// By index: the place in the list.
     pub channels: Vec<CatalogItem>,
     pub partial: bool,
+    pub policy: DevicePolicy,
 }
 
 /// A device.
@@ -39,6 +41,7 @@ pub(super) struct Device {
     pub partial: bool,
     /// The transport by which a picture came after another had brought none.
     pub transport: Option<MediaTransport>,
+    pub policy: DevicePolicy,
 }
 
 /// A channel as the device described it last. Its place in the list never changes.
@@ -246,6 +249,7 @@ impl Registry {
         device.over_tcp = stored.over_tcp;
         device.last_seen_unix_s = stored.last_seen_unix_s;
         device.partial = restored.partial;
+        device.policy = restored.policy;
         device.restore_channels(restored.channels);
         true
     }
@@ -480,6 +484,7 @@ mod tests {
             info: DeviceInfo::default(),
             channels,
             partial: false,
+            policy: Default::default(),
         };
         let mut registry = Registry::default();
         assert!(registry.restore(restored(channels.clone()), 1));

@@ -303,6 +303,8 @@ impl Control {
             | Command::RefreshCatalog { .. }
             | Command::Ask { .. }
             | Command::SetDeviceAuth { .. }
+            | Command::DevicePolicy { .. }
+            | Command::SetDevicePolicy { .. }
             | Command::Messages { .. }
             | Command::ClosedSessions
             | Command::OpenIngest { .. }

@@ -7,7 +7,10 @@ use crate::gb28181::notice::{Alarm, Position};
 use crate::gb28181::{Answer, Ask, AskFailure, DeviceAuth, DeviceInfo, MediaTransport};
 use crate::id::{ChannelId, DeviceId, SessionId, Ssrc, StreamId, StreamKey, StreamName};
 use crate::media::frame::Track;
+use crate::media::ingest::RtpMaps;
 use crate::sip::log::Entry;
+
+use super::policy::DevicePolicy;
 
 /// Something asked of the node. Every command gets exactly one `Result<Reply, Error>`.
 #[derive(Clone, Debug)]
@@ -51,6 +54,14 @@ pub enum Command {
         device: DeviceId,
         auth: DeviceAuth,
     },
+    DevicePolicy {
+        device: DeviceId,
+    },
+    /// Replaces the policies of a known device, from its next view on.
+    SetDevicePolicy {
+        device: DeviceId,
+        policy: DevicePolicy,
+    },
     /// The last SIP messages of a device, whether or not it was let in.
     Messages {
         device: DeviceId,
@@ -63,6 +74,8 @@ pub enum Command {
         ssrc: Option<Ssrc>,
         transport: MediaTransport,
         remote: Option<SocketAddr>,
+        /// What the source says of its payload types; without, their content decides.
+        payloads: RtpMaps,
     },
     CloseIngest {
         name: StreamName,
@@ -123,6 +136,7 @@ pub enum Reply {
     Session(Box<SessionView>),
     Devices(Vec<DeviceView>),
     Device(Box<DeviceView>),
+    DevicePolicy(Box<DevicePolicy>),
     Answer(Box<Answer>),
     /// Oldest first.
     Messages(Vec<Entry>),
@@ -235,6 +249,34 @@ pub struct IngestStats {
     pub fps_milli: u32,
     /// A program stream map was seen.
     pub psm_seen: bool,
+    pub path: PathStats,
+}
+
+/// What the way from the device did to a stream, beyond what is lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PathStats {
+    /// Packets that came after they had been given up.
+    pub late: u64,
+    /// Frames with packets missing in or just before them.
+    pub damaged_frames: u64,
+    /// Pictures held back because they, or one that they refer to, miss something.
+    pub held_frames: u64,
+    /// Key frames asked for.
+    pub key_frames_asked: u64,
+    /// Times that the sender started its numbers anew.
+    pub restarts: u64,
+    /// Times that the time line was anchored anew.
+    pub time_jumps: u64,
+    /// Times that the packets began to come from another address.
+    pub source_moves: u64,
+    /// Packets of the right SSRC from an address that is not the sender's.
+    pub source_refused: u64,
+    /// Receiver reports sent to the device.
+    pub reports_sent: u64,
+    /// RTCP packets that came from the device.
+    pub rtcp_received: u64,
+    /// How much faster the device's clock runs than ours, in parts per million, once it is known.
+    pub drift_ppm: Option<i64>,
 }
 
 /// Why a command failed. The message of [`std::fmt::Display`] says what to do about it.
@@ -324,10 +366,10 @@ impl std::fmt::Display for ViewFailure {
             ViewFailure::NoConnection => f.write_str("no connection: the device did not take our TCP connection; try UDP or TCP passive"),
             ViewFailure::NoRtp => f.write_str("no RTP: the device agreed to send but nothing came; check the media address in our SDP and the firewall, or try TCP"),
             ViewFailure::ForeignSsrc { seen } => write!(f, "foreign SSRC: packets came with SSRC {seen}, which was not agreed"),
-            ViewFailure::NoProgramStream => f.write_str("no PS: packets came but hold no program stream"),
+            ViewFailure::NoProgramStream => f.write_str("no PS: packets came but hold neither a program nor a transport stream, nor H.264 or H.265"),
             ViewFailure::NoPsm => f.write_str("no PSM: the program stream does not say what it carries"),
             ViewFailure::NoKeyFrame => f.write_str("no key frame: pictures come but none that a decoder can start at; shorten the device's key frame interval"),
-            ViewFailure::UnsupportedCodec { stream_type } => write!(f, "unsupported codec: stream type 0x{stream_type:02x}; set the device to H.264 or H.265"),
+            ViewFailure::UnsupportedCodec { stream_type } => write!(f, "unsupported codec: {} (stream type 0x{stream_type:02x}); set the device to H.264 or H.265, and its sound to G.711 or AAC", crate::media::ps::name(*stream_type).unwrap_or("unknown")),
             ViewFailure::EndedByDevice => f.write_str("ended by device: it sent BYE before a picture came"),
             ViewFailure::DeviceLost => f.write_str("device lost: it went offline while the view was opened"),
         }

@@ -23,6 +23,10 @@ mod media_vectors;
 #[cfg(feature = "node")]
 mod node;
 #[cfg(feature = "node")]
+mod path;
+#[cfg(feature = "node")]
+mod payloads;
+#[cfg(feature = "node")]
 mod player;
 #[cfg(feature = "node")]
 mod replay;

@@ -15,6 +15,19 @@ pub fn query(cmd: CmdType, sn: u32, target: GbId, charset: Charset) -> Vec<u8> {
     document(Root::Query, cmd, sn, target, charset, |_| {})
 }
 
+/// Asks a channel for a key frame (GB/T 28181-2016, A.2.3.1.5; GB/T 28181-2022 spells the element right).
+pub fn key_frame(sn: u32, channel: GbId, is_2022: bool, charset: Charset) -> Vec<u8> {
+    let name = if is_2022 { "IFrameCmd" } else { "IFameCmd" };
+    document(
+        Root::Control,
+        CmdType::DeviceControl,
+        sn,
+        channel,
+        charset,
+        |out| element(out, name, "Send"),
+    )
+}
+
 /// Keepalive of a device (GB/T 28181-2016, A.2.5 a).
 pub fn keepalive(sn: u32, device: GbId, charset: Charset) -> Vec<u8> {
     document(

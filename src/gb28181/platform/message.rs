@@ -15,7 +15,7 @@ use crate::gb28181::notice::Notice;
 use crate::gb28181::query::{Query, QueryKind};
 use crate::gb28181::registrar::{Sender, Slot};
 use crate::gb28181::types::Event;
-use crate::id::{DeviceId, GbId};
+use crate::id::{ChannelId, DeviceId, GbId};
 use crate::limits::{CATALOG_ITEMS_HELD_MAX, CATALOGS_COMING_MAX};
 use crate::sip::{Incoming, Method, Request, Response};
 
@@ -218,6 +218,32 @@ impl Platform {
             self.counters.queries_sent += 1;
         } else if let Some(query) = self.queries.take(query.slot, query.kind) {
             self.unanswered(now, query);
+        }
+    }
+
+    /// Asks a channel for a key frame. Whether the device knows the command shows in the picture, so its answer means
+    /// nothing.
+    pub(super) fn request_key_frame(&mut self, now: Instant, id: DeviceId, channel: ChannelId) {
+        let Some(slot) = self.registrar.find(id) else {
+            return;
+        };
+        let device = self.registrar.get(slot);
+        let Some(path) = device.path.filter(|_| device.is_online()) else {
+            return;
+        };
+        let charset = device.quirks.charset();
+        let is_2022 = device.gb_version.as_deref() == Some("3.0");
+        let sn = self.queries.take_number();
+        let uri = uri_at(channel.0, path.peer);
+        let request = Request::new(Method::Message, uri.as_str())
+            .from(self.own_address())
+            .to(format!("<{uri}>"))
+            .body(MANSCDP, encode::key_frame(sn, channel.0, is_2022, charset));
+        if self
+            .send(now, path, request, Purpose::KeyFrame(slot))
+            .is_some()
+        {
+            self.counters.key_frames_asked += 1;
         }
     }
 

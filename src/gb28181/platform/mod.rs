@@ -139,6 +139,7 @@ enum Purpose {
     Acknowledgement,
     Invite(super::types::InviteId),
     Bye(super::types::InviteId),
+    KeyFrame(Slot),
     /// BYE to a dialog that nobody wants; its answer changes nothing.
     StrayBye,
 }
@@ -243,6 +244,9 @@ impl Platform {
             Command::QueryDeviceStatus { device } => {
                 self.ask(now, device, QueryKind::DeviceStatus);
             }
+            Command::RequestKeyFrame { device, channel } => {
+                self.request_key_frame(now, device, channel);
+            }
             Command::Ask {
                 id,
                 device,
@@ -257,6 +261,11 @@ impl Platform {
                 let address = self.config.address;
                 let restored = self.registrar.restore(now, &stored, address, &self.wall);
                 self.counters.registers_no_room += u64::from(restored.is_err());
+            }
+            Command::ForceQuirks { device, quirks } => {
+                if let Some(slot) = self.registrar.find(device) {
+                    self.registrar.force_quirks(slot, quirks);
+                }
             }
             Command::SetAuth { device, auth } => {
                 self.suspects.clear_device(device);
@@ -453,6 +462,9 @@ impl Platform {
                     self.bye_answered(now, invite, path);
                 }
             }
+            Some(Purpose::KeyFrame(slot)) => {
+                self.heard_from(now, slot, path);
+            }
             Some(Purpose::Ask(ask)) => {
                 if let Some(slot) = self.registrar.by_path(&path) {
                     self.heard_from(now, slot, path);
@@ -479,7 +491,13 @@ impl Platform {
             Some(Purpose::Subscribe(slot, topic)) => self.subscribe_unanswered(now, slot, topic),
             Some(Purpose::Invite(invite)) => self.invite_timed_out(invite),
             Some(Purpose::Bye(invite)) => self.bye_timed_out(invite),
-            Some(Purpose::StrayBye | Purpose::Unsubscribe | Purpose::Acknowledgement) | None => {}
+            Some(
+                Purpose::StrayBye
+                | Purpose::Unsubscribe
+                | Purpose::Acknowledgement
+                | Purpose::KeyFrame(_),
+            )
+            | None => {}
         }
     }
 

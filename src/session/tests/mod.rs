@@ -4,6 +4,7 @@ mod devices;
 mod ending;
 mod named;
 mod opening;
+mod path;
 mod random;
 
 use std::collections::HashMap;
