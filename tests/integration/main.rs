@@ -3,12 +3,16 @@
 #[cfg(feature = "node")]
 mod api;
 #[cfg(feature = "node")]
+mod device_auth;
+#[cfg(feature = "node")]
 mod diagnosis;
 mod egress_chromium;
 mod egress_files;
 mod egress_rtp;
 mod field_reports;
 mod field_signalling;
+#[cfg(feature = "node")]
+mod flood;
 #[cfg(feature = "node")]
 mod gb_table;
 mod gb_vectors;
@@ -46,4 +50,8 @@ mod webrtc_chromium;
 #[cfg(feature = "node")]
 mod whep;
 #[cfg(feature = "node")]
+mod whep_chromium;
+#[cfg(feature = "node")]
 mod whep_gstreamer;
+#[cfg(feature = "node")]
+mod whep_ice;
