@@ -22,6 +22,7 @@ use crate::api::auth::Auth;
 use crate::api::{self, ApiState};
 use crate::config::{self, Config};
 use crate::egress::webrtc::Identity;
+use crate::egress::webrtc::srtp::Profile;
 use crate::gb28181::subscribe::Wanted;
 use crate::gb28181::{self, Platform};
 use crate::limits;
@@ -182,8 +183,12 @@ impl Node {
             usize::try_from(config.media.ring_bytes_total).unwrap_or(usize::MAX),
         ));
         let identity = Arc::new(
-            Identity::generate()
-                .map_err(|e| StartError(format!("cannot make a DTLS certificate: {e}")))?,
+            Identity::with_profiles(if config.webrtc.aes_gcm {
+                &Profile::BEST_FIRST
+            } else {
+                &[Profile::Cm80]
+            })
+            .map_err(|e| StartError(format!("cannot make a DTLS certificate: {e}")))?,
         );
         let wall = wall_clock(Instant::now());
         let (media_events_in, media_events) = mpsc::channel(limits::MEDIA_EVENTS_MAX);

@@ -1,16 +1,18 @@
 //! WHEP: a browser or player takes a stream by posting an SDP offer (draft-ietf-wish-whep).
 //!
 //! `POST /whep/{puid}/{index}` or `/whep/{stream}` answers 201 with the SDP and a `Location`; `DELETE` on that ends it;
-//! `PATCH` (trickle ICE) is taken and needs nothing done, as the answer has all candidates and checks from any address are
-//! accepted. The `Location` carries a key, so that a client which put its token into the first URL can end its session.
+//! `PATCH` with trickled candidates is taken and needs nothing done, as the answer has all candidates and checks from any
+//! address are accepted; with `If-Match: *` and new credentials it restarts ICE (RFC 9725, 4.3.3). The `Location` carries a key, so that a client which put its token into the first URL can end its session.
 //!
-//! Not done: ETag and ICE restart (a viewer posts again), server-sent events.
+//! The entity tag is our ICE user fragment. Not done: refusing candidates of an ICE session that is over (they change
+//! nothing), server-sent events.
 
 use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use crate::egress::webrtc::fragment::Restart;
 use crate::id::{DeviceId, SessionId};
 use crate::session::{Command, Owner, Reply, Target};
 
@@ -20,6 +22,7 @@ use super::problem::Problem;
 use super::view;
 
 const SDP: &str = "application/sdp";
+const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
 
 /// Watches a channel.
 #[utoipa::path(post, path = "/whep/{puid}/{index}", operation_id = "whepChannel", tag = "media", security(("token" = [])),
@@ -98,6 +101,7 @@ async fn open(
     let headers = [
         (header::CONTENT_TYPE, SDP.to_owned()),
         (header::LOCATION, location),
+        (header::ETAG, entity_tag(&answer)),
     ];
     Ok((StatusCode::CREATED, headers, answer).into_response())
 }
@@ -118,20 +122,44 @@ pub async fn close(
     Ok(StatusCode::OK)
 }
 
-/// Takes trickled candidates. None is needed.
+/// Takes trickled candidates, of which none is needed, and restarts ICE.
 #[utoipa::path(patch, path = "/whep/dialog/{dialogid}", operation_id = "whepTrickle", tag = "media", security(("token" = [])),
     params(("dialogid" = String, Path, example = "D1f"),
-        ("key" = Option<String>, Query, description = "as in Location; or a token of the owner")),
+        ("key" = Option<String>, Query, description = "as in Location; or a token of the owner"),
+        ("If-Match" = Option<String>, Header, description = "* with new credentials restarts ICE")),
     request_body(content = String, content_type = "application/trickle-ice-sdpfrag", example = "a=ice-ufrag:…\r\n"),
-    responses((status = 204, description = "taken"), (status = 401, body = Problem), (status = 404, body = Problem)))]
+    responses((status = 200, body = String, content_type = "application/trickle-ice-sdpfrag",
+            description = "ICE is restarted; the old credentials hold until a check has shown the new ones"),
+        (status = 204, description = "taken"), (status = 401, body = Problem), (status = 404, body = Problem)))]
 pub async fn trickle(
     State(state): State<ApiState>,
     Path(dialogid): Path<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
-) -> Result<StatusCode, Problem> {
-    allowed(&state, &dialogid, query.as_deref(), &headers).await?;
-    Ok(StatusCode::NO_CONTENT)
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let session = allowed(&state, &dialogid, query.as_deref(), &headers).await?;
+    let named = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let is_restart = named(header::IF_MATCH).is_some_and(|tag| tag.trim() == "*");
+    let restart = std::str::from_utf8(&body).ok().and_then(Restart::parse);
+    let Some(restart) = restart.filter(|_| is_restart) else {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    };
+    let host = named(header::HOST).map(str::to_owned);
+    let answer = state.media.restart_ice(session, restart, host).await;
+    let answer =
+        answer.ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "the dialog has no viewer"))?;
+    let headers = [
+        (header::CONTENT_TYPE, FRAGMENT.to_owned()),
+        (header::ETAG, entity_tag(&answer)),
+    ];
+    Ok((StatusCode::OK, headers, answer).into_response())
+}
+
+/// Names the ICE session of an answer.
+fn entity_tag(answer: &str) -> String {
+    let ufrag = answer.lines().find_map(|l| l.strip_prefix("a=ice-ufrag:"));
+    format!("\"{}\"", ufrag.unwrap_or_default())
 }
 
 /// The session of a resource, if the caller was given its key, owns it, or is an administrator.

@@ -29,6 +29,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::egress::fan::Framing;
 use crate::egress::webrtc::Identity;
+use crate::egress::webrtc::fragment::Restart;
 use crate::egress::{AudioPolicy, Form};
 use crate::id::{SessionId, StreamId};
 use crate::limits;
@@ -37,7 +38,7 @@ use crate::session::port::{MediaCommand, MediaEvent};
 use crate::time::WallClock;
 use budget::Budget;
 use counters::ShardCounters;
-use shard::{NewIo, NewViewer, Order, Shard, ShardLink, ShardSetup};
+use shard::{NewIo, NewViewer, Order, Shard, ShardLink, ShardMessage, ShardSetup};
 
 /// What the media threads are made with.
 pub struct Setup {
@@ -297,6 +298,30 @@ impl MediaHandle {
             });
         }
         wait.await.map_err(|_| ViewerError::StreamGone)?
+    }
+
+    /// Restarts ICE of a WebRTC viewer and gives the SDP fragment that answers. `None`: the session has no viewer, or its
+    /// thread is overwhelmed.
+    pub async fn restart_ice(
+        &self,
+        session: SessionId,
+        restart: Restart,
+        host: Option<String>,
+    ) -> Option<String> {
+        let (answer, mut answered) = mpsc::channel(1);
+        let asked = peer::RestartIce {
+            session,
+            restart,
+            host,
+            answer,
+        };
+        // A viewer may be on another thread than its stream.
+        for link in &self.links {
+            let asked = Box::new(asked.clone());
+            link.send(Order::Shard(ShardMessage::RestartIce(asked)));
+        }
+        drop(asked);
+        answered.recv().await
     }
 
     /// A viewer whose bytes are written by the caller (TLS, kept-alive HTTP connections): the initialisation first, then

@@ -149,6 +149,7 @@ mod tests {
         }
         held.clear();
         assert_eq!(ports.in_use(), 0);
+        ports.settle(now);
         let all: Vec<Lease> = std::iter::from_fn(|| ports.take(now + REST)).collect();
         let different: HashSet<u16> = all.iter().map(Lease::rtp).collect();
         assert_eq!(different.len(), 100);

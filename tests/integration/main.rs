@@ -49,4 +49,8 @@ mod webrtc_chromium;
 #[cfg(feature = "node")]
 mod whep;
 #[cfg(feature = "node")]
+mod whep_chromium;
+#[cfg(feature = "node")]
 mod whep_gstreamer;
+#[cfg(feature = "node")]
+mod whep_ice;

@@ -204,7 +204,7 @@ fn clip() -> Option<Clip> {
 }
 
 /// Removes its folder and ends its process when the test is over.
-struct Chromium(Child, std::path::PathBuf);
+pub struct Chromium(Child, std::path::PathBuf);
 
 impl Drop for Chromium {
     fn drop(&mut self) {
@@ -215,7 +215,7 @@ impl Drop for Chromium {
 }
 
 impl Chromium {
-    fn start(url: &str) -> Option<Self> {
+    pub fn start(url: &str) -> Option<Self> {
         let profile = std::env::temp_dir().join(format!(
             "gantry-webrtc-{}-{}",
             std::process::id(),
@@ -252,13 +252,13 @@ fn port_of(url: &str) -> u16 {
         .unwrap_or(0)
 }
 
-enum Request {
+pub enum Request {
     Offer(String, mpsc::Sender<String>),
     Result(String),
 }
 
 /// The page, and what it posts.
-fn http(listener: TcpListener, requests: mpsc::Sender<Request>) {
+pub fn http(listener: TcpListener, requests: mpsc::Sender<Request>) {
     for stream in listener.incoming().flatten() {
         let requests = requests.clone();
         std::thread::spawn(move || serve(stream, &requests));

@@ -16,7 +16,7 @@ use webrtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit}
 
 use super::node::{Devices, Node, PATIENCE, Response};
 
-const PUID: &str = "PU_34020000001320000001";
+pub const PUID: &str = "PU_34020000001320000001";
 
 /// A packet as it came out of SRTP.
 struct Received {
@@ -170,7 +170,13 @@ fn starts_key_frame(payload: &[u8]) -> bool {
 
 /// A node with a camera, and a runtime for the client.
 fn stage() -> (Node, Devices, String, tokio::runtime::Runtime) {
-    let node = Node::start(&[("GANTRY_MEDIA_LINGER_S", "0")]);
+    stage_with(&[])
+}
+
+/// The same with further variables.
+pub fn stage_with(variables: &[(&str, &str)]) -> (Node, Devices, String, tokio::runtime::Runtime) {
+    let linger = [("GANTRY_MEDIA_LINGER_S", "0")];
+    let node = Node::start(&[&linger[..], variables].concat());
     let devices = Devices::start(
         &node,
         &["--count", "1", "--channels", "1", "--id-base", &PUID[3..]],

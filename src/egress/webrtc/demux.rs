@@ -99,6 +99,8 @@ pub struct Router {
 #[derive(Debug)]
 struct Slot {
     mark: u32,
+    /// That of a restart, which may or may not be taken up.
+    next_mark: Option<u32>,
     addresses: SmallVec<[Address; 1]>,
 }
 
@@ -132,10 +134,26 @@ impl Router {
         };
         self.slots[slot as usize] = Some(Slot {
             mark,
+            next_mark: None,
             addresses: SmallVec::new(),
         });
         let shard = self.shard;
         Ok((slot, Fragment { shard, slot, mark }.encode()))
+    }
+
+    /// Gives a viewer a further user fragment, for a restart of ICE, beside the one in use: that of the last restart if
+    /// `taken_up`. `None`: no viewer is there.
+    pub fn restart(&mut self, slot: u32, random: u32, taken_up: bool) -> Option<String> {
+        let shard = self.shard;
+        let taken = self.slots.get_mut(slot as usize)?.as_mut()?;
+        if let Some(mark) = taken.next_mark.filter(|_| taken_up) {
+            taken.mark = mark;
+        }
+        // Never equal to the one that it replaces.
+        let mut mark = random & 0xff_ffff;
+        mark ^= u32::from(mark == taken.mark);
+        taken.next_mark = Some(mark);
+        Some(Fragment { shard, slot, mark }.encode())
     }
 
     /// Frees a slot with all its addresses. Call it once per viewer, after it has closed.
@@ -181,7 +199,13 @@ impl Router {
             .and_then(Fragment::decode);
         match fragment {
             Some(f) if f.shard != self.shard => Route::Shard(f.shard),
-            Some(f) if self.slot(f.slot).is_some_and(|s| s.mark == f.mark) => Route::Viewer(f.slot),
+            Some(f)
+                if self
+                    .slot(f.slot)
+                    .is_some_and(|s| s.mark == f.mark || s.next_mark == Some(f.mark)) =>
+            {
+                Route::Viewer(f.slot)
+            }
             Some(_) | None => Route::Unknown,
         }
     }
@@ -391,6 +415,26 @@ mod tests {
         assert_eq!(r.route(at(1), &check(&old)), Route::Unknown);
         assert_eq!(r.route(at(1), &check(&new)), Route::Viewer(slot));
         assert_ne!(r.reserve(3).expect("room").0, slot);
+    }
+
+    #[test]
+    fn a_restart_has_a_fragment_of_its_own_beside_the_last() {
+        let mut r = Router::new(0);
+        let (slot, first) = r.reserve(7).expect("room");
+        let second = r.restart(slot, 7, true).expect("a viewer");
+        assert_ne!(first, second);
+        for ufrag in [&first, &second] {
+            assert_eq!(r.route(at(1), &check(ufrag)), Route::Viewer(slot));
+        }
+        // Nobody took the second up: the first one holds still.
+        let third = r.restart(slot, 9, false).expect("a viewer");
+        assert_eq!(r.route(at(1), &check(&second)), Route::Unknown);
+        let fourth = r.restart(slot, 11, true).expect("a viewer");
+        assert_eq!(r.route(at(1), &check(&first)), Route::Unknown);
+        for ufrag in [&third, &fourth] {
+            assert_eq!(r.route(at(1), &check(ufrag)), Route::Viewer(slot));
+        }
+        assert_eq!(r.restart(slot + 1, 9, true), None);
     }
 
     #[test]

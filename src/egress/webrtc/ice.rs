@@ -9,7 +9,8 @@
 //! address of the peer (peer-reflexive; the offer's candidates are not read at all). USE-CANDIDATE nominates; the last one
 //! wins, because a browser that roams nominates its new path.
 //! A lite agent sends no checks: consent is the time since the last verified one.
-//! Not done: ICE restart, candidates of the peer, checks of our own, switching to controlling (a peer that says it is controlled gets 487).
+//! A restart (RFC 8445, 9) gives a second pair of credentials; the first one holds until a check shows the second.
+//! Not done: candidates of the peer, checks of our own, switching to controlling (a peer that says it is controlled gets 487).
 //!
 //! Bounds: [`ICE_ADDRESSES_MAX`] of one peer; silence [`ICE_SILENCE_S_MAX`].
 
@@ -53,11 +54,30 @@ pub enum Dropped {
     Integrity,
 }
 
+/// Credentials of both sides, as far as a lite agent needs them.
+#[derive(Debug)]
+struct Pair {
+    local: Credentials,
+    remote_ufrag: Box<str>,
+}
+
+impl Pair {
+    /// Whether a check is for it: USERNAME is "ours:theirs".
+    fn is_username(&self, username: &[u8]) -> bool {
+        let (ours, theirs) = (self.local.ufrag.as_bytes(), self.remote_ufrag.as_bytes());
+        username.len() == ours.len() + 1 + theirs.len()
+            && username.starts_with(ours)
+            && username[ours.len()] == b':'
+            && username.ends_with(theirs)
+    }
+}
+
 /// The agent. One per viewer.
 #[derive(Debug)]
 pub struct Agent {
-    local: Credentials,
-    remote_ufrag: Box<str>,
+    pair: Pair,
+    /// Of a restart that no check has shown yet.
+    next: Option<Box<Pair>>,
     addresses: SmallVec<[Address; 2]>,
     nominated: Option<Address>,
     last_verified: Instant,
@@ -67,12 +87,28 @@ impl Agent {
     /// `remote_ufrag` from the offer. The silence limit runs from `now`.
     pub fn new(local: Credentials, remote_ufrag: &str, now: Instant) -> Self {
         Agent {
-            local,
-            remote_ufrag: remote_ufrag.into(),
+            pair: Pair {
+                local,
+                remote_ufrag: remote_ufrag.into(),
+            },
+            next: None,
             addresses: SmallVec::new(),
             nominated: None,
             last_verified: now,
         }
+    }
+
+    /// Takes new credentials. The old ones hold until a check has shown the new; a restart before that replaces the one that
+    /// was not taken up.
+    pub fn restart(&mut self, local: Credentials, remote_ufrag: &str) {
+        self.next = Some(Box::new(Pair {
+            local,
+            remote_ufrag: remote_ufrag.into(),
+        }));
+    }
+
+    pub fn is_restarting(&self) -> bool {
+        self.next.is_some()
     }
 
     /// Verifies a datagram and answers it through `out`.
@@ -90,13 +126,20 @@ impl Agent {
         if message.class != Class::Request {
             return Checked::Dropped(Dropped::NotARequest);
         }
-        if !message.username.is_some_and(|u| self.is_username(u)) {
+        let is_of = |pair: &Pair| message.username.is_some_and(|u| pair.is_username(u));
+        let is_next = self.next.as_deref().is_some_and(is_of);
+        if !is_next && !is_of(&self.pair) {
             return Checked::Dropped(Dropped::Username);
         }
-        let password = self.local.password.as_bytes();
-        if !message.verify(password) {
+        let pair = self.next.as_deref().filter(|_| is_next);
+        let pair = pair.unwrap_or(&self.pair);
+        if !message.verify(pair.local.password.as_bytes()) {
             return Checked::Dropped(Dropped::Integrity);
         }
+        if let Some(next) = self.next.take_if(|_| is_next) {
+            self.pair = *next;
+        }
+        let password = self.pair.local.password.as_bytes();
         let refusal = if let Some(kind) = message.unknown {
             Some((420, "Unknown Attribute", Some(kind)))
         } else if message.controlled.is_some() {
@@ -118,7 +161,7 @@ impl Agent {
             self.nominated = Some(from);
         }
         let mut w = Writer::new(Class::Success, &message.transaction).mapped(from.socket_addr());
-        out(from, w.finish(self.local.password.as_bytes()));
+        out(from, w.finish(self.pair.local.password.as_bytes()));
         Checked::Answered {
             new_address,
             forgotten,
@@ -163,14 +206,6 @@ impl Agent {
     /// When the peer counts as gone unless a verified check comes before.
     pub fn silence_deadline(&self) -> Instant {
         self.last_verified + Duration::from_secs(ICE_SILENCE_S_MAX)
-    }
-
-    fn is_username(&self, username: &[u8]) -> bool {
-        let (ours, theirs) = (self.local.ufrag.as_bytes(), self.remote_ufrag.as_bytes());
-        username.len() == ours.len() + 1 + theirs.len()
-            && username.starts_with(ours)
-            && username[ours.len()] == b':'
-            && username.ends_with(theirs)
     }
 }
 
@@ -251,6 +286,41 @@ mod tests {
         // The peer roams: its last nomination counts.
         feed(&mut agent, now, at(2), &check(true));
         assert_eq!(agent.nominated(), Some(at(2)));
+    }
+
+    #[test]
+    fn a_restart_takes_over_with_its_first_check_and_not_before() {
+        let now = Instant::now();
+        let mut agent = agent(now);
+        let as_of = |ufrag: &str, password: &str| {
+            Writer::new(Class::Request, &[9; 12])
+                .check(ufrag, 5, true, true)
+                .finish(password.as_bytes())
+                .to_vec()
+        };
+        let answered = |agent: &mut Agent, datagram: &[u8]| {
+            let mut some = false;
+            agent.handle_datagram(now, at(1), datagram, &mut |_, _| some = true);
+            some
+        };
+        let old = as_of("ours:them", PASSWORD);
+        assert!(answered(&mut agent, &old));
+        let new_password = "zyxwvutsrqponmlkjihgfe";
+        for ufrag in ["lost", "next"] {
+            let local = Credentials {
+                ufrag: ufrag.into(),
+                password: new_password.into(),
+            };
+            agent.restart(local, "others");
+        }
+        assert!(!answered(&mut agent, &as_of("lost:others", new_password)));
+        assert!(!answered(&mut agent, &as_of("next:others", PASSWORD)));
+        assert!(answered(&mut agent, &old), "a forged check changes nothing");
+        assert_eq!(agent.nominated(), Some(at(1)));
+        let new = as_of("next:others", new_password);
+        assert!(answered(&mut agent, &new));
+        assert!(!answered(&mut agent, &old));
+        assert!(answered(&mut agent, &new));
     }
 
     #[test]

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! WHEP draft-ietf-wish-whep; ICE-lite RFC 8445; STUN RFC 8489; DTLS-SRTP RFC 5764; SRTP RFC 3711 and 7714; SDP RFC 8866,
-//! 8829, 8839, 9143. The SDP answer carries all that the other side will ever be told: no trickle, no renegotiation.
+//! 8829, 8839, 9143. The SDP answer carries all that the other side is told: no trickle, no renegotiation. ICE may be
+//! restarted by an SDP fragment (RFC 8840).
 //!
 //! Not done: media from the browser (intercom offers are refused by name), data channels, simulcast.
 
@@ -17,6 +18,9 @@ pub mod demux;
 pub mod dtls;
 #[cfg(feature = "node")]
 pub mod dtls_rtc;
+pub mod fragment;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod ice;
 pub mod rtcp;
 pub mod sdp;

@@ -328,8 +328,8 @@ impl Writer {
         self
     }
 
-    /// Attributes of a client's check; a server never sends them. `username` of at most 64 bytes.
-    #[cfg(test)]
+    /// Attributes of a client's check, for tests from inside and outside; a server never sends them. `username` of at most 64
+    /// bytes.
     pub fn check(
         mut self,
         username: &str,

@@ -118,6 +118,8 @@ impl Paths {
     /// Takes the connections that wait.
     pub fn accept(&mut self, now: Instant, counters: &ShardCounters) {
         while let Some(Ok((socket, from))) = self.listener.as_ref().map(TcpListener::accept) {
+            // A socket for both families says IPv4 in the words of IPv6; a viewer is told its address as it knows it.
+            let from = SocketAddr::new(from.ip().to_canonical(), from.port());
             let same_source = self.conns.iter().filter(|(_, c)| c.from.ip() == from.ip());
             if self.conns.len() >= limits::ICE_TCP_CONNS_MAX
                 || same_source.count() >= limits::ICE_TCP_CONNS_PER_SOURCE_MAX
@@ -360,4 +362,82 @@ pub(super) fn frame(bytes: &mut [u8]) -> Option<Result<&mut [u8], TooLong>> {
         return Some(Err(TooLong));
     }
     bytes.get_mut(2..2 + len).map(Ok)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use super::*;
+
+    #[test]
+    fn a_frame_is_whole_or_waits_and_has_a_bound() {
+        let framed = |len: usize| [&(len as u16).to_be_bytes()[..], &vec![7; len]].concat();
+        let most = limits::ICE_TCP_FRAME_BYTES_MAX;
+        let mut whole = framed(most);
+        assert_eq!(
+            frame(&mut whole).map(|f| f.map(|f| f.len())),
+            Some(Ok(most))
+        );
+        let cut = whole.len() - 1;
+        assert_eq!(frame(&mut whole[..cut]), None);
+        assert_eq!(frame(&mut whole[..1]), None);
+        assert_eq!(frame(&mut framed(most + 1)[..2]), Some(Err(TooLong)));
+        assert_eq!(
+            frame(&mut framed(0)).map(|f| f.map(|f| f.len())),
+            Some(Ok(0))
+        );
+    }
+
+    #[test]
+    fn what_a_slow_connection_does_not_take_is_kept_up_to_its_bound_and_leaves_whole() {
+        let poll = mio::Poll::new().expect("a poll");
+        let registry = poll.registry().try_clone().expect("a registry");
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let to = listener.local_addr().expect("bound");
+        let mut paths = Paths::new(registry, 1 << 32, Some((listener, Token(4)))).expect("paths");
+        let mut peer = std::net::TcpStream::connect(to).expect("it listens");
+        let counters = ShardCounters::default();
+        let now = Instant::now();
+        while paths.by_address.is_empty() {
+            paths.accept(now, &counters);
+        }
+        let from = peer.local_addr().expect("connected");
+        let mut sent = Vec::new();
+        while paths.is_clear(from) {
+            let frame = vec![sent.len() as u8; 1_000];
+            paths.write(from, &frame);
+            sent.extend(frame);
+        }
+        let key = paths.by_address[&from];
+        // Reports still come; they are left out once the bound is reached, whole.
+        for _ in 0..2 * limits::ICE_TCP_OUT_BYTES_MAX / 102 {
+            let before = paths.conns[key].unsent.len();
+            paths.send(from, &[1; 100]);
+            if paths.conns[key].unsent.len() > before {
+                sent.extend([0, 100]);
+                sent.extend([1; 100]);
+            }
+            assert!(paths.conns[key].unsent.len() <= limits::ICE_TCP_OUT_BYTES_MAX);
+        }
+        assert!(paths.conns[key].unsent.len() > limits::ICE_TCP_OUT_BYTES_MAX - 102);
+        let (mut got, mut buffer) = (Vec::new(), vec![0; 1 << 16]);
+        let mut flushed = Flushed::Waiting;
+        while got.len() < sent.len() {
+            let n = peer.read(&mut buffer).expect("more comes");
+            got.extend_from_slice(&buffer[..n]);
+            if flushed == Flushed::Waiting {
+                flushed = paths.flush(key);
+            }
+        }
+        assert_eq!(flushed, Flushed::Clear(from));
+        assert!(got == sent);
+        assert!(paths.is_clear(from));
+        // No check ever came by it.
+        let end = paths.next_deadline().expect("it is watched");
+        paths.handle_timeout(end - Duration::from_millis(1));
+        assert_eq!(paths.conns.len(), 1);
+        paths.handle_timeout(end);
+        assert_eq!((paths.conns.len(), paths.next_deadline()), (0, None));
+    }
 }

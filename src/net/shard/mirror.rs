@@ -66,6 +66,7 @@ impl Shard {
                 self.end_unwatched(fan_key);
             }
             ShardMessage::CloseSession(session) => self.close_session(now, session, false),
+            ShardMessage::RestartIce(asked) => self.peers.restart_ice(*asked),
             ShardMessage::Path(arrival) => {
                 self.peers.adopt(now, arrival, &self.links, &self.counters);
             }

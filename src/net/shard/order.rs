@@ -16,7 +16,7 @@ use crate::egress::{AudioPolicy, Form, Unit};
 use crate::id::{SessionId, StreamId};
 use crate::limits;
 use crate::media::frame::Track;
-use crate::net::peer::{Arrival, NewPeer};
+use crate::net::peer::{Arrival, NewPeer, RestartIce};
 use crate::net::sound::Made;
 use crate::net::stream::FanKey;
 use crate::session::port::{MediaCommand, MediaEvent};
@@ -86,6 +86,7 @@ pub(in crate::net) enum ShardMessage {
         bound: bool,
     },
     CloseSession(SessionId),
+    RestartIce(Box<RestartIce>),
     /// A WebRTC connection whose first check names a viewer of the receiver.
     Path(Arrival),
 }
