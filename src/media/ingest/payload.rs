@@ -190,6 +190,9 @@ fn aac_latm(fmtp: &str) -> Option<AacFormat> {
     })
 }
 
+/// Sync bytes at the right distance that no chance makes, wherever they begin.
+const TS_CUT_SYNCS_MIN: usize = 5;
+
 /// How a payload looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Look {
@@ -206,6 +209,25 @@ const PRIVATE_BYTE: u8 = 0x0d;
 /// Looks at one payload.
 #[inline]
 pub fn look(payload: &[u8]) -> Look {
+    match look_at_start(payload) {
+        sure @ Look::Sure(_) => sure,
+        Look::Likely(_) | Look::Nothing if is_cut_ts(payload) => Look::Sure(Kind::Ts),
+        other => other,
+    }
+}
+
+/// Whether this is a piece of a transport stream that was cut anywhere: sync bytes stand at its distance to the end.
+fn is_cut_ts(payload: &[u8]) -> bool {
+    if payload.len() < TS_CUT_SYNCS_MIN * ts::PACKET_BYTES {
+        return false;
+    }
+    memchr::memchr_iter(ts::SYNC, &payload[..ts::PACKET_BYTES]).any(|at| {
+        let mut places = payload[at..].iter().step_by(ts::PACKET_BYTES);
+        places.all(|b| *b == ts::SYNC)
+    })
+}
+
+fn look_at_start(payload: &[u8]) -> Look {
     match payload {
         [0, 0, 1, 0xba, ..] => Look::Sure(Kind::Ps { private: false }),
         [PRIVATE_BYTE, 0, 0, 1, 0xba, ..] => Look::Sure(Kind::Ps { private: true }),
@@ -415,6 +437,13 @@ mod tests {
         packets.iter_mut().step_by(188).for_each(|b| *b = 0x47);
         assert_eq!(look(&packets), Look::Sure(Kind::Ts));
         assert_eq!(look(&packets[..188]), Look::Likely(Kind::Ts));
+        let mut long = vec![0u8; 8 * 188];
+        long.iter_mut().step_by(188).for_each(|b| *b = 0x47);
+        for cut in [1, 90, 187] {
+            assert_eq!(look(&long[cut..]), Look::Sure(Kind::Ts), "{cut}");
+        }
+        long[3 * 188] = 0;
+        assert_eq!(look(&long[90..]), Look::Nothing);
         assert_eq!(look(&SPS), Look::Sure(Kind::H264));
         assert_eq!(look(&[0x65, 0x88, 1]), Look::Likely(Kind::H264));
         assert_eq!(look(&[0x7c, 0x85, 1]), Look::Likely(Kind::H264));

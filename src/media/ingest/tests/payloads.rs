@@ -163,7 +163,7 @@ fn annex_b_in_packets_is_recognised() {
 
 #[test]
 fn a_transport_stream_is_recognised_whatever_the_size_of_its_packets() {
-    for per_packet in [1, 7] {
+    for packet_bytes in [188, 7 * 188, 1_300] {
         let mut source = Packets::new(33, &[]);
         let mut counter = 0u8;
         for n in 0..12u64 {
@@ -181,7 +181,7 @@ fn a_transport_stream_is_recognised_whatever_the_size_of_its_packets() {
                 counter = (counter + 1) & 15;
                 out.extend(part);
             }
-            for part in out.chunks(188 * per_packet) {
+            for part in out.chunks(packet_bytes) {
                 source.put(part, false);
             }
             source.step(3600, 40);
