@@ -13,6 +13,7 @@
 pub mod auth;
 mod caller;
 mod device;
+mod diagnosis;
 mod dialog;
 mod envelope;
 mod event;

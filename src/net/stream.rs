@@ -18,8 +18,8 @@ use crate::media::hub::Hub;
 use crate::media::ingest::{self, Ingest};
 use crate::media::ps::demux;
 use crate::media::transcode::AudioTranscoder;
-use crate::session::IngestStats;
 use crate::session::port::Progress;
+use crate::session::{IngestDetail, IngestStats};
 use crate::time::MediaTime;
 
 /// Damage found in a program stream, in the order of [`demux::Error::ALL`].
@@ -236,6 +236,10 @@ pub(super) struct Stream {
     pub transport: MediaTransport,
     /// Where the device said it sends from, or listens.
     pub remote: Option<SocketAddr>,
+    /// Where the last packet came from.
+    pub source: Option<SocketAddr>,
+    /// Of this thread's port, when the stream was opened.
+    pub kernel_dropped_before: u64,
     pub ingest: Ingest,
     pub hub: Hub,
     /// Keys of its renditions in the shard.
@@ -271,6 +275,8 @@ impl Stream {
             ssrc,
             transport,
             remote: None,
+            source: None,
+            kernel_dropped_before: 0,
             ingest,
             hub: Hub::new(ring_bytes),
             fans: Vec::new(),
@@ -332,7 +338,13 @@ impl Stream {
         let mut outputs = std::mem::take(&mut self.outputs);
         for output in outputs.drain(..) {
             match output {
-                ingest::Output::Track(track) => self.set_track(track, fans, now, holds),
+                ingest::Output::Track(track) => {
+                    self.set_track(track, fans, now, holds);
+                    if self.live.is_none() {
+                        let tracks = self.hub.tracks().cloned().collect();
+                        progress(Progress::Tracks { tracks });
+                    }
+                }
                 ingest::Output::Frame(frame) => self.put_frame(frame, fans, now, holds),
                 ingest::Output::Fact(fact) => match fact {
                     ingest::Fact::FirstRtp { .. } => progress(Progress::FirstRtp),
@@ -552,7 +564,9 @@ impl Stream {
         });
     }
 
-    pub fn stats(&mut self, now: Instant) -> IngestStats {
+    /// `kernel_dropped` = datagrams that the kernel dropped at this thread's port since its start.
+    pub fn stats(&mut self, now: Instant, kernel_dropped: u64) -> IngestStats {
+        let kernel_dropped = kernel_dropped.saturating_sub(self.kernel_dropped_before);
         let s = self.ingest.stats(now);
         self.last_ps_errors = s.ps_errors_by_kind;
         self.last_stats = IngestStats {
@@ -568,6 +582,18 @@ impl Stream {
             bits_per_s: s.bits_per_s,
             fps_milli: s.fps_milli,
             psm_seen: s.psm_seen,
+            detail: IngestDetail {
+                late: s.late,
+                invalid: s.invalid,
+                rtcp_packets: s.rtcp_packets,
+                damaged_frames: s.damaged_frames,
+                dropped_frames: s.dropped_frames,
+                time_jumps: s.time_jumps,
+                restarts: s.restarts,
+                ps_errors_by_kind: s.ps_errors_by_kind,
+                kernel_dropped,
+                source: self.source,
+            },
         };
         self.last_stats
     }

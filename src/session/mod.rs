@@ -22,10 +22,12 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod trace;
 pub mod types;
 
 pub use config::CoreConfig;
 pub use core::{Core, Output, Persist, RequestId};
 pub use counters::{Closed, Counters, Ended, Gauges};
 pub use registry::RestoredDevice;
+pub use trace::Attempt;
 pub use types::*;

@@ -51,6 +51,7 @@ impl Shard {
                     stream.ingest.set_ssrc(Some(ssrc));
                     self.by_ssrc.insert(ssrc, key);
                 }
+                stream.source = Some(from);
                 if guarded(&self.counters, || stream.push_packet(now, packet)).is_none() {
                     self.broken.push(stream.id);
                     continue;
@@ -70,9 +71,9 @@ impl Shard {
         transport: MediaTransport,
     ) {
         let ring_bytes = self.budget.ring_bytes(self.ring_bytes);
-        let key = self
-            .streams
-            .insert(Stream::new(id, ssrc, transport, ring_bytes));
+        let mut stream = Stream::new(id, ssrc, transport, ring_bytes);
+        stream.kernel_dropped_before = u64::from(self.batch.kernel_dropped());
+        let key = self.streams.insert(stream);
         self.by_id.insert(id, key);
         if let Some(ssrc) = ssrc {
             self.by_ssrc.insert(ssrc, key);
@@ -120,7 +121,8 @@ impl Shard {
         let Some(mut stream) = self.streams.try_remove(key) else {
             return;
         };
-        self.ingest_gone = add(self.ingest_gone, &stream.stats(now));
+        let dropped = u64::from(self.batch.kernel_dropped());
+        self.ingest_gone = add(self.ingest_gone, &stream.stats(now, dropped));
         self.ps_errors_gone = add_errors(self.ps_errors_gone, &stream.last_ps_errors);
         if let Some(ssrc) = stream.ssrc {
             self.by_ssrc.remove(&ssrc);

@@ -16,12 +16,13 @@ impl Shard {
     pub(super) fn each_second(&mut self, now: Instant) {
         self.next_second = now + Duration::from_secs(1);
         let silence = Duration::from_secs(limits::INGEST_SILENCE_S_MAX);
+        let kernel_dropped = u64::from(self.batch.kernel_dropped());
         let mut ring_bytes = 0;
         let ring_bytes_max = self.budget.ring_bytes(self.ring_bytes);
         for (_, stream) in &mut self.streams {
             stream.hub.set_bytes_max(ring_bytes_max);
             ring_bytes += stream.hub.bytes();
-            let stats = stream.stats(now);
+            let stats = stream.stats(now, kernel_dropped);
             self.events.send(MediaEvent::Stats {
                 stream: stream.id,
                 stats,

@@ -102,6 +102,7 @@ impl Shard {
                 stream.ingest.set_ssrc(Some(ssrc));
                 by_ssrc.insert(ssrc, found);
             }
+            stream.source = Some(peer);
             if guarded(counters, || stream.push_packet(now, packet)).is_none() {
                 broken.push(stream.id);
                 return;
