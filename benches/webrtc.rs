@@ -44,7 +44,7 @@ impl Associate for Ready {
     fn next_deadline(&self) -> Option<Instant> {
         None
     }
-    fn confirmed(&mut self, _: Instant) {}
+    fn confirmed(&mut self) {}
     fn close(&mut self, _: Instant, _: &mut dyn FnMut(&[u8])) {}
 }
 
@@ -137,6 +137,7 @@ fn seal(c: &mut Criterion) {
                         track: TrackId::Video,
                         prefix: &[0x7c, 0x05],
                         body: &body,
+                        padding: 0,
                         marker: false,
                         timestamp: index as u32,
                     };

@@ -505,6 +505,7 @@ fn media_setup(
         ring_bytes: usize::try_from(config.media.ring_bytes).unwrap_or(usize::MAX),
         budget,
         webrtc: config.webrtc.listen,
+        webrtc_tcp: config.webrtc.tcp,
         webrtc_announced: config.webrtc.advertised_ips.clone(),
         identity,
         wall,

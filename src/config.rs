@@ -180,8 +180,10 @@ sections! {
     }
     /// WebRTC to viewers.
     webrtc: WebRtc {
-        /// Address for all WebRTC viewers, UDP.
+        /// Address for all WebRTC viewers, UDP. `[::]:8189` takes IPv4 and IPv6.
         listen: SocketAddr = SocketAddr::from(([0, 0, 0, 0], 8_189));
+        /// The same address for TCP, for viewers that UDP does not reach.
+        tcp: bool = true;
         /// Addresses put into every answer beside the one by which the viewer reached us, such as a public one behind NAT.
         advertised_ips: Vec<IpAddr> = Vec::new();
     }

@@ -15,6 +15,7 @@
 
 pub mod diagnosis;
 pub mod egress;
+pub mod fuzzing;
 pub mod gb28181;
 pub mod id;
 pub mod limits;

@@ -230,10 +230,23 @@ pub const DTLS_HELLO_DATAGRAMS_MAX: usize = 8;
 /// Alerts looked at after the handshake state was put away; each costs a key expansion. At it: no more are read, and the
 /// silence limit of ICE ends the viewer.
 pub const DTLS_LATE_ALERTS_MAX: u8 = 8;
+/// Times our last flight is sent again to a client that repeats its own; it does so with doubled pauses, and has given up
+/// by then. At it: not sent again.
+pub const DTLS_LAST_FLIGHTS_MAX: u8 = 8;
 /// Bytes of an SDP offer; Chromium with every codec sends 8,000. At it: refused.
 pub const SDP_OFFER_BYTES_MAX: usize = 64 * 1024;
 /// Packets of one RTCP compound of a viewer; browsers send up to 5. At it: the rest is not read.
 pub const RTCP_COMPOUND_MAX: usize = 16;
+/// Packets of one transport-wide feedback of a viewer; browsers send one every 50 to 250 ms, about some seventy. At it: it
+/// is not read.
+pub const TRANSPORT_FEEDBACK_PACKETS_MAX: usize = 1_024;
+/// Times of sending that are remembered for a viewer's feedback: two seconds of pictures and sound. At it: the oldest is
+/// forgotten, and feedback on it tells of loss only.
+pub const BURSTS_KNOWN_MAX: usize = 96;
+/// Milliseconds without picture for a viewer whose path cannot take the stream: twice a usual group of pictures, and the most
+/// after repeated ones.
+pub const CONGESTION_PAUSE_MS_MIN: u64 = 1_000;
+pub const CONGESTION_PAUSE_MS_MAX: u64 = 16_000;
 /// Sources of SRTCP at one viewer; a browser has one per media line. At it: packets of a further one are not opened.
 pub const SRTCP_SOURCES_MAX: usize = 8;
 /// Lost packets of one viewer that wait to be sent again; a NACK names up to 17. At it: not sent again.
@@ -251,6 +264,9 @@ pub const ROUTER_VIEWERS_MAX: usize = 16_384;
 /// Addresses that one shard knows, those of other shards' viewers too. At it: no further address is bound; its viewer
 /// gets no keys and ends by the handshake's deadline.
 pub const ROUTER_ADDRESSES_MAX: usize = 65_536;
+/// Addresses whose check was passed to another shard and is not yet known to have verified: joins of a moment, which take a
+/// millisecond each. At it: all are forgotten; their viewers repeat a datagram.
+pub const ROUTER_EXPECTED_MAX: usize = 1_024;
 /// Bytes of an RTP payload, so that header, number, retransmission and tag stay in a datagram of 1,200 bytes, which passes
 /// every path that WebRTC meets (RFC 8831, 5 has the same figure). At it: the packetiser cuts.
 pub const RTP_PAYLOAD_BYTES_MAX: usize = 1200 - 12 - 8 - 2 - 16;
@@ -330,6 +346,10 @@ pub const PEERS_BEFORE_SPREAD: usize = 8;
 pub const PACE_PACKETS: usize = 64;
 pub const PACE_MS: u64 = 4;
 
+/// Milliseconds that a packet of sound waits for the next picture of WebRTC viewers: one picture's time at 25 a second,
+/// well within what a player's jitter buffer holds. At it: the sound goes by itself.
+pub const SOUND_WITH_PICTURE_MS: u64 = 40;
+
 /// Grid of the timers of WebRTC viewers, ms.
 pub const PEER_TIMER_MS: u64 = 20;
 
@@ -362,6 +382,22 @@ pub const ACCEPT_RETRY_MS: u64 = 50;
 
 /// Ports tried when any free port will do but UDP and TCP must be the same.
 pub const BIND_TRIES: usize = 16;
+
+/// WebRTC connections (ICE-TCP) of one media thread and of one address: behind some proxies all viewers share one. At it:
+/// closed at once, counted.
+pub const ICE_TCP_CONNS_MAX: usize = 4_096;
+pub const ICE_TCP_CONNS_PER_SOURCE_MAX: usize = 1_024;
+/// Bytes of a frame from a viewer: checks, handshakes and reports fit into a datagram. At it: the connection is closed.
+pub const ICE_TCP_FRAME_BYTES_MAX: usize = 2_048;
+/// Bytes read from a WebRTC connection at once: some frames.
+pub const ICE_TCP_READ_BYTES: usize = 8 << 10;
+/// Bytes that wait for a WebRTC connection that takes no more: one pace of packets and a few reports. At it: reports are
+/// left out; media is not put there at all while anything waits.
+pub const ICE_TCP_OUT_BYTES_MAX: usize = 160 << 10;
+/// Kernel's buffer of a WebRTC connection: half a second of 2 Mbit/s, so that a slow path shows before it delays much.
+pub const ICE_TCP_SEND_BUFFER_BYTES: usize = 128 << 10;
+/// Seconds until the first verified check of a WebRTC connection. At it: closed.
+pub const ICE_TCP_CHECK_S_MAX: u64 = 10;
 
 /// Socket buffers of the WebRTC port of one shard: small messages in, a frame for many viewers out.
 pub const WEBRTC_RECEIVE_BUFFER_BYTES: usize = 4 << 20;

@@ -49,6 +49,8 @@ enum Task {
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Task::Serve { config, data, demo } => {
+            // Before much is allocated: what has become a huge page stays one.
+            gantry::net::refuse_huge_pages();
             let overrides: Vec<(String, String)> = data
                 .map(|dir| ("node.data_dir".to_string(), dir.display().to_string()))
                 .into_iter()

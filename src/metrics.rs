@@ -174,6 +174,7 @@ metrics! {
     viewers: Level ["shard", "protocol"] "Viewers that watch now";
     sent_bytes: Count ["shard"] "Bytes sent to viewers";
     viewers_skipped: Count ["shard"] "Times a viewer was moved forward because it was too slow";
+    webrtc_congested: Count ["shard"] "Times the path of a WebRTC viewer could not take its stream, so that it got no picture for a while";
     kernel_drops: Count ["socket"] "Datagrams that the kernel dropped because a socket was full";
     queue_depth: Level ["queue"] "Items that wait in a queue";
     queue_dropped: Count ["queue"] "Items dropped at the bound of a queue";

@@ -245,6 +245,7 @@ fn cost(confirm: bool) -> (usize, Duration) {
                 track: TrackId::Video,
                 prefix: &[1, 2],
                 body: &[5; 1160],
+                padding: 0,
                 marker: false,
                 timestamp: 0,
             };

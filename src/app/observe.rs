@@ -116,6 +116,9 @@ fn media(metrics: &Metrics, shard: &str, counters: &ShardCounters) {
     metrics.frames.set(&of_shard, s.ingest.frames);
     metrics.sent_bytes.set(&of_shard, s.sent_bytes);
     metrics.viewers_skipped.set(&of_shard, s.skipped);
+    metrics
+        .webrtc_congested
+        .set(&of_shard, counters.congested.get());
     metrics.ring_bytes.set(&of_shard, s.ring_bytes);
     for (kind, n) in demux::Error::ALL.iter().zip(s.ps_errors) {
         metrics.ps_errors.set(&[shard, kind.name()], n);

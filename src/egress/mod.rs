@@ -13,6 +13,7 @@ pub mod fmp4;
 pub mod rtp;
 pub mod unit;
 pub mod webrtc;
+pub mod websocket;
 
 pub use unit::{AudioPolicy, Unit};
 

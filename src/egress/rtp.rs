@@ -5,7 +5,8 @@
 //! when the packet is encrypted.
 //!
 //! A payload is a prefix of up to three bytes and a slice of the frame: nothing is copied. Fragments of one NAL unit are
-//! of equal length but for the last, since a batch of UDP datagrams goes out in one call only if they are. Parameter sets
+//! of equal length, the last one by a few bytes of padding (RFC 3550, 5.1), since a batch of UDP datagrams goes out in one
+//! call only if they are; the one that may be shorter at the end is left to the sound. Parameter sets
 //! go out of band in a track; here they stand before each key frame, in one aggregation packet if they fit. Those inside a
 //! frame, access unit delimiters and filler are left out.
 //!
@@ -46,6 +47,8 @@ pub struct RtpPayload {
     /// In the track's RTP clock ([`clock_rate`]), 0 at media time 0. A viewer adds an offset of its own.
     pub timestamp: u32,
     pub prefix: Prefix,
+    /// Bytes of RTP padding behind `body`, the last of which says how many they are.
+    pub padding: u8,
     /// Last packet of a picture.
     pub marker: bool,
     /// First packet of a picture at which a viewer can start. Never on sound.
@@ -54,7 +57,7 @@ pub struct RtpPayload {
 }
 
 impl RtpPayload {
-    /// Bytes of payload, without RTP header.
+    /// Bytes of payload, without RTP header and padding.
     pub fn len(&self) -> usize {
         self.prefix.len() + self.body.len()
     }
@@ -259,16 +262,17 @@ impl Picture {
         payload_len_max: usize,
         out: &mut Vec<RtpPayload>,
     ) {
-        let packet = |prefix, body| RtpPayload {
+        let packet = |prefix, body, padding| RtpPayload {
             body,
             timestamp,
             prefix,
+            padding,
             marker: false,
             key: false,
             track: TrackId::Video,
         };
         if nal.len() <= payload_len_max {
-            out.push(packet(Prefix::default(), owner.slice_ref(nal)));
+            out.push(packet(Prefix::default(), owner.slice_ref(nal), 0));
             return;
         }
         let header_len = self.family.nal_header_len();
@@ -282,7 +286,8 @@ impl Picture {
             let prefix = self
                 .family
                 .fragment_prefix(nal, at == 0, end == content.len());
-            out.push(packet(prefix, content.slice(at..end)));
+            let padding = u8::try_from(at + each - end).unwrap_or(0);
+            out.push(packet(prefix, content.slice(at..end), padding));
             at = end;
         }
     }
@@ -391,6 +396,7 @@ fn sound_packet(timestamp: u32, body: Bytes) -> RtpPayload {
         body,
         timestamp,
         prefix: Prefix::default(),
+        padding: 0,
         marker: false,
         key: false,
         track: TrackId::Audio,

@@ -32,6 +32,8 @@ pub struct ShardCounters {
     pub orders_refused: Count,
     /// Viewers closed because their path could not take the stream.
     pub too_slow: Count,
+    /// Times that the path of a WebRTC viewer could not take its stream.
+    pub congested: Count,
     /// Defects of ours that ended one stream or one viewer instead of the thread.
     pub panics: Count,
     /// Datagrams on the WebRTC port that belong to no viewer.

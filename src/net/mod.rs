@@ -50,6 +50,8 @@ pub struct Setup {
     pub budget: Arc<Budget>,
     /// One UDP port for all WebRTC viewers. Port 0 = any.
     pub webrtc: SocketAddr,
+    /// The same port for TCP too.
+    pub webrtc_tcp: bool,
     /// Addresses to put into answers, with their port if it is another than the socket's. Empty: by how the browser came.
     pub webrtc_announced: Vec<IpAddr>,
     pub identity: Arc<Identity>,
@@ -103,7 +105,12 @@ impl std::error::Error for ViewerError {}
 pub fn start(setup: Setup, events: mpsc::Sender<MediaEvent>) -> io::Result<Media> {
     let mut prepared = Vec::new();
     let mut links = Vec::new();
-    let mut webrtc = setup.webrtc;
+    let (mut webrtc, mut webrtc_tcp) = (setup.webrtc, None);
+    if setup.webrtc_tcp {
+        let listener = bind_webrtc_tcp(webrtc)?;
+        webrtc.set_port(listener.local_addr()?.port());
+        webrtc_tcp = Some(listener);
+    }
     for index in 0..setup.shards {
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), Shard::WAKER)?);
@@ -142,6 +149,7 @@ pub fn start(setup: Setup, events: mpsc::Sender<MediaEvent>) -> io::Result<Media
             rtp,
             rtp_tcp,
             webrtc: socket,
+            webrtc_tcp: webrtc_tcp.take(),
             orders,
             links: links.clone(),
             poll,
@@ -157,6 +165,7 @@ pub fn start(setup: Setup, events: mpsc::Sender<MediaEvent>) -> io::Result<Media
                 identity: setup.identity.clone(),
                 announced: setup.webrtc_announced.clone(),
                 wall: setup.wall,
+                tcp: setup.webrtc_tcp,
             },
             counters,
         })?;
@@ -167,6 +176,22 @@ pub fn start(setup: Setup, events: mpsc::Sender<MediaEvent>) -> io::Result<Media
         );
     }
     Ok(media)
+}
+
+/// Binds the TCP side of the WebRTC port. Where any port will do, it is one that is free in UDP at this moment too.
+fn bind_webrtc_tcp(addr: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let listener =
+            std::net::TcpListener::bind(addr).map_err(|e| said(e, "WebRTC TCP", addr))?;
+        if addr.port() != 0 || tries == limits::BIND_TRIES {
+            return Ok(listener);
+        }
+        if std::net::UdpSocket::bind(listener.local_addr()?).is_ok() {
+            return Ok(listener);
+        }
+    }
 }
 
 /// Binds UDP and TCP on one port.
@@ -355,4 +380,11 @@ pub fn allow_files(wanted: usize) {
             let _ = libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit);
         }
     }
+}
+
+/// Asks the kernel for no huge pages. The allocator asks for them, and then every viewer or stream that touches a few
+/// kilobytes of a fresh arena makes two megabytes resident.
+pub fn refuse_huge_pages() {
+    // SAFETY: this call takes numbers only. A kernel without the switch goes on as before.
+    let _ = unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) };
 }

@@ -30,7 +30,7 @@ pub(super) use order::{EventSender, NewIo, NewViewer, Order, ShardLink, ShardMes
 
 use super::conn::Conn;
 use super::counters::ShardCounters;
-use super::peer::{NewPeer, Peers};
+use super::peer::{NewPeer, Paths, Peers};
 use super::stream::{Fan, FanKey, Holds, PsErrors, Stream};
 use super::udp::RecvBatch;
 use super::viewer::Viewer;
@@ -44,9 +44,11 @@ const RTP: Token = Token(0);
 const RTP_TCP: Token = Token(1);
 const WAKER: Token = Token(2);
 const WEBRTC: Token = Token(3);
-/// Tokens of viewers and of media connections are their key plus one of these.
+const WEBRTC_TCP: Token = Token(4);
+/// Tokens of viewers, of media connections and of WebRTC connections are their key plus one of these.
 const VIEWERS: usize = 1 << 32;
 const CONNS: usize = 2 << 32;
+const PATHS: usize = 3 << 32;
 const KEY_MASK: usize = VIEWERS - 1;
 
 /// What a media thread is made with.
@@ -55,6 +57,8 @@ pub(super) struct ShardSetup {
     pub rtp: UdpSocket,
     pub rtp_tcp: std::net::TcpListener,
     pub webrtc: UdpSocket,
+    /// On one thread only, if at all.
+    pub webrtc_tcp: Option<std::net::TcpListener>,
     pub orders: std_mpsc::Receiver<Order>,
     pub links: Vec<ShardLink>,
     pub poll: Poll,
@@ -126,12 +130,14 @@ impl Shard {
             Interest::READABLE,
         )?;
         registry.register(&mut rtp_tcp, RTP_TCP, Interest::READABLE)?;
+        let listener = setup.webrtc_tcp.map(|listener| (listener, WEBRTC_TCP));
+        let paths = Paths::new(registry.try_clone()?, PATHS, listener)?;
         let rtp_port = setup.rtp.local_addr()?.port();
         Ok(Shard {
             index: setup.index,
             poll: setup.poll,
             orders: setup.orders,
-            peers: Peers::new(setup.index, setup.webrtc, setup.peers)?,
+            peers: Peers::new(setup.index, setup.webrtc, paths, setup.peers)?,
             links: setup.links,
             events: EventSender::new(setup.events),
             rtp: setup.rtp,
@@ -210,6 +216,7 @@ impl Shard {
                 &self.by_id,
                 &mut self.events,
                 &self.links,
+                &self.counters,
             );
             self.events.retry();
             if last_turn >= self.next_second {
@@ -256,6 +263,13 @@ impl Shard {
             RTP_TCP => self.accept(now),
             WAKER => {}
             WEBRTC => self.peers.take_datagrams(now, &self.links, &self.counters),
+            WEBRTC_TCP => self.peers.accept(now, &self.counters),
+            Token(t) if t >= PATHS => {
+                let key = t & KEY_MASK;
+                let (links, counters) = (&self.links, &self.counters);
+                self.peers
+                    .on_path(now, key, readable, writable, links, counters);
+            }
             Token(t) if t >= CONNS => self.on_conn(now, t & KEY_MASK, readable, writable),
             Token(t) => self.on_viewer(now, t & KEY_MASK, readable, writable),
         }

@@ -20,7 +20,7 @@ use crate::media::ps::demux;
 use crate::media::transcode::AudioTranscoder;
 use crate::session::port::Progress;
 use crate::session::{IngestDetail, IngestStats};
-use crate::time::MediaTime;
+use crate::time::{MediaTime, earliest};
 
 /// Damage found in a program stream, in the order of [`demux::Error::ALL`].
 pub(super) type PsErrors = [u64; demux::Error::ALL.len()];
@@ -132,13 +132,30 @@ impl RtpFan {
             return;
         }
         for payload in payloads.drain(..) {
-            match payload.track {
-                TrackId::Video => self.video.push(payload),
-                TrackId::Audio => self.audio.push(payload),
-            }
+            let hold = match payload.track {
+                TrackId::Video => {
+                    self.video.push(payload);
+                    hold
+                }
+                TrackId::Audio => {
+                    self.audio.push(payload);
+                    self.sound_hold(now).max(hold)
+                }
+            };
+            self.flush_at = earliest(self.flush_at, Some(now + hold));
         }
-        if self.flush_at.is_none() {
-            self.flush_at = Some(now + hold);
+    }
+
+    /// How long sound may wait for the next picture, with which it costs no system call of its own. Without a picture in the
+    /// last second it does not wait.
+    fn sound_hold(&self, now: Instant) -> Duration {
+        let picture_comes = self
+            .newest
+            .is_some_and(|(at, _)| now.saturating_duration_since(at) < Duration::from_secs(1));
+        if picture_comes {
+            Duration::from_millis(limits::SOUND_WITH_PICTURE_MS)
+        } else {
+            Duration::ZERO
         }
     }
 
@@ -666,4 +683,42 @@ impl Stream {
 /// Which sound WebRTC viewers get.
 fn rtp_sound(audio: Option<&Track>) -> Sound {
     audio.map_or(Sound::Drop, |track| crate::egress::rtp::sound(track.codec))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn payload(track: TrackId) -> Vec<RtpPayload> {
+        vec![RtpPayload {
+            body: bytes::Bytes::from_static(&[1; 320]),
+            timestamp: 0,
+            prefix: crate::egress::rtp::Prefix::default(),
+            padding: 0,
+            marker: false,
+            key: false,
+            track,
+        }]
+    }
+
+    #[test]
+    fn sound_waits_for_the_next_picture_and_no_longer_than_its_bound() {
+        let start = Instant::now();
+        let ms = |n| start + Duration::from_millis(n);
+        let mut fan = RtpFan::default();
+        fan.append(&mut payload(TrackId::Audio), start, Duration::ZERO);
+        assert_eq!(fan.flush_at, Some(start), "no picture has come");
+        fan.flush_at = None;
+        fan.newest = Some((start, MediaTime(0)));
+        fan.append(&mut payload(TrackId::Audio), ms(20), Duration::ZERO);
+        let bound = 20 + limits::SOUND_WITH_PICTURE_MS;
+        assert_eq!(fan.flush_at, Some(ms(bound)));
+        fan.append(&mut payload(TrackId::Audio), ms(50), Duration::ZERO);
+        assert_eq!(fan.flush_at, Some(ms(bound)), "the first one's time counts");
+        fan.append(&mut payload(TrackId::Video), ms(55), Duration::ZERO);
+        assert_eq!(fan.flush_at, Some(ms(55)), "a picture takes it along");
+        fan.flush_at = None;
+        fan.append(&mut payload(TrackId::Audio), ms(1_000), Duration::ZERO);
+        assert_eq!(fan.flush_at, Some(ms(1_000)), "pictures have ended");
+    }
 }

@@ -24,6 +24,11 @@ fn path() -> Path {
     }
 }
 
+/// Whether what an endpoint wrote can be read: an answer may repeat what was wrong with its request, its form is right.
+pub(crate) fn is_readable(written: Bytes) -> bool {
+    Message::scan(written, Carrier::Stream).is_ok_and(|(_, defect)| defect.is_none())
+}
+
 /// A datagram: views never panic, the body is a slice of the input, whatever the endpoint writes can be read back, and a
 /// repetition makes no second event.
 pub fn sip_message(data: &[u8]) {
@@ -49,8 +54,7 @@ pub fn sip_message(data: &[u8]) {
         while let Some(output) = endpoint.poll_output() {
             match output {
                 Output::Transmit(t) => {
-                    let written = Message::scan(t.payload, Carrier::Stream);
-                    assert!(written.is_ok_and(|(_, defect)| defect.is_none()));
+                    assert!(is_readable(t.payload));
                 }
                 Output::Event(Event::Request(incoming)) => {
                     let ack = incoming.message.method() == Some(super::Method::Ack);

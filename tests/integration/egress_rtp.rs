@@ -230,15 +230,24 @@ fn picture_of(nal_len: usize) -> Source {
 }
 
 #[test]
-fn fragments_are_of_one_length_but_for_the_last() {
+fn fragments_are_of_one_length_by_padding_of_the_last() {
     for len in [1165, 1166, 2326, 5000, 667_339] {
         let source = picture_of(len);
         let out = packets(&source);
-        let fragments: Vec<usize> = out[1..].iter().map(RtpPayload::len).collect();
+        let fragments: Vec<usize> = out[1..]
+            .iter()
+            .map(|p| p.len() + usize::from(p.padding))
+            .collect();
         let (last, others) = fragments.split_last().expect("there are some");
         assert!(others.iter().all(|l| *l == others[0]), "{len}");
         assert!(*last <= others[0] && others[0] <= PAYLOAD_MAX, "{len}");
         assert_eq!(fragments.len(), (len - 1).div_ceil(PAYLOAD_MAX - 2));
+        let (last_one, others) = out[1..].split_last().expect("there are some");
+        assert!(others.iter().all(|p| p.padding == 0), "{len}");
+        // Padding has one byte for its length; a picture of hundreds of packets may lack it.
+        let missing = others[0].len() - last_one.len();
+        let padding = u8::try_from(missing).unwrap_or(0);
+        assert_eq!(last_one.padding, padding, "{len}");
     }
     let whole = packets(&picture_of(PAYLOAD_MAX));
     assert_eq!(whole.len(), 2, "the sets, and a unit that fits");

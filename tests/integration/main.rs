@@ -7,6 +7,7 @@ mod diagnosis;
 mod egress_chromium;
 mod egress_files;
 mod egress_rtp;
+mod field_signalling;
 mod gb_vectors;
 #[cfg(feature = "node")]
 mod ingest;
@@ -20,7 +21,10 @@ mod node;
 #[cfg(feature = "node")]
 mod player;
 #[cfg(feature = "node")]
+mod replay;
+#[cfg(feature = "node")]
 mod restart;
+mod simnet;
 mod sip_endpoint;
 mod sip_torture;
 mod sip_vectors;

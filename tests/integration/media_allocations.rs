@@ -22,6 +22,11 @@ thread_local! {
     static BYTES_HELD: Cell<i64> = const { Cell::new(0) };
 }
 
+/// Bytes that this thread has taken and not given back.
+pub fn bytes_held() -> i64 {
+    BYTES_HELD.with(Cell::get)
+}
+
 fn count(allocations: u64, bytes: i64) {
     // A thread that is ending has no counter any more.
     let _ = ALLOCATIONS.try_with(|n| n.set(n.get() + allocations));

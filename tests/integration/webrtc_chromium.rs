@@ -64,6 +64,7 @@ impl Payload {
             track: self.track,
             prefix: &self.prefix,
             body: &self.body,
+            padding: 0,
             marker: self.marker,
             timestamp: self.timestamp,
         }

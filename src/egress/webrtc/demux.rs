@@ -4,10 +4,12 @@
 //! which shard and slot are written; everything else is told apart by its source address, which a verified check has bound.
 //! Shards own a socket each on the same port, and the kernel spreads clients by address; so a shard is also told which
 //! other shard an address or a fragment belongs to.
-//! What nobody knows costs one look-up and changes nothing: only the owner of a viewer, who has verified a check, binds.
+//! What nobody knows costs one look-up: only the owner of a viewer, who has verified a check, binds. A browser's first DTLS
+//! datagram follows the answer to its check within microseconds, before the owner's word is here: where a check was passed
+//! on to, its address leads as long as nobody has bound it ([`Router::expect`]); it never replaces what was verified.
 //! Not done: forwarding itself.
 //!
-//! Bounds: [`ROUTER_VIEWERS_MAX`], [`ROUTER_ADDRESSES_MAX`].
+//! Bounds: [`ROUTER_VIEWERS_MAX`], [`ROUTER_ADDRESSES_MAX`], [`ROUTER_EXPECTED_MAX`].
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -15,7 +17,7 @@ use std::collections::hash_map::Entry;
 use smallvec::SmallVec;
 
 use super::{Address, Kind, kind, stun};
-use crate::limits::{ROUTER_ADDRESSES_MAX, ROUTER_VIEWERS_MAX};
+use crate::limits::{ROUTER_ADDRESSES_MAX, ROUTER_EXPECTED_MAX, ROUTER_VIEWERS_MAX};
 
 /// The characters of user fragments and passwords (RFC 8839, 5.4), one per 6 bits.
 pub const ICE_CHARS: &[u8; 64] =
@@ -89,6 +91,8 @@ pub struct Router {
     slots: Vec<Option<Slot>>,
     free: Vec<u32>,
     addresses: HashMap<Address, Owner>,
+    /// Where checks from addresses were passed on to that nobody has bound yet.
+    expected: HashMap<Address, u8>,
 }
 
 /// A viewer's place: its mark, and the addresses that are bound to it.
@@ -111,6 +115,7 @@ impl Router {
             slots: Vec::new(),
             free: Vec::new(),
             addresses: HashMap::new(),
+            expected: HashMap::new(),
         }
     }
 
@@ -151,8 +156,23 @@ impl Router {
         match self.addresses.get(&from) {
             Some(Owner::Slot(slot)) => Route::Viewer(*slot),
             Some(Owner::Shard(shard)) => Route::Shard(*shard),
-            None => Route::Unknown,
+            None => match self.expected.get(&from) {
+                Some(shard) => Route::Shard(*shard),
+                None => Route::Unknown,
+            },
         }
+    }
+
+    /// Notes that a check from an address was passed on to another shard, which may bind it in a moment. At the limit all
+    /// such notes are forgotten: a viewer whose note is lost repeats its datagram.
+    pub fn expect(&mut self, from: Address, shard: u8) {
+        if self.addresses.contains_key(&from) {
+            return;
+        }
+        if self.expected.len() >= ROUTER_EXPECTED_MAX && !self.expected.contains_key(&from) {
+            self.expected.clear();
+        }
+        self.expected.insert(from, shard);
     }
 
     fn route_check(&self, datagram: &[u8]) -> Route {
@@ -205,6 +225,19 @@ impl Router {
         self.remove(address, Owner::Shard(shard));
     }
 
+    /// The viewer of ours that an address is bound to.
+    pub fn owner(&self, address: Address) -> Option<u32> {
+        match self.addresses.get(&address) {
+            Some(Owner::Slot(slot)) => Some(*slot),
+            Some(Owner::Shard(_)) | None => None,
+        }
+    }
+
+    /// The addresses that are bound to a viewer.
+    pub fn addresses(&self, slot: u32) -> &[Address] {
+        self.slot(slot).map_or(&[], |s| &s.addresses)
+    }
+
     /// Whether no further address can be bound.
     pub fn is_full(&self) -> bool {
         self.addresses.len() >= ROUTER_ADDRESSES_MAX
@@ -216,6 +249,7 @@ impl Router {
     }
 
     fn put(&mut self, address: Address, owner: Owner) -> Option<Owner> {
+        self.expected.remove(&address);
         let full = self.is_full();
         match self.addresses.entry(address) {
             Entry::Occupied(mut e) => Some(e.insert(owner)),
@@ -313,6 +347,33 @@ mod tests {
         for noise in [&b""[..], &[0; 3], &[0; 40], b"GET / HTTP/1.1"] {
             assert_eq!(r.route(at(9), noise), Route::Unknown);
         }
+    }
+
+    #[test]
+    fn where_a_check_went_the_handshake_follows_until_somebody_has_verified() {
+        let mut r = Router::new(0);
+        let dtls = [22, 0xfe, 0xfd];
+        r.expect(at(1), 3);
+        assert_eq!(r.route(at(1), &dtls), Route::Shard(3));
+        assert_eq!(r.bind_foreign(at(1), 4), None);
+        assert_eq!(r.route(at(1), &dtls), Route::Shard(4));
+        // A forged check from a verified address changes nothing, and a note does not outlive a binding.
+        r.expect(at(1), 5);
+        assert_eq!(r.route(at(1), &dtls), Route::Shard(4));
+        r.unbind_foreign(at(1), 4);
+        assert_eq!(r.route(at(1), &dtls), Route::Unknown);
+        for n in 0..ROUTER_EXPECTED_MAX as u32 {
+            r.expect(at(n), 1);
+        }
+        assert_eq!(r.route(at(0), &dtls), Route::Shard(1));
+        r.expect(at(0), 2);
+        assert_eq!(r.route(at(1), &dtls), Route::Shard(1));
+        r.expect(at(ROUTER_EXPECTED_MAX as u32), 1);
+        assert_eq!(r.route(at(0), &dtls), Route::Unknown);
+        assert_eq!(
+            r.route(at(ROUTER_EXPECTED_MAX as u32), &dtls),
+            Route::Shard(1)
+        );
     }
 
     #[test]

@@ -44,8 +44,8 @@ pub trait Associate: Send {
 
     fn next_deadline(&self) -> Option<Instant>;
 
-    /// The peer has shown that it has the keys: the state of the handshake may be put away.
-    fn confirmed(&mut self, now: Instant);
+    /// The peer has shown that it has the keys: nothing of the handshake will be asked for again.
+    fn confirmed(&mut self);
 
     /// Says close_notify, if there are keys to say it with.
     fn close(&mut self, now: Instant, out: &mut dyn FnMut(&[u8]));

@@ -6,10 +6,11 @@
 //!   flight comes in, so that one lost datagram of the server's flight would hang the handshake. The datagrams are sent
 //!   again as they are: what came through is dropped by the client's replay window, what did not is new to it;
 //! - records are looked at first. An unreadable record or a forged alert in the clear would end the crate's handshake;
-//! - when the handshake is over the association is written down (some hundred bytes) and dropped; it is built anew from
-//!   that for the few alerts that may still come, and to say close_notify.
+//! - as soon as the handshake is over the association is written down (some hundred bytes) and dropped, 20 kB of it; our
+//!   last flight is kept until the client shows that it has it, and sent again as it was when the client repeats its own
+//!   (RFC 6347, 4.2.4). The association is built anew for the few alerts that may still come, and to say close_notify.
 //!
-//! Bounds: [`DTLS_HANDSHAKE_S_MAX`], [`DTLS_HANDSHAKE_BYTES_MAX`], [`DTLS_LATE_ALERTS_MAX`].
+//! Bounds: [`DTLS_HANDSHAKE_S_MAX`], [`DTLS_HANDSHAKE_BYTES_MAX`], [`DTLS_LATE_ALERTS_MAX`], [`DTLS_LAST_FLIGHTS_MAX`].
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -32,7 +33,9 @@ use super::dtls::{
     Fingerprints, Hello, Identify, fingerprint, records,
 };
 use super::srtp::{Masters, Profile};
-use crate::limits::{DTLS_HANDSHAKE_BYTES_MAX, DTLS_HANDSHAKE_S_MAX, DTLS_LATE_ALERTS_MAX};
+use crate::limits::{
+    DTLS_HANDSHAKE_BYTES_MAX, DTLS_HANDSHAKE_S_MAX, DTLS_LAST_FLIGHTS_MAX, DTLS_LATE_ALERTS_MAX,
+};
 
 /// Label of the exporter (RFC 5764, 4.2).
 const EXPORTER: &str = "EXTRACTOR-dtls_srtp";
@@ -40,7 +43,7 @@ const EXPORTER: &str = "EXTRACTOR-dtls_srtp";
 /// not known; ICE has just measured a path that answers within tens of milliseconds).
 const RETRANSMIT_FIRST: Duration = Duration::from_millis(200);
 const RETRANSMIT_LAST: Duration = Duration::from_secs(2);
-/// How long the last flight can be asked for again before the state is put away, without any other sign of life.
+/// How long the last flight can be asked for again, without any other sign of life.
 const LINGER: Duration = Duration::from_secs(20);
 /// Alignment of the crate's written-down state.
 const ARCHIVE_ALIGN: usize = 16;
@@ -132,17 +135,17 @@ impl Identify for Arc<Identity> {
 }
 
 /// ```text
-/// Hello ──whole──► Handshake ──Finished──► Lingering ──confirmed or 20 s──► Resting
+/// Hello ──whole──► Handshake ──Finished──► Resting, until confirmed or 20 s with our last flight
 ///   └───── error, deadline ────┴──► (dropped by the viewer)
 /// ```
 enum Stage {
     Hello(Hello),
     Handshake(Box<Handshake>),
-    /// Keys are out; the client may still ask for our last flight.
-    Lingering(Box<Endpoint>),
+    /// Keys are out.
     Resting {
         state: Box<[u8]>,
         alerts_left: u8,
+        last_flight: Option<Box<LastFlight>>,
     },
     /// close_notify was said or heard.
     Closed,
@@ -157,11 +160,17 @@ struct Handshake {
     wait: Duration,
 }
 
+/// What the client may still ask for, until [`Association::deadline`].
+struct LastFlight {
+    datagrams: Vec<Box<[u8]>>,
+    repeats_left: u8,
+}
+
 struct Association {
     identity: Arc<Identity>,
     state: Stage,
     fingerprints: Fingerprints,
-    /// End of the handshake, then of lingering.
+    /// End of the handshake, then of the time in which the last flight can be asked for again.
     deadline: Instant,
     /// Fed to the unfinished handshake so far.
     bytes: usize,
@@ -182,12 +191,19 @@ impl Associate for Association {
                 }
                 self.advance(now, datagram, out)
             }
-            Stage::Lingering(endpoint) => {
-                let events = read(endpoint, now, datagram);
-                drain(endpoint, out);
-                Ok(self.peer_closed(&events))
-            }
-            Stage::Resting { state, alerts_left } => {
+            Stage::Resting {
+                state,
+                alerts_left,
+                last_flight,
+            } => {
+                if let Some(flight) = last_flight
+                    && flight.repeats_left > 0
+                    && has_finished(datagram)
+                {
+                    flight.repeats_left -= 1;
+                    flight.datagrams.iter().for_each(|d| out(d));
+                    return Ok(None);
+                }
                 if *alerts_left == 0 || !is_late_alert(datagram) {
                     return Ok(None);
                 }
@@ -219,39 +235,29 @@ impl Associate for Association {
                     h.resend_at = now + h.wait;
                 }
             }
-            Stage::Lingering(_) if now >= self.deadline => self.confirmed(now),
-            Stage::Hello(_) | Stage::Lingering(_) | Stage::Resting { .. } | Stage::Closed => {}
+            Stage::Resting { last_flight, .. } if now >= self.deadline => *last_flight = None,
+            Stage::Hello(_) | Stage::Resting { .. } | Stage::Closed => {}
         }
         Ok(())
     }
 
     fn next_deadline(&self) -> Option<Instant> {
         match &self.state {
-            Stage::Hello(_) | Stage::Lingering(_) => Some(self.deadline),
+            Stage::Hello(_) => Some(self.deadline),
             Stage::Handshake(h) => Some(self.deadline.min(h.resend_at)),
-            Stage::Resting { .. } | Stage::Closed => None,
+            Stage::Resting { last_flight, .. } => last_flight.as_ref().map(|_| self.deadline),
+            Stage::Closed => None,
         }
     }
 
-    fn confirmed(&mut self, now: Instant) {
-        if let Stage::Lingering(endpoint) = &mut self.state {
-            // The crate gives the state away only with the connection, and writes a close_notify at that; nobody gets it.
-            self.state = match endpoint.stop(now, PEER) {
-                Some(connection) => match connection.connection_state().marshal_binary() {
-                    Ok(state) => Stage::Resting {
-                        state: state.into(),
-                        alerts_left: DTLS_LATE_ALERTS_MAX,
-                    },
-                    Err(_) => Stage::Closed,
-                },
-                None => Stage::Closed,
-            };
+    fn confirmed(&mut self) {
+        if let Stage::Resting { last_flight, .. } = &mut self.state {
+            *last_flight = None;
         }
     }
 
     fn close(&mut self, now: Instant, out: &mut dyn FnMut(&[u8])) {
         let mut endpoint = match std::mem::replace(&mut self.state, Stage::Closed) {
-            Stage::Lingering(endpoint) => *endpoint,
             Stage::Resting { state, .. } => match self.identity.revive(&state, now) {
                 Some(endpoint) => endpoint,
                 None => return,
@@ -294,12 +300,12 @@ impl Association {
                 self.state = Stage::Handshake(h);
             }
             Stage::Handshake(h) => event = h.feed(now, datagram, &self.fingerprints, out)?,
-            Stage::Lingering(_) | Stage::Resting { .. } | Stage::Closed => {}
+            Stage::Resting { .. } | Stage::Closed => {}
         }
         if event.is_some()
             && let Stage::Handshake(h) = std::mem::replace(&mut self.state, Stage::Closed)
         {
-            self.state = Stage::Lingering(Box::new(h.endpoint));
+            self.state = h.rest(now);
             self.deadline = now + LINGER;
         }
         Ok(event)
@@ -364,6 +370,25 @@ impl Handshake {
             masters,
         }))
     }
+
+    /// The finished association, written down.
+    fn rest(mut self, now: Instant) -> Stage {
+        // The crate gives the state away only with the connection, and writes a close_notify at that; nobody gets it.
+        let Some(connection) = self.endpoint.stop(now, PEER) else {
+            return Stage::Closed;
+        };
+        match connection.connection_state().marshal_binary() {
+            Ok(state) => Stage::Resting {
+                state: state.into(),
+                alerts_left: DTLS_LATE_ALERTS_MAX,
+                last_flight: Some(Box::new(LastFlight {
+                    datagrams: self.flight.iter().map(|d| d[..].into()).collect(),
+                    repeats_left: DTLS_LAST_FLIGHTS_MAX,
+                })),
+            },
+            Err(_) => Stage::Closed,
+        }
+    }
 }
 
 impl Identity {
@@ -425,6 +450,14 @@ fn is_sane(datagram: &[u8]) -> Result<bool, DtlsError> {
         }
     }
     Ok(true)
+}
+
+/// Whether a datagram has a sealed record of a handshake in it, which is the client's Finished.
+fn has_finished(datagram: &[u8]) -> bool {
+    records(datagram).is_some_and(|r| {
+        r.iter()
+            .any(|r| r.content == CONTENT_HANDSHAKE && r.epoch == 1)
+    })
 }
 
 /// Whether a datagram is one sealed alert: nonce, two bytes and tag, or without the nonce for ChaCha20.
@@ -655,7 +688,7 @@ mod tests {
             let mut server = accept(&identity, &client, now);
             assert!(run(&mut client, &mut *server, now, |_| false).0.is_ok());
             if rest {
-                server.confirmed(now);
+                server.confirmed();
                 assert_eq!(server.next_deadline(), None);
             }
             // Ours is understood.
@@ -670,7 +703,7 @@ mod tests {
             let mut server = accept(&identity, &client, now);
             assert!(run(&mut client, &mut *server, now, |_| false).0.is_ok());
             if rest {
-                server.confirmed(now);
+                server.confirmed();
             }
             let forged = [
                 &[21, 0xfe, 0xfd, 0, 1, 0, 0, 0, 0, 0, 9, 0, 26][..],
@@ -695,6 +728,46 @@ mod tests {
     }
 
     #[test]
+    fn our_last_flight_is_sent_again_a_few_times_until_the_client_has_it() {
+        let identity = identity();
+        let now = Instant::now();
+        let joined = || {
+            let mut client = Client::new(vec![GCM], now);
+            let mut server = accept(&identity, &client, now);
+            let mut sent = Vec::new();
+            assert!(run(&mut client, &mut *server, now, |_| false).0.is_ok());
+            // A sealed handshake record is all that the server can know of a Finished that came again.
+            let again = [
+                &[22, 0xfe, 0xfd, 0, 1, 0, 0, 0, 0, 0, 0, 0, 40][..],
+                &[3; 40],
+            ]
+            .concat();
+            let mut flights = move |server: &mut dyn Associate| {
+                sent.clear();
+                let heard = server.handle_datagram(now, &again, &mut |d| sent.push(d.to_vec()));
+                assert!(matches!(heard, Ok(None)));
+                sent.concat()
+            };
+            let first = flights(&mut *server);
+            assert!(first.starts_with(&[CONTENT_CHANGE_CIPHER_SPEC]) && first.len() < 200);
+            (server, flights, first)
+        };
+        let (mut server, mut flights, first) = joined();
+        for _ in 1..DTLS_LAST_FLIGHTS_MAX {
+            assert_eq!(flights(&mut *server), first);
+        }
+        assert!(flights(&mut *server).is_empty());
+        let (mut server, mut flights, _) = joined();
+        server.confirmed();
+        assert!(flights(&mut *server).is_empty());
+        let (mut server, mut flights, _) = joined();
+        let end = server.next_deadline().expect("it is kept for a while");
+        assert_eq!(server.handle_timeout(end, &mut |_| ()), Ok(()));
+        assert_eq!(server.next_deadline(), None);
+        assert!(flights(&mut *server).is_empty());
+    }
+
+    #[test]
     fn late_alerts_are_looked_at_a_few_times_only() {
         let identity = identity();
         let now = Instant::now();
@@ -705,7 +778,7 @@ mod tests {
             let mut client = Client::new(vec![GCM], now);
             let mut server = accept(&identity, &client, now);
             assert!(run(&mut client, &mut *server, now, |_| false).0.is_ok());
-            server.confirmed(now);
+            server.confirmed();
             for n in 0..forgeries {
                 let forged = [
                     &[21, 0xfe, 0xfd, 0, 1, 0, 0, 0, 0, 9, n, 0, 26][..],

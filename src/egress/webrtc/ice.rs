@@ -152,6 +152,14 @@ impl Agent {
         self.addresses.contains(&address)
     }
 
+    /// An address is gone for good: a connection that ended.
+    pub fn forget(&mut self, address: Address) {
+        self.addresses.retain(|a| *a != address);
+        if self.nominated == Some(address) {
+            self.nominated = None;
+        }
+    }
+
     /// When the peer counts as gone unless a verified check comes before.
     pub fn silence_deadline(&self) -> Instant {
         self.last_verified + Duration::from_secs(ICE_SILENCE_S_MAX)

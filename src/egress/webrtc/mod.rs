@@ -12,6 +12,7 @@
 //!
 //! Not done: media from the browser (intercom offers are refused by name), data channels, simulcast.
 
+mod congestion;
 pub mod demux;
 pub mod dtls;
 #[cfg(feature = "node")]

@@ -6,12 +6,11 @@
 //!
 //! Packets are read on the way through a compound, without a copy; what is not known is stepped over by its length. A
 //! packet whose inside does not fit is left out, and the next one is read.
-//! Not done: arrival times of transport-wide feedback (only what came and what did not), XR, BYE of the viewer (a browser
-//! that goes says close_notify or stops its checks).
+//! Not done: XR, BYE of the viewer (a browser that goes says close_notify or stops its checks).
 //!
-//! Bounds: [`RTCP_COMPOUND_MAX`] packets of a compound.
+//! Bounds: [`RTCP_COMPOUND_MAX`] packets of a compound, [`TRANSPORT_FEEDBACK_PACKETS_MAX`] of a transport-wide feedback.
 
-use crate::limits::RTCP_COMPOUND_MAX;
+use crate::limits::{RTCP_COMPOUND_MAX, TRANSPORT_FEEDBACK_PACKETS_MAX};
 
 const SENDER_REPORT: u8 = 200;
 const RECEIVER_REPORT: u8 = 201;
@@ -42,11 +41,7 @@ pub enum Feedback<'a> {
     KeyFrame {
         ssrc: u32,
     },
-    /// Of the packets that one transport-wide feedback is about.
-    Transport {
-        received: u32,
-        lost: u32,
-    },
+    Transport(Transport<'a>),
     /// Receiver's estimate in bit/s.
     Bandwidth(u64),
 }
@@ -63,6 +58,101 @@ pub struct Block {
     pub last_sr: u32,
     /// In 1/65,536 s.
     pub delay_since_last_sr: u32,
+}
+
+/// What became of a packet, by its transport-wide number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    Lost,
+    /// Microseconds after the feedback's reference time.
+    At(i64),
+    /// It came; when is not said.
+    Untimed,
+}
+
+/// A transport-wide feedback: what became of consecutive packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transport<'a> {
+    first: u16,
+    count: u16,
+    reference: u32,
+    chunks: &'a [u8],
+    deltas: &'a [u8],
+}
+
+impl<'a> Transport<'a> {
+    /// `None`: cut short, or about more packets than any receiver gathers.
+    fn parse(body: &'a [u8]) -> Option<Self> {
+        let count = be16(body.get(..16)?, 10);
+        if usize::from(count) > TRANSPORT_FEEDBACK_PACKETS_MAX {
+            return None;
+        }
+        let rest = &body[16..];
+        let (mut covered, mut len) = (0, 0);
+        while covered < usize::from(count) {
+            let word = be16(rest.get(len..len + 2)?, 0);
+            covered += match (word >> 15, word >> 14 & 1) {
+                (0, _) => usize::from(word & 0x1fff),
+                (_, 0) => 14,
+                (_, _) => 7,
+            };
+            len += 2;
+        }
+        let (chunks, deltas) = rest.split_at(len);
+        Some(Transport {
+            first: be16(body, 8),
+            count,
+            reference: be32(body, 12) >> 8,
+            chunks,
+            deltas,
+        })
+    }
+
+    /// Time to which arrivals are relative, in 64 ms, 24 bits.
+    pub fn reference(&self) -> u32 {
+        self.reference
+    }
+
+    /// Calls `each` for every packet in order of its number.
+    pub fn each(&self, mut each: impl FnMut(u16, Arrival)) {
+        let (mut number, mut left) = (self.first, self.count);
+        let (mut deltas, mut at_us) = (self.deltas, 0);
+        let mut put = |symbol: u16| {
+            if left == 0 {
+                return;
+            }
+            let delta = match symbol {
+                0 => None,
+                1 => deltas.split_first().map(|(d, rest)| (i64::from(*d), rest)),
+                2 => deltas
+                    .split_first_chunk()
+                    .map(|(d, rest)| (i64::from(i16::from_be_bytes(*d)), rest)),
+                _ => None,
+            };
+            let arrival = match (symbol, delta) {
+                (0, _) => Arrival::Lost,
+                (_, Some((ticks, rest))) => {
+                    deltas = rest;
+                    // Deltas are in 250 µs.
+                    at_us += ticks * 250;
+                    Arrival::At(at_us)
+                }
+                (_, None) => Arrival::Untimed,
+            };
+            each(number, arrival);
+            number = number.wrapping_add(1);
+            left -= 1;
+        };
+        for chunk in self.chunks.chunks_exact(2) {
+            let word = be16(chunk, 0);
+            // 0 = not received, 1 and 2 = received with a small or large delta, 3 = received without a time.
+            match (word >> 15, word >> 14 & 1) {
+                (0, _) => (0..word & 0x1fff).for_each(|_| put(word >> 13 & 3)),
+                (_, 0) => (0..14).rev().for_each(|bit| put(word >> bit & 1)),
+                (_, _) => (0..7).rev().for_each(|n| put(word >> (2 * n) & 3)),
+            }
+        }
+    }
 }
 
 /// Sequence numbers of a NACK: pairs of a number and a bit mask of the 16 after it.
@@ -104,8 +194,8 @@ pub fn read<'a>(compound: &'a [u8], mut each: impl FnMut(Feedback<'a>)) {
                 lost: Lost(&body[8..]),
             }),
             (TRANSPORT_FEEDBACK, FMT_TRANSPORT_CC) => {
-                if let Some((received, lost)) = transport(body) {
-                    each(Feedback::Transport { received, lost });
+                if let Some(transport) = Transport::parse(body) {
+                    each(Feedback::Transport(transport));
                 }
             }
             (PAYLOAD_FEEDBACK, FMT_PLI) if body.len() >= 8 => each(Feedback::KeyFrame {
@@ -139,33 +229,6 @@ fn blocks<'a>(bytes: Option<&'a [u8]>, count: u8, each: &mut impl FnMut(Feedback
     }
 }
 
-/// Received and lost of a transport-wide feedback. Runs are counted, not walked.
-fn transport(body: &[u8]) -> Option<(u32, u32)> {
-    let mut left = u32::from(u16::from_be_bytes([*body.get(10)?, *body.get(11)?]));
-    let (mut received, mut lost) = (0, 0);
-    let mut chunks = body.get(16..)?.chunks_exact(2);
-    while left > 0 {
-        let chunk = chunks.next()?;
-        let word = u16::from_be_bytes([chunk[0], chunk[1]]);
-        let mut add = |symbol: u16, run: u32| {
-            let run = run.min(left);
-            left -= run;
-            // 0 = not received, 1 and 2 = received with a small or large delta, 3 = received without a time.
-            if symbol == 0 {
-                lost += run;
-            } else {
-                received += run;
-            }
-        };
-        match (word >> 15, word >> 14 & 1) {
-            (0, _) => add(word >> 13 & 3, u32::from(word & 0x1fff)),
-            (_, 0) => (0..14).rev().for_each(|bit| add(word >> bit & 1, 1)),
-            (_, _) => (0..7).rev().for_each(|n| add(word >> (2 * n) & 3, 1)),
-        }
-    }
-    Some((received, lost))
-}
-
 /// Bit rate of a REMB message: 6 bits of exponent, 18 of mantissa.
 fn remb(body: &[u8]) -> Option<u64> {
     let b = body.get(8..16)?;
@@ -173,6 +236,10 @@ fn remb(body: &[u8]) -> Option<u64> {
     let word = be32(b, 4);
     let (exponent, mantissa) = (word >> 18 & 0x3f, u64::from(word & 0x3_ffff));
     mantissa.checked_shl(exponent).or(Some(u64::MAX))
+}
+
+fn be16(bytes: &[u8], at: usize) -> u16 {
+    u16::from_be_bytes([bytes[at], bytes[at + 1]])
 }
 
 fn be32(bytes: &[u8], at: usize) -> u32 {
@@ -309,25 +376,63 @@ mod tests {
             f.resize(f.len().next_multiple_of(4), 0);
             packet(TRANSPORT_FEEDBACK, FMT_TRANSPORT_CC, 1001, &f)
         };
+        let counts = |packet: &[u8]| {
+            all(packet).first().map(|f| {
+                let Feedback::Transport(transport) = f else {
+                    panic!("{f:?}");
+                };
+                let (mut received, mut lost, mut numbers) = (0, 0, Vec::new());
+                transport.each(|number, arrival| {
+                    numbers.push(number);
+                    match arrival {
+                        Arrival::Lost => lost += 1,
+                        Arrival::At(_) | Arrival::Untimed => received += 1,
+                    }
+                });
+                assert!(numbers.into_iter().eq(1..21));
+                (received, lost)
+            })
+        };
         let one_bit = fci(&[0x20, 9, 0b1010_1111, 0b1111_1111, 0, 0]);
-        assert_eq!(
-            all(&one_bit),
-            [Feedback::Transport {
-                received: 19,
-                lost: 1
-            }]
-        );
+        assert_eq!(counts(&one_bit), Some((19, 1)));
         // A run of 13 lost, then two-bit symbols: received small, lost, received large, then four lost.
         let two_bit = fci(&[0x00, 13, 0b1101_0010, 0, 0, 0]);
+        assert_eq!(counts(&two_bit), Some((2, 18)));
+        // A count that the chunks do not reach, and one that no receiver gathers.
+        assert_eq!(counts(&fci(&[0x20, 9, 0x20, 9])), None);
+        let claim = |count: u16| {
+            let mut f = vec![0, 1, 0, 0, 0, 0, 9, 1];
+            f[2..4].copy_from_slice(&count.to_be_bytes());
+            f.extend_from_slice(&[0x1f, 0xff, 0, 0]);
+            packet(TRANSPORT_FEEDBACK, FMT_TRANSPORT_CC, 1001, &f)
+        };
+        let most = TRANSPORT_FEEDBACK_PACKETS_MAX as u16;
+        assert_eq!(all(&claim(most)).len(), 1);
+        assert_eq!(all(&claim(most + 1)).len(), 0);
+    }
+
+    #[test]
+    fn transport_wide_feedback_says_when_packets_came() {
+        // Reference 2 (128 ms); small 8 ticks, lost, large -4 ticks, received without a time.
+        let mut f = vec![0xff, 0xff, 0, 4, 0, 0, 2, 7];
+        f.extend_from_slice(&[0b1101_0010, 0b1100_0000, 8, 0xff, 0xfc, 0, 0, 0]);
+        let packet = packet(TRANSPORT_FEEDBACK, FMT_TRANSPORT_CC, 1001, &f);
+        let found = all(&packet);
+        let [Feedback::Transport(transport)] = found[..] else {
+            panic!("{found:?}");
+        };
+        assert_eq!(transport.reference(), 2);
+        let mut arrivals = Vec::new();
+        transport.each(|number, arrival| arrivals.push((number, arrival)));
         assert_eq!(
-            all(&two_bit),
-            [Feedback::Transport {
-                received: 2,
-                lost: 18
-            }]
+            arrivals,
+            [
+                (0xffff, Arrival::At(2_000)),
+                (0, Arrival::Lost),
+                (1, Arrival::At(1_000)),
+                (2, Arrival::Untimed),
+            ]
         );
-        // A count that the chunks do not reach.
-        assert_eq!(all(&fci(&[0x20, 9, 0x20, 9])), []);
     }
 
     #[test]
@@ -421,8 +526,10 @@ mod tests {
                         Feedback::Nack { lost, .. } => {
                             assert!(lost.iter().count() <= raw.len() * 5)
                         }
-                        Feedback::Transport { received, lost } => {
-                            assert!(received + lost <= 0xffff)
+                        Feedback::Transport(transport) => {
+                            let mut count = 0;
+                            transport.each(|_, _| count += 1);
+                            assert!(count <= TRANSPORT_FEEDBACK_PACKETS_MAX);
                         }
                         Feedback::Report(_)
                         | Feedback::KeyFrame { .. }

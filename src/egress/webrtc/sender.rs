@@ -16,6 +16,8 @@ use crate::media::frame::TrackId;
 use crate::time::{MediaTime, TICKS_PER_SECOND};
 
 const RTP_HEADER_LEN: usize = 12;
+/// The P bit of the first byte.
+const PADDING: u8 = 0x20;
 /// Header extension with one element of two bytes (RFC 8285, 4.2).
 const EXTENSION_LEN: usize = 8;
 /// Original sequence number in front of a retransmitted payload (RFC 4588, 4).
@@ -28,6 +30,8 @@ pub struct Packet<'a> {
     /// Bytes before `body` (FU header, NAL header).
     pub prefix: &'a [u8],
     pub body: &'a [u8],
+    /// Bytes of padding behind `body` (RFC 3550, 5.1). A retransmission by RTX has none.
+    pub padding: u8,
     pub marker: bool,
     /// In ticks of the track's clock, zero at [`MediaTime`] zero; the viewer adds an offset of its own.
     pub timestamp: u32,
@@ -126,6 +130,11 @@ impl Sender {
         let header_len = out.len() - start;
         out.extend_from_slice(packet.prefix);
         out.extend_from_slice(packet.body);
+        if packet.padding > 0 {
+            out[start] |= PADDING;
+            out.resize(out.len() + usize::from(packet.padding) - 1, 0);
+            out.push(packet.padding);
+        }
         sealer.seal_rtp(out, start, header_len, self.ssrcs.media, sequence);
         out.len() - start
     }
@@ -163,7 +172,13 @@ impl Sender {
     ) {
         // One growth at most, for header, payload and tag together.
         out.reserve(
-            RTP_HEADER_LEN + EXTENSION_LEN + OSN_LEN + packet.prefix.len() + packet.body.len() + 16,
+            RTP_HEADER_LEN
+                + EXTENSION_LEN
+                + OSN_LEN
+                + packet.prefix.len()
+                + packet.body.len()
+                + usize::from(packet.padding)
+                + 16,
         );
         let mut header = [0; RTP_HEADER_LEN + EXTENSION_LEN];
         header[0] = 0x80 | if number.is_some() { 0x10 } else { 0 };

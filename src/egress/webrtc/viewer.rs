@@ -20,9 +20,10 @@ use std::time::{Duration, Instant};
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
+use super::congestion::Congestion;
 use super::dtls::{self, Associate, DtlsError, Identify};
 use super::ice::{Agent, Checked, Credentials};
-use super::rtcp::{self, Feedback, SenderReport};
+use super::rtcp::{self, Arrival, Feedback, SenderReport};
 use super::sdp::{self, Local, Ssrcs, Stream};
 use super::sender::Sender;
 use super::srtp::{Opener, Sealer};
@@ -45,6 +46,8 @@ pub enum Event {
     Ready,
     /// The viewer cannot decode what it has.
     KeyFrameRequest,
+    /// Its path does not take the stream: no picture before that time, and then a key frame first.
+    Congested(Instant),
     Resend(Resend),
 }
 
@@ -101,6 +104,8 @@ pub struct Path {
     /// Totals of transport-wide feedback.
     pub transport_received: u64,
     pub transport_lost: u64,
+    /// Times that the path could not take the stream.
+    pub congested: u32,
     /// Resends that were not granted because of [`RESENDS_PER_S_MAX`] or because nobody knows the packet any more.
     pub resends_refused: u64,
     /// SRTCP packets that did not open.
@@ -123,6 +128,8 @@ pub struct Viewer {
     audio: Option<Box<Sender>>,
     /// Next transport-wide sequence number.
     transport_sequence: u16,
+    congestion: Box<Congestion>,
+    pending_pause: Option<Instant>,
     cname: Box<str>,
     clock: Option<Clock>,
     report_at: Option<Instant>,
@@ -186,14 +193,18 @@ impl Viewer {
         let mut sender = |stream: Option<Stream>, ssrcs: Ssrcs| {
             stream.map(|s| Box::new(Sender::new(s, ssrcs, &mut random)))
         };
+        let (video, audio) = (sender(answer.video, video), sender(answer.audio, audio));
+        let transport_sequence = random.next_u32() as u16;
         let viewer = Viewer {
             agent: Agent::new(credentials, &answer.remote_ufrag, now),
             dtls: identity.accept(answer.fingerprints, now),
             dtls_peer: None,
             keys: None,
-            video: sender(answer.video, video),
-            audio: sender(answer.audio, audio),
-            transport_sequence: random.next_u32() as u16,
+            video,
+            audio,
+            transport_sequence,
+            congestion: Box::new(Congestion::new(now, transport_sequence)),
+            pending_pause: None,
             cname,
             clock: None,
             report_at: None,
@@ -285,7 +296,7 @@ impl Viewer {
             self.path.rtcp_refused += 1;
             return;
         };
-        self.dtls.confirmed(now);
+        self.dtls.confirmed();
         let mut feedback = FeedbackSink {
             now,
             video: self.video.as_deref(),
@@ -294,10 +305,17 @@ impl Viewer {
             path: &mut self.path,
             resends: &mut self.resends,
             allowance: &mut self.allowance,
+            congestion: &mut self.congestion,
             key_frame: false,
+            pause: None,
         };
         rtcp::read(compound, |f| feedback.take(f));
-        if feedback.key_frame {
+        let (key_frame, pause) = (feedback.key_frame, feedback.pause);
+        if let Some(until) = pause {
+            self.pending_pause = Some(until);
+            self.path.congested += 1;
+        }
+        if key_frame {
             let pause = Duration::from_millis(KEY_FRAME_REQUEST_MS_MIN);
             if self.key_frame_asked.is_none_or(|at| now - at >= pause) {
                 self.key_frame_asked = Some(now);
@@ -349,6 +367,9 @@ impl Viewer {
             self.ready_told = true;
             return Some(Event::Ready);
         }
+        if let Some(until) = self.pending_pause.take() {
+            return Some(Event::Congested(until));
+        }
         if std::mem::take(&mut self.pending_key_frame) {
             return Some(Event::KeyFrameRequest);
         }
@@ -363,6 +384,19 @@ impl Viewer {
     /// Where media goes.
     pub fn remote(&self) -> Option<Address> {
         self.agent.nominated()
+    }
+
+    /// Whether a verified check came from there.
+    pub fn knows(&self, address: Address) -> bool {
+        self.agent.knows(address)
+    }
+
+    /// A connection of the viewer has ended. Without another path it gets nothing until it nominates a new one.
+    pub fn forget(&mut self, address: Address) {
+        self.agent.forget(address);
+        if self.dtls_peer == Some(address) {
+            self.dtls_peer = None;
+        }
     }
 
     pub fn closed(&self) -> Option<&CloseReason> {
@@ -412,6 +446,11 @@ impl Viewer {
             .transport_cc
             .map(|id| (id, next(&mut self.transport_sequence)));
         sender.seal_media(&keys.sealer, sequence, number, packet, out)
+    }
+
+    /// What was sealed so far leaves now. Its feedback is measured from here.
+    pub fn sent(&mut self, now: Instant) {
+        self.congestion.sent(now, self.transport_sequence);
     }
 
     /// Appends a lost packet once more, as RTX if that was agreed. `packet` is the payload at [`Resend::index`].
@@ -515,7 +554,9 @@ struct FeedbackSink<'a> {
     path: &'a mut Path,
     resends: &'a mut VecDeque<Resend>,
     allowance: &'a mut Allowance,
+    congestion: &'a mut Congestion,
     key_frame: bool,
+    pause: Option<Instant>,
 }
 
 impl FeedbackSink<'_> {
@@ -526,6 +567,10 @@ impl FeedbackSink<'_> {
                 if main.is_some_and(|s| s.ssrcs.media == block.ssrc) {
                     self.path.fraction_lost = block.fraction_lost;
                     self.path.rtt = self.clock.and_then(|c| c.round_trip(self.now, &block));
+                    if main.is_some_and(|s| s.stream.transport_cc.is_none()) {
+                        let pause = self.congestion.report(self.now, block.fraction_lost);
+                        self.pause = self.pause.max(pause);
+                    }
                 }
             }
             Feedback::Nack { ssrc, lost } => {
@@ -540,9 +585,14 @@ impl FeedbackSink<'_> {
             Feedback::KeyFrame { ssrc } => {
                 self.key_frame |= self.video.is_some_and(|s| s.ssrcs.media == ssrc);
             }
-            Feedback::Transport { received, lost } => {
-                self.path.transport_received += u64::from(received);
-                self.path.transport_lost += u64::from(lost);
+            Feedback::Transport(transport) => {
+                let path = &mut *self.path;
+                transport.each(|_, arrival| match arrival {
+                    Arrival::Lost => path.transport_lost += 1,
+                    Arrival::At(_) | Arrival::Untimed => path.transport_received += 1,
+                });
+                let pause = self.congestion.feedback(self.now, &transport);
+                self.pause = self.pause.max(pause);
             }
             Feedback::Bandwidth(bits) => self.path.bandwidth = Some(bits),
         }
@@ -712,7 +762,7 @@ mod tests {
         fn next_deadline(&self) -> Option<Instant> {
             None
         }
-        fn confirmed(&mut self, _: Instant) {}
+        fn confirmed(&mut self) {}
         fn close(&mut self, _: Instant, out: &mut dyn FnMut(&[u8])) {
             out(b"\x15bye");
         }
@@ -861,6 +911,7 @@ mod tests {
             track,
             prefix: &[0x7c, 0x85],
             body,
+            padding: 0,
             marker: true,
             timestamp: 90,
         }

@@ -66,6 +66,9 @@ impl Shard {
                 self.end_unwatched(fan_key);
             }
             ShardMessage::CloseSession(session) => self.close_session(now, session, false),
+            ShardMessage::Path(arrival) => {
+                self.peers.adopt(now, arrival, &self.links, &self.counters);
+            }
             ShardMessage::AddMirroredPeer {
                 new,
                 tracks,

@@ -16,7 +16,7 @@ use crate::egress::{AudioPolicy, Form, Unit};
 use crate::id::{SessionId, StreamId};
 use crate::limits;
 use crate::media::frame::Track;
-use crate::net::peer::NewPeer;
+use crate::net::peer::{Arrival, NewPeer};
 use crate::net::stream::FanKey;
 use crate::session::port::{MediaCommand, MediaEvent};
 use crate::time::MediaTime;
@@ -83,6 +83,8 @@ pub(in crate::net) enum ShardMessage {
         bound: bool,
     },
     CloseSession(SessionId),
+    /// A WebRTC connection whose first check names a viewer of the receiver.
+    Path(Arrival),
 }
 
 /// A viewer of a muxed rendition that has an open session.

@@ -4,8 +4,11 @@
 //! shard (checks, reports: little) is passed to the right one; what goes out leaves by the viewer's own shard.
 //!
 //! Sending: payloads are made once for the stream; a viewer costs a header, a seal and its place in a run of equal
-//! datagrams that the kernel takes in one call. A viewer that has much to catch up with is given
+//! datagrams that the kernel takes in one call ([`pump`]). A viewer that has much to catch up with is given
 //! [`limits::PACE_PACKETS`] at a time.
+
+mod path;
+mod pump;
 
 use std::collections::HashMap;
 use std::io;
@@ -18,29 +21,33 @@ use ring::rand::SecureRandom as _;
 use slab::Slab;
 use tokio::sync::oneshot;
 
+pub(super) use path::Arrival;
+pub(super) use path::Paths;
+use path::{Flushed, Outlet, Reading};
+use pump::{Peer, Place, RUN_BYTES_MAX, pump, resend_one};
+
 use super::counters::ShardCounters;
 use super::shard::{EventSender, Order, ShardLink, ShardMessage, guarded};
-use super::stream::{PayloadRing, RtpFan, Stream};
+use super::stream::{RtpFan, Stream};
 use super::udp::{RecvBatch, Sender};
 use super::{ViewerError, interfaces};
 use crate::egress::rtp::RtpPayload;
 use crate::egress::webrtc::demux::{Route, Router};
-use crate::egress::webrtc::viewer::{Event, Packet, Resend};
-use crate::egress::webrtc::{Address, Identity, Offered, Viewer};
+use crate::egress::webrtc::viewer::Event;
+use crate::egress::webrtc::{Address, Identity, Kind, Offered, Viewer, kind};
 use crate::id::{SessionId, StreamId};
 use crate::limits;
 use crate::media::frame::{Track, TrackId};
 use crate::session::port::MediaEvent;
 use crate::time::{WallClock, earliest};
 
-/// Bytes of one run of datagrams: below the kernel's bound for one send.
-const RUN_BYTES_MAX: usize = 60_000;
-
 /// What the WebRTC side of a media thread is made with.
 pub(super) struct Setup {
     pub identity: Arc<Identity>,
     pub announced: Vec<IpAddr>,
     pub wall: WallClock,
+    /// Where viewers may come by TCP. The listener itself is with one thread.
+    pub tcp: bool,
 }
 
 /// A WebRTC viewer that has an open session.
@@ -59,32 +66,10 @@ impl NewPeer {
     }
 }
 
-struct Peer {
-    viewer: Viewer,
-    stream: StreamId,
-    session: SessionId,
-    video: Place,
-    audio: Place,
-    sent_bytes: u64,
-    skipped: u32,
-    /// A defect of ours showed in its core, which is not asked for anything any more.
-    broken: bool,
-}
-
-/// Where a peer stands in a track's ring.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    /// Starts at the newest key frame, or with the newest sound.
-    New,
-    Next(u64),
-    /// Waits for a key frame from this index on.
-    KeyFrom(u64),
-}
-
 pub(super) struct Peers {
     shard: u8,
     socket: UdpSocket,
-    sender: Sender,
+    out: Outlet,
     port: u16,
     bound: IpAddr,
     interfaces: Vec<IpAddr>,
@@ -103,18 +88,24 @@ pub(super) struct Peers {
     behind: Vec<u32>,
     pace_at: Option<Instant>,
     next_timeout: Option<Instant>,
-    run: Vec<u8>,
+    /// What connections are read through.
+    buffer: Box<[u8]>,
     random: ring::rand::SystemRandom,
     sent_bytes_gone: u64,
     skipped_gone: u64,
 }
 
 impl Peers {
-    pub fn new(shard: u8, socket: UdpSocket, setup: Setup) -> io::Result<Self> {
+    pub fn new(shard: u8, socket: UdpSocket, paths: Paths, setup: Setup) -> io::Result<Self> {
         let addr = socket.local_addr()?;
         Ok(Peers {
             shard,
-            sender: Sender::new(socket.try_clone()?)?,
+            out: Outlet {
+                sender: Sender::new(socket.try_clone()?)?,
+                run: Vec::with_capacity(RUN_BYTES_MAX + limits::UDP_DATAGRAM_BYTES_MAX),
+                paths,
+            },
+            buffer: vec![0; limits::ICE_TCP_READ_BYTES].into_boxed_slice(),
             port: addr.port(),
             bound: addr.ip(),
             interfaces: interfaces::addresses(),
@@ -130,7 +121,6 @@ impl Peers {
             behind: Vec::new(),
             pace_at: None,
             next_timeout: None,
-            run: Vec::with_capacity(RUN_BYTES_MAX + limits::UDP_DATAGRAM_BYTES_MAX),
             random: ring::rand::SystemRandom::new(),
             sent_bytes_gone: 0,
             skipped_gone: 0,
@@ -162,7 +152,10 @@ impl Peers {
     }
 
     pub fn next_deadline(&self) -> Option<Instant> {
-        earliest(self.pace_at, self.next_timeout)
+        earliest(
+            earliest(self.pace_at, self.next_timeout),
+            self.out.paths.next_deadline(),
+        )
     }
 
     // ---- coming and going ----
@@ -315,6 +308,8 @@ impl Peers {
                     audio,
                     sent_bytes: 0,
                     skipped: 0,
+                    blocked: false,
+                    paused_until: None,
                     broken: false,
                 };
                 let at = slot as usize;
@@ -348,9 +343,10 @@ impl Peers {
                 ips.push(*ip);
             }
         }
-        ips.into_iter()
-            .map(|ip| Address::Udp(SocketAddr::new(ip, self.port)))
-            .collect()
+        let at = |ip: &IpAddr| SocketAddr::new(*ip, self.port);
+        let udp = ips.iter().map(|ip| Address::Udp(at(ip)));
+        let tcp = ips.iter().map(|ip| Address::Tcp(at(ip)));
+        udp.chain(tcp.filter(|_| self.setup.tcp)).collect()
     }
 
     /// The viewers of a stream that ended.
@@ -420,10 +416,15 @@ impl Peers {
 
     fn remove(&mut self, now: Instant, slot: u32, events: &mut EventSender) -> Option<StreamId> {
         let mut peer = self.peers.get_mut(slot as usize)?.take()?;
-        let sender = &self.sender;
+        let out = &mut self.out;
         if !peer.broken {
             peer.viewer
-                .close(now, &mut |to, datagram| send(sender, to, datagram));
+                .close(now, &mut |to, datagram| out.send(to, datagram));
+        }
+        for address in self.router.addresses(slot) {
+            if let Address::Tcp(from) = address {
+                out.paths.close_address(*from);
+            }
         }
         self.router.release(slot);
         self.count -= 1;
@@ -533,10 +534,14 @@ impl Peers {
         links: &[ShardLink],
         counters: &ShardCounters,
     ) {
-        match self.router.route(Address::Udp(from), datagram) {
-            Route::Viewer(slot) => self.give(now, slot, from, datagram, via, links, counters),
+        let address = Address::Udp(from);
+        match self.router.route(address, datagram) {
+            Route::Viewer(slot) => self.give(now, slot, address, datagram, via, links, counters),
             // Passed on once: two shards that disagree must not play with it for ever.
             Route::Shard(shard) if via.is_none() => {
+                if kind(datagram) == Kind::Stun {
+                    self.router.expect(address, shard);
+                }
                 let data = Bytes::copy_from_slice(datagram);
                 self.tell(
                     links,
@@ -560,7 +565,7 @@ impl Peers {
         &mut self,
         now: Instant,
         slot: u32,
-        from: SocketAddr,
+        from: Address,
         datagram: &mut [u8],
         via: Option<u8>,
         links: &[ShardLink],
@@ -569,12 +574,12 @@ impl Peers {
         let Some(peer) = self.peers.get_mut(slot as usize).and_then(Option::as_mut) else {
             return;
         };
-        let sender = &self.sender;
-        let from_address = Address::Udp(from);
+        let out = &mut self.out;
         let handled = guarded(counters, || {
-            let mut out = |to, data: &[u8]| send(sender, to, data);
             peer.viewer
-                .handle_datagram(now, from_address, datagram, &mut out)
+                .handle_datagram(now, from, datagram, &mut |to, data: &[u8]| {
+                    out.send(to, data)
+                })
         });
         let Some(handled) = handled else {
             peer.broken = true;
@@ -586,32 +591,159 @@ impl Peers {
             self.attention.push(slot);
         }
         if let Some(address) = handled.learned {
-            if let Some(old) = self.router.bind(address, slot)
-                && old != slot
-                && let Some(peer) = self.peers.get_mut(old as usize).and_then(Option::as_mut)
-            {
-                peer.viewer
-                    .close(now, &mut |to, data| send(sender, to, data));
-                self.attention.push(old);
-            }
-            if let Some(via) = via {
+            self.bind(now, address, slot);
+            if let (Some(via), Address::Udp(address)) = (via, address) {
                 let message = ShardMessage::Bound {
-                    address: address.socket_addr(),
+                    address,
                     shard: self.shard,
                     bound: true,
                 };
                 self.tell(links, via, message);
             }
         }
-        if let Some(address) = handled.forgotten {
-            self.router.unbind(address, slot);
-            for shard in (0..links.len() as u8).filter(|s| *s != self.shard) {
-                let message = ShardMessage::Bound {
-                    address: address.socket_addr(),
-                    shard: self.shard,
-                    bound: false,
+        match handled.forgotten {
+            Some(Address::Udp(address)) => {
+                self.router.unbind(Address::Udp(address), slot);
+                for shard in (0..links.len() as u8).filter(|s| *s != self.shard) {
+                    let message = ShardMessage::Bound {
+                        address,
+                        shard: self.shard,
+                        bound: false,
+                    };
+                    self.tell(links, shard, message);
+                }
+            }
+            Some(Address::Tcp(address)) => {
+                self.router.unbind(Address::Tcp(address), slot);
+                self.out.paths.close_address(address);
+            }
+            None => {}
+        }
+    }
+
+    /// An address is verified as a viewer's. Another one that had it, a page that was reloaded, is closed.
+    fn bind(&mut self, now: Instant, address: Address, slot: u32) {
+        if let Some(old) = self.router.bind(address, slot)
+            && old != slot
+            && let Some(peer) = self.peers.get_mut(old as usize).and_then(Option::as_mut)
+        {
+            let out = &mut self.out;
+            peer.viewer.close(now, &mut |to, data| out.send(to, data));
+            self.attention.push(old);
+        }
+    }
+
+    // ---- connections ----
+
+    pub fn accept(&mut self, now: Instant, counters: &ShardCounters) {
+        self.out.paths.accept(now, counters);
+    }
+
+    /// A connection whose first check names a viewer here.
+    pub fn adopt(
+        &mut self,
+        now: Instant,
+        arrival: Arrival,
+        links: &[ShardLink],
+        counters: &ShardCounters,
+    ) {
+        if let Some(key) = self.out.paths.adopt(now, arrival, counters) {
+            self.read_path(now, key, false, links, counters);
+        }
+    }
+
+    pub fn on_path(
+        &mut self,
+        now: Instant,
+        key: usize,
+        readable: bool,
+        writable: bool,
+        links: &[ShardLink],
+        counters: &ShardCounters,
+    ) {
+        if writable
+            && let Flushed::Clear(address) = self.out.paths.flush(key)
+            && let Some(slot) = self.router.owner(Address::Tcp(address))
+        {
+            if !self.behind.contains(&slot) {
+                self.behind.push(slot);
+            }
+            self.pace_at = Some(now);
+        }
+        if readable {
+            self.read_path(now, key, true, links, counters);
+        }
+    }
+
+    /// `may_pass`: a check of a viewer elsewhere takes the connection there; once.
+    fn read_path(
+        &mut self,
+        now: Instant,
+        key: usize,
+        may_pass: bool,
+        links: &[ShardLink],
+        counters: &ShardCounters,
+    ) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        while let Some((from, filled, reading)) = self.out.paths.read(key, &mut buffer) {
+            let mut at = 0;
+            let mut over = reading == Reading::Over;
+            while let Some(frame) = path::frame(&mut buffer[at..filled]) {
+                let Ok(frame) = frame else {
+                    over = true;
+                    break;
                 };
-                self.tell(links, shard, message);
+                let len = frame.len() + 2;
+                let address = Address::Tcp(from);
+                let is_bound = self.out.paths.is_bound(key);
+                match self.router.route(address, frame) {
+                    Route::Viewer(slot) => {
+                        self.give(now, slot, address, frame, None, links, counters);
+                        if self.router.owner(address) == Some(slot) {
+                            self.out.paths.bind(key);
+                        } else {
+                            over |= !is_bound;
+                        }
+                    }
+                    Route::Shard(shard) if may_pass && !is_bound => {
+                        self.out.paths.hold(key, &buffer[at..filled]);
+                        self.buffer = buffer;
+                        return self.pass_on(key, shard, links);
+                    }
+                    Route::Shard(_) | Route::Unknown => {
+                        counters.stray_datagrams.inc();
+                        over |= !is_bound;
+                    }
+                }
+                at += len;
+            }
+            if over {
+                self.close_path(key);
+                break;
+            }
+            self.out.paths.hold(key, &buffer[at..filled]);
+            if reading == Reading::Waiting {
+                break;
+            }
+        }
+        self.buffer = buffer;
+    }
+
+    fn pass_on(&mut self, key: usize, shard: u8, links: &[ShardLink]) {
+        if let Some(arrival) = self.out.paths.give_away(key) {
+            self.tell(links, shard, ShardMessage::Path(arrival));
+        }
+    }
+
+    /// A connection is over. Its viewer may have another path.
+    fn close_path(&mut self, key: usize) {
+        let Some(address) = self.out.paths.close(key).map(Address::Tcp) else {
+            return;
+        };
+        if let Some(slot) = self.router.owner(address) {
+            self.router.unbind(address, slot);
+            if let Some(peer) = self.peers.get_mut(slot as usize).and_then(Option::as_mut) {
+                peer.viewer.forget(address);
             }
         }
     }
@@ -626,10 +758,12 @@ impl Peers {
         by_id: &HashMap<StreamId, usize>,
         events: &mut EventSender,
         links: &[ShardLink],
+        counters: &ShardCounters,
     ) {
         if self.next_timeout.is_some_and(|at| at <= now) {
             self.handle_timeouts(now);
         }
+        self.out.paths.handle_timeout(now);
         for slot in std::mem::take(&mut self.attention) {
             let Some(peer) = self.peers.get_mut(slot as usize).and_then(Option::as_mut) else {
                 continue;
@@ -652,20 +786,20 @@ impl Peers {
                 match event {
                     Event::Ready => start = true,
                     Event::KeyFrameRequest => peer.want_key(fan),
-                    Event::Resend(resend) => resend_one(
-                        peer,
-                        fan.ring(resend.track),
-                        resend,
-                        &mut self.run,
-                        &self.sender,
-                    ),
+                    Event::Congested(until) => {
+                        counters.congested.inc();
+                        peer.pause(until);
+                    }
+                    Event::Resend(resend) => {
+                        resend_one(peer, fan.ring(resend.track), resend, &mut self.out)
+                    }
                 }
             }
             if start {
                 if let Some((at, media)) = fan.newest {
                     peer.viewer.set_clock(at, &self.setup.wall, media);
                 }
-                if pump(peer, fan, &mut self.run, &mut self.sender) {
+                if pump(now, peer, fan, &mut self.out) {
                     self.behind.push(slot);
                 }
             }
@@ -682,7 +816,7 @@ impl Peers {
                         .and_then(|key| streams.get(*key))
                         .and_then(|s| s.rtp.as_ref()),
                 };
-                if fan.is_some_and(|fan| pump(peer, fan, &mut self.run, &mut self.sender)) {
+                if fan.is_some_and(|fan| pump(now, peer, fan, &mut self.out)) {
                     self.behind.push(slot);
                 }
             }
@@ -696,12 +830,12 @@ impl Peers {
 
     fn handle_timeouts(&mut self, now: Instant) {
         self.next_timeout = None;
-        let sender = &self.sender;
+        let out = &mut self.out;
         for (slot, peer) in self.peers.iter_mut().enumerate() {
             let Some(peer) = peer else { continue };
             if peer.viewer.next_deadline().is_some_and(|at| at <= now) {
                 peer.viewer
-                    .handle_timeout(now, &mut |to, data| send(sender, to, data));
+                    .handle_timeout(now, &mut |to, data| out.send(to, data));
             }
             if peer.viewer.closed().is_some() {
                 self.attention.push(slot as u32);
@@ -767,7 +901,7 @@ impl Peers {
                 continue;
             };
             if peer.viewer.is_ready()
-                && pump(peer, fan, &mut self.run, &mut self.sender)
+                && pump(now, peer, fan, &mut self.out)
                 && !self.behind.contains(slot)
             {
                 self.behind.push(*slot);
@@ -806,177 +940,6 @@ impl Peers {
                 skipped,
             });
         }
-    }
-}
-
-impl Peer {
-    /// It cannot decode any more: nothing is sent until the next key frame that it has not been given.
-    fn want_key(&mut self, fan: &RtpFan) {
-        if let Place::Next(next) = self.video {
-            self.skipped += 1;
-            self.video = match fan.video.newest_key() {
-                Some(key) if key >= next => Place::Next(key),
-                Some(_) | None => Place::KeyFrom(next),
-            };
-        }
-    }
-
-    fn place_mut(&mut self, track: TrackId) -> &mut Place {
-        match track {
-            TrackId::Video => &mut self.video,
-            TrackId::Audio => &mut self.audio,
-        }
-    }
-
-    /// The index to send from; `None` = nothing yet.
-    fn settle(&mut self, track: TrackId, ring: &PayloadRing) -> Option<u64> {
-        let start = match track {
-            TrackId::Video => ring.newest_key(),
-            TrackId::Audio => Some(ring.end()),
-        };
-        let place = match track {
-            TrackId::Video => self.video,
-            TrackId::Audio => self.audio,
-        };
-        let next = match place {
-            Place::New => start,
-            Place::Next(next) if next >= ring.first() => Some(next),
-            Place::Next(_) => {
-                self.skipped += 1;
-                start
-            }
-            Place::KeyFrom(from) => start.filter(|key| *key >= from),
-        };
-        if let Some(next) = next {
-            *self.place_mut(track) = Place::Next(next);
-        }
-        next
-    }
-}
-
-/// Sends a peer what it has not had, at most one pace. `true` = there is more.
-fn pump(peer: &mut Peer, fan: &RtpFan, run: &mut Vec<u8>, sender: &mut Sender) -> bool {
-    let Some(Address::Udp(to)) = peer.viewer.remote() else {
-        return false;
-    };
-    let mut left = limits::PACE_PACKETS;
-    let mut more = false;
-    for track in [TrackId::Audio, TrackId::Video] {
-        let ring = fan.ring(track);
-        if !peer.viewer.wants(track) {
-            continue;
-        }
-        let Some(mut index) = peer.settle(track, ring) else {
-            continue;
-        };
-        let mut out = Run::new(run, to);
-        for payload in ring.from(index) {
-            if left == 0 {
-                more = true;
-                break;
-            }
-            left -= 1;
-            let len = peer.viewer.seal_rtp(index, &packet(payload), out.buffer);
-            out.add(len, sender);
-            index += 1;
-        }
-        peer.sent_bytes += out.finish(sender);
-        *peer.place_mut(track) = Place::Next(index);
-    }
-    more
-}
-
-fn resend_one(
-    peer: &mut Peer,
-    ring: &PayloadRing,
-    resend: Resend,
-    run: &mut Vec<u8>,
-    sender: &Sender,
-) {
-    let (Some(payload), Some(to)) = (ring.get(resend.index), peer.viewer.remote()) else {
-        return;
-    };
-    run.clear();
-    let len = peer.viewer.seal_resend(resend, &packet(payload), run);
-    if len > 0 {
-        peer.sent_bytes += len as u64;
-        send(sender, to, run);
-    }
-}
-
-fn packet(payload: &RtpPayload) -> Packet<'_> {
-    Packet {
-        track: payload.track,
-        prefix: &payload.prefix,
-        body: &payload.body,
-        marker: payload.marker,
-        timestamp: payload.timestamp,
-    }
-}
-
-/// Datagrams for one peer that leave in as few system calls as they can: runs of equal length, the last one shorter.
-struct Run<'a> {
-    buffer: &'a mut Vec<u8>,
-    to: SocketAddr,
-    /// Where the current run starts in the buffer.
-    start: usize,
-    segment: usize,
-    count: usize,
-    sent_bytes: u64,
-}
-
-impl<'a> Run<'a> {
-    fn new(buffer: &'a mut Vec<u8>, to: SocketAddr) -> Self {
-        buffer.clear();
-        Run {
-            buffer,
-            to,
-            start: 0,
-            segment: 0,
-            count: 0,
-            sent_bytes: 0,
-        }
-    }
-
-    /// A datagram of `len` bytes was appended to the buffer.
-    fn add(&mut self, len: usize, sender: &mut Sender) {
-        if len == 0 {
-            return;
-        }
-        let fits = self.count < limits::GSO_SEGMENTS_MAX
-            && self.buffer.len() - self.start <= RUN_BYTES_MAX;
-        if self.count > 0 && (len > self.segment || !fits) {
-            self.send(self.buffer.len() - len, sender);
-        }
-        if self.count == 0 {
-            self.segment = len;
-        }
-        self.count += 1;
-        if len < self.segment {
-            self.send(self.buffer.len(), sender);
-        }
-    }
-
-    fn send(&mut self, end: usize, sender: &mut Sender) {
-        if end > self.start {
-            self.sent_bytes += (end - self.start) as u64;
-            // What the kernel does not take is lost like on the way; the viewer asks for it again.
-            let _ = sender.send_segments(self.to, &self.buffer[self.start..end], self.segment);
-        }
-        self.start = end;
-        self.count = 0;
-    }
-
-    fn finish(mut self, sender: &mut Sender) -> u64 {
-        self.send(self.buffer.len(), sender);
-        self.sent_bytes
-    }
-}
-
-fn send(sender: &Sender, to: Address, datagram: &[u8]) {
-    if let Address::Udp(to) = to {
-        // Lost like on the way: checks and handshakes are repeated.
-        let _ = sender.send(to, datagram);
     }
 }
 

@@ -1,0 +1,743 @@
+//! A node made of the cores: platform, session core, ingest, hub and FLV, wired as `session::shell` and `net::shard` wire
+//! them, and a store that outlives it.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use gantry::egress::{Form, Mux, Unit};
+use gantry::gb28181::{self, MediaTransport, Platform};
+use gantry::id::{DeviceId, SessionId, Ssrc, StreamId};
+use gantry::limits;
+use gantry::media::frame::{Frame, Params, Track, TrackId, nals};
+use gantry::media::hub::Hub;
+use gantry::media::ingest::{self, Fact, Ingest};
+use gantry::media::rfc4571::Framer;
+use gantry::media::rtp;
+use gantry::session::port::{MediaCommand, MediaEvent, Progress};
+use gantry::session::{
+    Command, Core, CoreConfig, Error, Event, Output, Owner, Persist, Reply, RequestId,
+    RestoredDevice, Target, ViewKind,
+};
+use gantry::sip::Transmit;
+use gantry::time::{WallClock, earliest};
+
+pub const PLATFORM: &str = "34020000002000000001";
+const RTP_PORT: u16 = 30_000;
+/// What a ring may hold in these tests.
+pub const RING_BYTES: usize = 4 << 20;
+
+/// What a node is made with; the same before and after a restart.
+#[derive(Clone)]
+pub struct Setup {
+    pub sip: SocketAddr,
+    pub transport: MediaTransport,
+    pub fallback: bool,
+    pub keepalive: Duration,
+    pub wall: WallClock,
+    /// Whether viewers keep what they are given.
+    pub keep: bool,
+}
+
+/// What the node wants of the world.
+pub enum Act {
+    Transmit(Transmit),
+    /// TCP active: our call to a device.
+    Connect {
+        stream: StreamId,
+        remote: SocketAddr,
+    },
+}
+
+/// What a viewer was given.
+#[derive(Default)]
+pub struct Watch {
+    pub opened_at: Option<Instant>,
+    pub closed_at: Option<Instant>,
+    pub session: Option<SessionId>,
+    pub failed: Option<Error>,
+    pub flv: Vec<u8>,
+    /// Pictures with their parameter sets behind start codes.
+    pub elementary: Vec<u8>,
+    pub pictures: Vec<Seen>,
+    /// Where the viewer's own rendition stands.
+    mux: Option<Mux>,
+}
+
+/// A picture as a viewer got it.
+pub struct Seen {
+    pub at: Instant,
+    pub frame: Frame,
+}
+
+pub struct Node {
+    pub platform: Platform,
+    pub core: Core,
+    media: Media,
+    setup: Setup,
+    next_request: u64,
+    /// By the request that opened it.
+    pub watches: HashMap<RequestId, Watch>,
+    by_session: HashMap<SessionId, RequestId>,
+    pub acts: Vec<Act>,
+    pub shut_down: bool,
+    shutdown: Option<RequestId>,
+    /// Devices that went on or off since they were last taken.
+    pub presence: Vec<(DeviceId, bool)>,
+}
+
+/// What survives the node.
+#[derive(Default)]
+pub struct Store(BTreeMap<DeviceId, RestoredDevice>);
+
+impl Store {
+    fn take(&mut self, persist: Persist) {
+        match persist {
+            Persist::Platform(gb28181::Persist::Device(stored)) => {
+                let row = self
+                    .0
+                    .entry(stored.device)
+                    .or_insert_with(|| RestoredDevice {
+                        stored: stored.clone(),
+                        info: Default::default(),
+                        channels: Vec::new(),
+                        partial: false,
+                    });
+                row.stored = stored;
+            }
+            Persist::Platform(gb28181::Persist::Seen { device, unix_s }) => {
+                if let Some(row) = self.0.get_mut(&device) {
+                    row.stored.last_seen_unix_s = unix_s;
+                }
+            }
+            Persist::Platform(gb28181::Persist::Offline { device }) => {
+                if let Some(row) = self.0.get_mut(&device) {
+                    row.stored.online = false;
+                }
+            }
+            Persist::Info { device, info } => {
+                if let Some(row) = self.0.get_mut(&device) {
+                    row.info = info;
+                }
+            }
+            Persist::Channels {
+                device,
+                channels,
+                partial,
+            } => {
+                if let Some(row) = self.0.get_mut(&device) {
+                    row.channels = channels;
+                    row.partial = partial;
+                }
+            }
+        }
+    }
+}
+
+impl Node {
+    pub fn new(setup: Setup, store: &mut Store, seed: [u8; 32], now: Instant) -> Node {
+        let id = PLATFORM.parse().expect("a code");
+        let platform = gb28181::Config {
+            address: setup.sip,
+            default_password: Some(super::camera::PASSWORD.to_owned()),
+            keepalive: setup.keepalive,
+            ..gb28181::Config::new(id)
+        };
+        let core = CoreConfig {
+            shards: 1,
+            rtp_ports: vec![RTP_PORT],
+            ssrc_realm: CoreConfig::realm_of(id),
+            media_ip: Some(setup.sip.ip()),
+            transport: setup.transport,
+            fallback: setup.fallback,
+            ..CoreConfig::default()
+        };
+        let mut node = Node {
+            platform: Platform::new(platform, seed, now, setup.wall),
+            core: Core::new(core, seed, now, setup.wall),
+            media: Media::new(now),
+            setup,
+            next_request: 0,
+            watches: HashMap::new(),
+            by_session: HashMap::new(),
+            acts: Vec::new(),
+            shut_down: false,
+            shutdown: None,
+            presence: Vec::new(),
+        };
+        node.core.restore(store.0.values().cloned().collect());
+        node.drain(now, store);
+        node
+    }
+
+    pub fn ask(&mut self, now: Instant, command: Command) -> RequestId {
+        self.next_request += 1;
+        let request = RequestId(self.next_request);
+        if matches!(command, Command::Shutdown) {
+            self.shutdown = Some(request);
+        }
+        self.core.handle_command(now, request, command);
+        request
+    }
+
+    /// A viewer comes. What it gets is in [`Node::watches`].
+    pub fn watch(&mut self, now: Instant, device: DeviceId, index: u32) -> RequestId {
+        let target = Target::Channel { device, index };
+        let request = self.ask(
+            now,
+            Command::Open {
+                target,
+                kind: ViewKind::HttpFlv,
+                owner: Owner::default(),
+            },
+        );
+        self.watches.insert(request, Watch::default());
+        request
+    }
+
+    /// The viewer goes: its connection is closed.
+    pub fn leave(&mut self, now: Instant, request: RequestId) {
+        let session = self.watches.get(&request).and_then(|w| w.session);
+        if let Some(session) = session {
+            self.media.remove_viewer(session);
+            self.core
+                .handle_media(now, MediaEvent::ViewerClosed { session });
+        }
+    }
+
+    pub fn media_datagram(&mut self, now: Instant, from: SocketAddr, packet: &[u8]) {
+        self.media.datagram(now, from, packet);
+    }
+
+    pub fn conn_opened(&mut self, conn: u64, peer: SocketAddr, stream: Option<StreamId>) {
+        self.media.conn_opened(conn, peer, stream);
+    }
+
+    pub fn conn_failed(&mut self, stream: StreamId) {
+        self.media.progress(stream, Progress::ConnectFailed);
+    }
+
+    pub fn conn_data(&mut self, now: Instant, conn: u64, bytes: &[u8]) {
+        self.media.conn_data(now, conn, bytes);
+    }
+
+    pub fn conn_closed(&mut self, conn: u64) {
+        self.media.conn_closed(conn);
+    }
+
+    /// Whether a connection is still held; the node may have given it up.
+    pub fn has_conn(&self, conn: u64) -> bool {
+        self.media.conns.contains_key(&conn)
+    }
+
+    pub fn next_deadline(&self) -> Option<Instant> {
+        let cores = earliest(self.platform.next_deadline(), self.core.next_deadline());
+        earliest(cores, self.media.next_deadline())
+    }
+
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.platform.handle_timeout(now);
+        self.core.handle_timeout(now);
+        self.media.handle_timeout(now);
+    }
+
+    pub fn sizes(&self) -> Sizes {
+        let gauges = self.core.gauges();
+        Sizes {
+            streams: gauges.streams,
+            sessions: gauges.sessions,
+            ssrcs: gauges.ssrcs_in_use,
+            invites: self.platform.gauges().invites,
+            ingests: self.media.streams.len(),
+            conns: self.media.conns.len(),
+            viewers: self.media.viewers.len(),
+        }
+    }
+
+    /// Bytes that the streams' rings hold.
+    pub fn ring_bytes(&self) -> usize {
+        self.media.streams.values().map(|s| s.hub.bytes()).sum()
+    }
+
+    /// Drives the cores until nobody has anything to say, as the control thread does.
+    pub fn drain(&mut self, now: Instant, store: &mut Store) {
+        loop {
+            let mut idle = true;
+            self.deliver(now);
+            while let Some(event) = self.media.events.pop_front() {
+                idle = false;
+                self.core.handle_media(now, event);
+            }
+            while let Some(output) = self.platform.poll_output() {
+                idle = false;
+                match output {
+                    gb28181::Output::Transmit(transmit) => self.acts.push(Act::Transmit(transmit)),
+                    gb28181::Output::Event(event) => self.core.handle_platform(now, event),
+                }
+            }
+            while let Some(output) = self.core.poll_output() {
+                idle = false;
+                self.output(now, output, store);
+            }
+            if idle {
+                return;
+            }
+        }
+    }
+
+    fn output(&mut self, now: Instant, output: Output, store: &mut Store) {
+        match output {
+            Output::Reply(request, reply) => {
+                self.shut_down |= self.shutdown == Some(request);
+                self.replied(now, request, reply);
+            }
+            Output::Platform(command) => self.platform.handle_command(now, command),
+            Output::Media { shard, command } => {
+                assert_eq!(shard, 0);
+                if let Some(act) = self.media.command(command) {
+                    self.acts.push(act);
+                }
+            }
+            Output::Event(Event::DeviceOnline { device }) => {
+                self.presence
+                    .extend(device.device.map(|device| (device, true)));
+            }
+            Output::Event(Event::DeviceOffline { device }) => {
+                self.presence
+                    .extend(device.device.map(|device| (device, false)));
+            }
+            Output::Event(Event::SessionClosed { session }) => {
+                if let Some(request) = self.by_session.remove(&session)
+                    && let Some(watch) = self.watches.get_mut(&request)
+                {
+                    watch.closed_at = Some(now);
+                }
+            }
+            Output::Event(_) => {}
+            Output::Persist(persist) => store.take(persist),
+            Output::Messages { .. } => {}
+        }
+    }
+
+    fn replied(&mut self, now: Instant, request: RequestId, reply: Result<Reply, Error>) {
+        let Some(watch) = self.watches.get_mut(&request) else {
+            return;
+        };
+        match reply {
+            Ok(Reply::Opened(opened)) => {
+                watch.opened_at = Some(now);
+                watch.session = Some(opened.session);
+                self.by_session.insert(opened.session, request);
+                self.media
+                    .add_viewer(opened.session, opened.stream, request);
+                let Some(stream) = self.media.streams.get(&opened.stream) else {
+                    return;
+                };
+                let tracks: Vec<Track> = stream.hub.video().cloned().into_iter().collect();
+                let mut mux = Mux::new(Form::Flv, &tracks);
+                if self.setup.keep {
+                    put(&mut watch.flv, &mux.init());
+                    for frame in stream.hub.frames() {
+                        watch.take(now, &mut mux, frame, stream.hub.video());
+                    }
+                }
+                watch.mux = Some(mux);
+            }
+            Ok(_) => {}
+            Err(error) => watch.failed = Some(error),
+        }
+    }
+
+    /// Gives what the ingests completed to their viewers.
+    fn deliver(&mut self, now: Instant) {
+        for (id, stream) in &mut self.media.streams {
+            let outputs = std::mem::take(&mut stream.outputs);
+            for output in outputs {
+                match output {
+                    ingest::Output::Track(track) => {
+                        stream.hub.set_track(track);
+                        let tracks: Vec<Track> = stream.hub.video().cloned().into_iter().collect();
+                        for request in &stream.viewers {
+                            if let Some(watch) = self.watches.get_mut(request)
+                                && let Some(mux) = &mut watch.mux
+                            {
+                                let mut units = Vec::new();
+                                mux.set_tracks(&tracks, &mut units);
+                                units.iter().for_each(|unit| put(&mut watch.flv, unit));
+                            }
+                        }
+                    }
+                    ingest::Output::Frame(frame) => {
+                        stream.hub.push(frame.clone());
+                        for request in stream.viewers.iter().filter(|_| self.setup.keep) {
+                            if let Some(watch) = self.watches.get_mut(request)
+                                && let Some(mut mux) = watch.mux.take()
+                            {
+                                watch.take(now, &mut mux, &frame, stream.hub.video());
+                                watch.mux = Some(mux);
+                            }
+                        }
+                    }
+                    ingest::Output::Fact(fact) => {
+                        if let Some(progress) = progress_of(fact) {
+                            let stream = *id;
+                            self.media
+                                .events
+                                .push_back(MediaEvent::Progress { stream, progress });
+                        }
+                    }
+                }
+            }
+            if let Some(tracks) = stream.became_live(now) {
+                let (stream, progress) = (*id, Progress::Live { tracks });
+                self.media
+                    .events
+                    .push_back(MediaEvent::Progress { stream, progress });
+            }
+        }
+    }
+}
+
+/// How many of each thing there are; all zero when nothing goes on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sizes {
+    pub streams: usize,
+    pub sessions: usize,
+    pub ssrcs: usize,
+    pub invites: usize,
+    pub ingests: usize,
+    pub conns: usize,
+    pub viewers: usize,
+}
+
+impl Watch {
+    fn take(&mut self, now: Instant, mux: &mut Mux, frame: &Frame, track: Option<&Track>) {
+        let mut units = Vec::new();
+        mux.push(frame, &mut units);
+        units.iter().for_each(|unit| put(&mut self.flv, unit));
+        if frame.track != TrackId::Video {
+            return;
+        }
+        let sets = track.filter(|_| frame.key).map(|t| &*t.params);
+        if let Some(Params::Video(video)) = sets {
+            let sets = [
+                video.vps.as_deref().unwrap_or_default(),
+                &video.sps,
+                &video.pps,
+            ];
+            for set in sets.into_iter().filter(|s| !s.is_empty()) {
+                self.elementary.extend([0, 0, 0, 1]);
+                self.elementary.extend(set);
+            }
+        }
+        for nal in nals(&frame.payload) {
+            self.elementary.extend([0, 0, 0, 1]);
+            self.elementary.extend(nal);
+        }
+        self.pictures.push(Seen {
+            at: now,
+            frame: frame.clone(),
+        });
+    }
+}
+
+fn put(out: &mut Vec<u8>, unit: &Unit) {
+    out.extend_from_slice(&unit.head[usize::from(unit.ws_header_len)..]);
+    out.extend_from_slice(&unit.body);
+    out.extend_from_slice(&unit.tail);
+}
+
+fn progress_of(fact: Fact) -> Option<Progress> {
+    match fact {
+        Fact::FirstRtp { .. } => Some(Progress::FirstRtp),
+        Fact::ForeignSsrc { seen } => Some(Progress::ForeignSsrc { seen }),
+        Fact::FirstPs => Some(Progress::FirstPs),
+        Fact::UnsupportedVideo { stream_type } => Some(Progress::UnsupportedCodec { stream_type }),
+        _ => None,
+    }
+}
+
+/// One media thread.
+struct Media {
+    streams: BTreeMap<StreamId, Stream>,
+    by_ssrc: HashMap<Ssrc, StreamId>,
+    conns: BTreeMap<u64, Conn>,
+    viewers: HashMap<SessionId, StreamId>,
+    events: VecDeque<MediaEvent>,
+    next_second: Instant,
+}
+
+struct Stream {
+    ingest: Ingest,
+    hub: Hub,
+    ssrc: Option<Ssrc>,
+    transport: MediaTransport,
+    remote: Option<SocketAddr>,
+    outputs: Vec<ingest::Output>,
+    viewers: Vec<RequestId>,
+    live: Option<Vec<Track>>,
+    stalled: bool,
+}
+
+struct Conn {
+    framer: Framer,
+    peer: SocketAddr,
+    stream: Option<StreamId>,
+    last_byte: Option<Instant>,
+}
+
+impl Media {
+    fn new(now: Instant) -> Media {
+        Media {
+            streams: BTreeMap::new(),
+            by_ssrc: HashMap::new(),
+            conns: BTreeMap::new(),
+            viewers: HashMap::new(),
+            events: VecDeque::new(),
+            next_second: now + Duration::from_secs(1),
+        }
+    }
+
+    fn progress(&mut self, stream: StreamId, progress: Progress) {
+        self.events
+            .push_back(MediaEvent::Progress { stream, progress });
+    }
+
+    fn command(&mut self, command: MediaCommand) -> Option<Act> {
+        match command {
+            MediaCommand::OpenIngest {
+                stream,
+                ssrc,
+                transport,
+                ..
+            } => {
+                self.streams.insert(stream, Stream::new(ssrc, transport));
+                if let Some(ssrc) = ssrc {
+                    self.by_ssrc.insert(ssrc, stream);
+                }
+            }
+            MediaCommand::UpdateIngest {
+                stream: id,
+                ssrc,
+                remote,
+                ..
+            } => {
+                let stream = self.streams.get_mut(&id)?;
+                if let Some(new) = ssrc {
+                    if let Some(old) = stream.ssrc.replace(new) {
+                        self.by_ssrc.remove(&old);
+                    }
+                    self.by_ssrc.insert(new, id);
+                    stream.ingest.set_ssrc(Some(new));
+                }
+                stream.remote = remote.or(stream.remote);
+                if let (MediaTransport::TcpActive, Some(remote)) = (stream.transport, remote) {
+                    return Some(Act::Connect { stream: id, remote });
+                }
+            }
+            MediaCommand::CloseIngest { stream: id } => {
+                if let Some(ssrc) = self.streams.remove(&id).and_then(|s| s.ssrc) {
+                    self.by_ssrc.remove(&ssrc);
+                }
+                self.conns.retain(|_, conn| conn.stream != Some(id));
+                self.viewers.retain(|_, stream| *stream != id);
+            }
+            MediaCommand::CloseViewer { session, .. } => self.remove_viewer(session),
+            _ => {}
+        }
+        None
+    }
+
+    fn add_viewer(&mut self, session: SessionId, stream: StreamId, request: RequestId) {
+        self.viewers.insert(session, stream);
+        if let Some(stream) = self.streams.get_mut(&stream) {
+            stream.viewers.push(request);
+        }
+        self.events.push_back(MediaEvent::Viewer {
+            session,
+            sent_bytes: 0,
+            skipped: 0,
+        });
+    }
+
+    fn remove_viewer(&mut self, session: SessionId) {
+        self.viewers.remove(&session);
+    }
+
+    /// Whose packet this is.
+    fn owner(&self, from: SocketAddr, packet: &[u8]) -> Option<StreamId> {
+        let ssrc = rtp::peek_ssrc(packet)?;
+        if let Some(id) = self.by_ssrc.get(&ssrc) {
+            return Some(*id);
+        }
+        if rtp::is_rtcp(packet) {
+            return None;
+        }
+        let there = self.streams.iter().find(|(_, s)| s.remote == Some(from));
+        there.map(|(id, _)| *id)
+    }
+
+    fn datagram(&mut self, now: Instant, from: SocketAddr, packet: &[u8]) {
+        if let Some(id) = self.owner(from, packet)
+            && let Some(stream) = self.streams.get_mut(&id)
+        {
+            stream.push(now, packet);
+        }
+    }
+
+    fn conn_opened(&mut self, id: u64, peer: SocketAddr, stream: Option<StreamId>) {
+        self.conns.insert(
+            id,
+            Conn {
+                framer: Framer::new(),
+                peer,
+                stream,
+                last_byte: None,
+            },
+        );
+        if let Some(stream) = stream {
+            self.progress(stream, Progress::Connected);
+        }
+    }
+
+    fn conn_data(&mut self, now: Instant, id: u64, bytes: &[u8]) {
+        let Some(conn) = self.conns.get_mut(&id) else {
+            return;
+        };
+        conn.last_byte = Some(now);
+        let mut packets = Vec::new();
+        let open = conn
+            .framer
+            .push(bytes, &mut |p| packets.push(p.to_vec()))
+            .is_ok();
+        let (peer, mut bound) = (conn.peer, conn.stream);
+        for packet in packets {
+            let Some(stream) = bound.or_else(|| self.owner(peer, &packet)) else {
+                continue;
+            };
+            if bound.is_none() {
+                bound = Some(stream);
+                self.progress(stream, Progress::Connected);
+            }
+            if let Some(stream) = self.streams.get_mut(&stream) {
+                stream.push(now, &packet);
+            }
+        }
+        if let Some(conn) = self.conns.get_mut(&id) {
+            conn.stream = bound;
+        }
+        if !open {
+            self.conn_closed(id);
+        }
+    }
+
+    fn conn_closed(&mut self, id: u64) {
+        let Some(stream) = self.conns.remove(&id).and_then(|c| c.stream) else {
+            return;
+        };
+        if self.conns.values().any(|c| c.stream == Some(stream)) {
+            return;
+        }
+        if let Some(known) = self.streams.get_mut(&stream) {
+            let outputs = &mut known.outputs;
+            known.ingest.finish(&mut |o| outputs.push(o));
+            known.stalled = true;
+            self.progress(stream, Progress::Stalled);
+        }
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let busy = !self.streams.is_empty() || !self.conns.is_empty();
+        let second = busy.then_some(self.next_second);
+        self.streams
+            .values()
+            .filter_map(|s| s.ingest.next_deadline())
+            .chain(second)
+            .min()
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        for stream in self.streams.values_mut() {
+            if stream.ingest.next_deadline().is_some_and(|at| at <= now) {
+                let outputs = &mut stream.outputs;
+                stream.ingest.handle_timeout(now, &mut |o| outputs.push(o));
+            }
+        }
+        if now < self.next_second {
+            return;
+        }
+        self.next_second = now + Duration::from_secs(1);
+        let silence = Duration::from_secs(limits::INGEST_SILENCE_S_MAX);
+        let mut stalled = Vec::new();
+        for (id, stream) in &mut self.streams {
+            let last = stream.ingest.last_packet();
+            let silent = last.is_some_and(|at| now.saturating_duration_since(at) > silence);
+            if silent && !std::mem::replace(&mut stream.stalled, true) {
+                stalled.push(*id);
+            }
+        }
+        for id in stalled {
+            self.progress(id, Progress::Stalled);
+        }
+        for session in self.viewers.keys() {
+            let (sent_bytes, skipped) = (0, 0);
+            self.events.push_back(MediaEvent::Viewer {
+                session: *session,
+                sent_bytes,
+                skipped,
+            });
+        }
+        let idle = Duration::from_secs(limits::MEDIA_CONN_IDLE_S_MAX);
+        self.conns.retain(|_, conn| {
+            let last = *conn.last_byte.get_or_insert(now);
+            now.saturating_duration_since(last) <= idle
+        });
+    }
+}
+
+impl Stream {
+    fn new(ssrc: Option<Ssrc>, transport: MediaTransport) -> Stream {
+        #[allow(
+            clippy::needless_update,
+            reason = "what else is configured keeps its default"
+        )]
+        let config = ingest::Config {
+            ssrc,
+            reliable: transport != MediaTransport::Udp,
+            ..ingest::Config::default()
+        };
+        Stream {
+            ingest: Ingest::new(config),
+            hub: Hub::new(RING_BYTES),
+            ssrc,
+            transport,
+            remote: None,
+            outputs: Vec::new(),
+            viewers: Vec::new(),
+            live: None,
+            stalled: false,
+        }
+    }
+
+    fn push(&mut self, now: Instant, packet: &[u8]) {
+        let outputs = &mut self.outputs;
+        self.ingest.push(now, packet, &mut |o| outputs.push(o));
+    }
+
+    /// The tracks, once a viewer can start, and again whenever they change.
+    fn became_live(&mut self, now: Instant) -> Option<Vec<Track>> {
+        let first = self.hub.frames().next()?.received;
+        let waited = now.saturating_duration_since(first);
+        let sound_may_come =
+            self.hub.audio().is_none() && waited < Duration::from_millis(limits::SOUND_WAIT_MS);
+        if self.live.is_none() && sound_may_come {
+            return None;
+        }
+        let tracks: Vec<Track> = self.hub.tracks().cloned().collect();
+        if self.live.as_ref() == Some(&tracks) {
+            return None;
+        }
+        self.live = Some(tracks.clone());
+        Some(tracks)
+    }
+}
