@@ -18,6 +18,7 @@ use gantry::media::ps::StreamMap;
 use gantry::media::ps::demux::{Demux, Error, Pes, Sink};
 use gantry::media::ps::mux::Mux;
 use gantry::media::rtp::{self, Packet};
+use gantry::media::ts;
 use gantry::time::MediaTime;
 
 const PICTURES: usize = 50;
@@ -93,6 +94,76 @@ fn group() -> Vec<Vec<u8>> {
     packets
 }
 
+/// The pictures of the group as a transport stream, seven packets to one of RTP. The counters go on from group to group.
+fn transport_packets(packets: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let mut pictures = Pictures(Vec::new());
+    let mut demux = Demux::new();
+    for packet in packets {
+        if let Ok(packet) = Packet::parse(packet) {
+            demux.push(packet.payload(), &mut pictures);
+        }
+    }
+    let mut out: Vec<u8> = Vec::new();
+    let mut counter = 0u8;
+    for pes in &mut pictures.0 {
+        pes.resize(pes.len().next_multiple_of(184), 0);
+        for (n, part) in pes.chunks(184).enumerate() {
+            let start = if n == 0 { 0x41 } else { 1 };
+            out.extend([ts::SYNC, start, 0, 0x10 | counter]);
+            counter = (counter + 1) & 15;
+            out.extend(part);
+        }
+    }
+    // So many packets that the counters of the next round follow.
+    while !(out.len() / ts::PACKET_BYTES).is_multiple_of(16) {
+        let mut empty = [0xff; ts::PACKET_BYTES];
+        empty[..5].copy_from_slice(&[ts::SYNC, 1, 0, 0x30 | counter, 183]);
+        counter = (counter + 1) & 15;
+        out.extend(empty);
+    }
+    let mut writer = rtp::Writer::new(Ssrc(1), 33, 0);
+    let mut made = Vec::new();
+    writer.write(&out, 0, 7 * ts::PACKET_BYTES, &mut |p| {
+        made.push(p.to_vec())
+    });
+    println!(
+        "as a transport stream: {} packets, {} bytes",
+        made.len(),
+        out.len()
+    );
+    made
+}
+
+/// The pictures' PES packets, joined where a picture has several.
+struct Pictures(Vec<Vec<u8>>);
+
+impl Sink for Pictures {
+    fn map(&mut self, _: &StreamMap) {}
+    fn pes(&mut self, pes: Pes) {
+        if let (0xe0, Some(pts)) = (pes.stream_id, pes.pts) {
+            let mut head = vec![0, 0, 1, 0xe0, 0, 0, 0x80, 0x80, 5];
+            head.extend([
+                0x21 | (pts >> 29) as u8 & 0x0e,
+                (pts >> 22) as u8,
+                (pts >> 14) as u8 | 1,
+                (pts >> 7) as u8,
+                (pts << 1) as u8 | 1,
+            ]);
+            self.0.push(head);
+        }
+    }
+    fn payload(&mut self, stream_id: u8, bytes: &[u8]) {
+        if let (0xe0, Some(last)) = (stream_id, self.0.last_mut()) {
+            last.extend_from_slice(bytes);
+        }
+    }
+    fn pes_end(&mut self, _: u8) {}
+    fn hole(&mut self, _: u8) {}
+    fn error(&mut self, error: Error) {
+        panic!("{error:?} in a sound stream");
+    }
+}
+
 /// Takes everything and does nothing with it.
 struct Nothing;
 
@@ -103,6 +174,7 @@ impl Sink for Nothing {
         black_box((stream_id, bytes));
     }
     fn pes_end(&mut self, _: u8) {}
+    fn hole(&mut self, _: u8) {}
     fn error(&mut self, error: Error) {
         panic!("{error:?} in a sound stream");
     }
@@ -144,6 +216,28 @@ fn ingest(c: &mut Criterion) {
             (0, 0, 0)
         );
         assert_eq!(ring.len(), RING);
+    });
+
+    let ts = transport_packets(&packets);
+    bench.bench_function("ingest_ts", |b| {
+        let mut ingest = Ingest::new(Config::default());
+        let mut frames = 0;
+        let mut sequence = 0u16;
+        let mut now = Instant::now();
+        let mut ts = ts.clone();
+        b.iter(|| {
+            for packet in &mut ts {
+                packet[2..4].copy_from_slice(&sequence.to_be_bytes());
+                sequence = sequence.wrapping_add(1);
+                ingest.push(now, packet, &mut |output| {
+                    frames += usize::from(matches!(output, Output::Frame(_)));
+                });
+            }
+            now += Duration::from_secs(2);
+        });
+        let stats = ingest.stats(now);
+        assert_eq!((stats.lost, stats.dropped_frames), (0, 0));
+        assert!(frames > 0);
     });
 
     bench.bench_function("ps_demux", |b| {

@@ -4,7 +4,8 @@
 //! ```text
 //! cargo bench --bench node               the full table, about four minutes; run nothing else meanwhile
 //! cargo bench --bench node -- --quick    a few streams and viewers for two seconds each: that it works, not how well
-//! cargo bench --bench node -- flv        only the rows whose part is named: ingest, flv, merged, whep, first
+//! cargo bench --bench node -- flv        only the rows whose part is named: ingest, flv, merged, whep, first,
+//!                                        crowd, slow; and, only when named, scale or scale-ingest, scale-flv, scale-whep
 //! ```
 //!
 //! Figures are processor time, user and system, by the scheduler's accounting (`schedstat`) of all threads of the node
@@ -21,18 +22,25 @@
 //! | whep | WHEP, one stream to M players | CPU / (M x seconds) | one thread that seals as many packets of the same size by AES-128-GCM and sends a picture's worth by `UDP_SEGMENT` |
 //! | whep | memory of a player | growth of the resident set / M | |
 //! | first | first RTP packet to first key frame tag | time at an FLV player that waited before the stream began, median | the sender's own time from the first to the last packet of that picture (20 ms of pacing) |
+//! | crowd | FLV and WHEP players of one stream, other streams beside | what the slowest player lacks of the mean rate | |
+//! | slow | a viewer that reads nothing and one at half the rate | p99 added latency of those beside them | the same without the slow ones |
+//! | scale | more and more streams or players | cost of each size; the largest with no loss and p99 added latency under 50 ms | |
 //!
 //! Below the table stand the facts that make a figure credible: packets lost, the rate that arrived, the slowest viewer as
 //! a part of the mean. A figure with losses is a figure of less work.
 
 #[path = "node/clip.rs"]
 mod clip;
+#[path = "node/crowd.rs"]
+mod crowd;
 #[path = "node/datagrams.rs"]
 mod datagrams;
 #[path = "node/floor.rs"]
 mod floor;
 #[path = "node/players.rs"]
 mod players;
+#[path = "node/probe.rs"]
+mod probe;
 #[path = "node/process.rs"]
 mod process;
 #[path = "node/source.rs"]
@@ -76,6 +84,12 @@ struct Plan {
     merged: Vec<Size>,
     whep: Vec<Size>,
     first_rounds: usize,
+    /// FLV players, WHEP players, and streams beside theirs.
+    crowd: (usize, usize, usize),
+    slow_window: Duration,
+    scale_ingest: Vec<usize>,
+    scale_flv: Vec<usize>,
+    scale_whep: Vec<usize>,
 }
 
 impl Plan {
@@ -90,6 +104,11 @@ impl Plan {
             merged: vec![(500, Some(0.10)), (1000, Some(0.09))],
             whep: vec![(100, Some(0.6)), (200, Some(0.6))],
             first_rounds: 9,
+            crowd: (1000, 200, 50),
+            slow_window: Duration::from_secs(40),
+            scale_ingest: vec![50, 100, 200, 400, 600, 800, 1000],
+            scale_flv: vec![50, 100, 250, 500, 1000, 2000, 3000, 4000],
+            scale_whep: vec![50, 100, 200, 400, 600, 800],
         }
     }
 
@@ -104,6 +123,11 @@ impl Plan {
             merged: vec![(16, None)],
             whep: vec![(16, None)],
             first_rounds: 1,
+            crowd: (16, 4, 4),
+            slow_window: Duration::from_secs(2),
+            scale_ingest: vec![4, 8],
+            scale_flv: vec![4, 8],
+            scale_whep: vec![2, 4],
         }
     }
 
@@ -150,6 +174,23 @@ fn main() {
     }
     if wanted("first") {
         first_picture(&plan, &script, &mut rows);
+    }
+    if wanted("crowd") {
+        crowd::crowd(&plan, &script, &mut rows);
+    }
+    if wanted("slow") {
+        crowd::slow(&plan, &script, &mut rows);
+    }
+    let scales = [
+        ("scale-ingest", crowd::scale_ingest as fn(&Plan, &_, &mut _)),
+        ("scale-flv", crowd::scale_flv),
+        ("scale-whep", crowd::scale_whep),
+    ];
+    for (part, measure) in scales {
+        // Long, and a search rather than a figure to hold: only when asked for.
+        if parts.iter().any(|p| *p == part || *p == "scale") {
+            measure(&plan, &script, &mut rows);
+        }
     }
     println!("\n{}", table::text(&rows));
     println!("{}", table::json(&rows, plan.quick));

@@ -22,6 +22,7 @@ use crate::api::auth::Auth;
 use crate::api::{self, ApiState};
 use crate::config::{self, Config};
 use crate::egress::webrtc::Identity;
+use crate::gb28181::subscribe::Wanted;
 use crate::gb28181::{self, Platform};
 use crate::limits;
 use crate::metrics::Metrics;
@@ -29,7 +30,9 @@ use crate::net::budget::Budget;
 use crate::net::front::Front;
 use crate::net::{self, Media};
 use crate::session::shell::Handle;
-use crate::session::{Command, Core, CoreConfig, Persist, RestoredDevice, shell};
+use crate::session::{
+    Command, Core, CoreConfig, MediaAddress, Network, Persist, RestoredDevice, shell,
+};
 use crate::store::Store;
 use crate::time::WallClock;
 use crate::{console, sim};
@@ -530,6 +533,8 @@ fn platform_config(config: &Config, sip: SocketAddr, secrets: &Secrets) -> gb281
     platform.expires_default = config.sip.expires_default_s.duration();
     platform.expires_max = config.sip.expires_max_s.duration();
     platform.query_on_register = config.sip.query_on_register;
+    let topics = config.sip.subscribe.iter().copied();
+    platform.subscriptions = topics.map(Wanted::new).collect();
     platform.utc_offset_s = config.sip.utc_offset_min * 60;
     platform.sip_log_bytes = usize::try_from(config.sip.log_bytes).unwrap_or(usize::MAX);
     platform.invite_timeout = config.media.answer_timeout_ms.duration();
@@ -541,7 +546,18 @@ fn core_config(config: &Config, media: &Media) -> CoreConfig {
         shards: u8::try_from(media.rtp_ports.len()).expect("SHARDS_MAX fits in a byte"),
         rtp_ports: media.rtp_ports.clone(),
         ssrc_realm: CoreConfig::realm_of(config.sip.id),
-        media_ip: config.media.advertised_ip,
+        session_ports: (config.media.session_port_first != 0).then_some((
+            config.media.session_port_first,
+            config.media.session_port_last,
+        )),
+        media_address: MediaAddress {
+            configured: config.media.advertised_ip,
+            public: config.media.public_ip,
+            private: match &config.media.private_networks[..] {
+                [] => Network::private(),
+                networks => networks.iter().filter_map(|n| n.parse().ok()).collect(),
+            },
+        },
         transport: config.media.transport,
         fallback: config.media.fallback,
         invite_timeout: config.media.answer_timeout_ms.duration(),

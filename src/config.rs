@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
 
 use crate::gb28181::MediaTransport;
+use crate::gb28181::subscribe::Topic;
 use crate::id::GbId;
 
 use value::Value;
@@ -147,6 +148,9 @@ sections! {
         expires_max_s: Seconds = Seconds(604_800), in 60..=31_536_000;
         /// true = a device that comes online is asked for its directory and what it is; false = only by hand.
         query_on_register: bool = true;
+        /// What every device that comes online is subscribed to for: catalog, alarm, position, ptz. Subscriptions are
+        /// refreshed, and made again after a restart.
+        subscribe: Vec<Topic> = Vec::new();
         /// Minutes by which the clock that devices are told (Date of the answer to REGISTER) is ahead of UTC, -720 to 840.
         utc_offset_min: i32 = 480;
         /// Bytes of memory for the last SIP messages of all devices, to be looked at when something does not work; 0 = none
@@ -161,6 +165,15 @@ sections! {
         shards: u16 = 0, in 0..=64;
         /// Address that devices are told to send media to; "" = the one by which each device reached us.
         advertised_ip: Option<IpAddr> = None;
+        /// First port of a range from which each stream has ports of its own, RTP on the even one and RTCP on the next; 0 = the
+        /// streams of a media thread share its port. For devices that mind, and where SSRCs cannot be unique.
+        session_port_first: u16 = 0, in 0..=65_535;
+        /// Last port of that range.
+        session_port_last: u16 = 0, in 0..=65_535;
+        /// Address that devices outside `private_networks` are told to send media to: ours on the other side of a NAT; "" = none.
+        public_ip: Option<IpAddr> = None;
+        /// Networks whose devices reach us without that NAT; empty = every private one (RFC 1918, 6598, 4193, link-local).
+        private_networks: Vec<String> = Vec::new();
         /// How devices are asked to send: "udp", "tcp-passive" (they connect to us) or "tcp-active" (we connect).
         transport: MediaTransport = MediaTransport::Udp;
         /// true = when nothing comes that way, the other ways are tried, and what works is remembered per device.
@@ -352,6 +365,31 @@ impl Config {
                     self.shards()
                 ),
             ));
+        }
+        let (first, last) = (self.media.session_port_first, self.media.session_port_last);
+        if (first != 0 || last != 0) && (first == 0 || last <= first) {
+            return Err((
+                "media.session_port_last",
+                format!("{last}: the range needs at least two ports, from session_port_first on"),
+            ));
+        }
+        let shared = u32::from(self.media.rtp_port);
+        let shared = shared..shared + u32::from(self.shards());
+        let own = u32::from(first)..u32::from(last) + 1;
+        if first != 0 && shared.start != 0 && shared.start < own.end && own.start < shared.end {
+            return Err((
+                "media.session_port_first",
+                "the range holds ports of the media threads (media.rtp_port)".into(),
+            ));
+        }
+        if let Some(bad) = self
+            .media
+            .private_networks
+            .iter()
+            .find(|text| text.parse::<crate::session::Network>().is_err())
+        {
+            let problem = format!("{bad:?} is {}", crate::session::NotANetwork);
+            return Err(("media.private_networks", problem));
         }
         if self.media.ring_bytes > self.media.ring_bytes_total {
             return Err((

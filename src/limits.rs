@@ -73,6 +73,42 @@ pub const MANSCDP_VALUE_BYTES_MAX: usize = 512;
 /// rest of the body is left out and counted.
 pub const MANSCDP_REPAIRS_MAX: u16 = 64;
 
+/// Depth of a MANSCDP body; the annex nests five deep. At it: what is deeper is left out.
+pub const MANSCDP_DEPTH_MAX: usize = 8;
+
+/// Elements of a MANSCDP body read as a tree: a page of 1,000 records has 12,000. At it: further ones are left out.
+pub const MANSCDP_ELEMENTS_MAX: usize = 20_000;
+
+/// Bytes of one text of such a body; `ExtraInfo` has up to 1,024 characters. At it: the text is cut at a character.
+pub const MANSCDP_TEXT_BYTES_MAX: usize = 4_096;
+
+/// Questions and orders to devices under way at once, about 300 bytes each. At it: [`crate::gb28181::AskFailure::TooMany`].
+pub const ASKS_MAX: usize = 8_192;
+
+/// The same for one device, so that one that is silent leaves room for the others.
+pub const ASKS_PER_DEVICE_MAX: usize = 64;
+
+/// Seconds that the answer to a question or order is waited for; counted anew after each page of records.
+pub const ASK_ANSWER_S: u64 = 10;
+
+/// Records of one answer (a month of five-minute files of one camera has 8,928). At it: the answer counts as partial.
+pub const RECORDS_MAX: usize = 20_000;
+
+/// Records held for all answers that are coming in. At it: further pages are left out and the answers count as partial.
+pub const RECORDS_HELD_MAX: usize = 200_000;
+
+/// Items of any other list in an answer: presets, cruises, positions, cards. At it: the rest is left out.
+pub const ANSWER_ITEMS_MAX: usize = 1_024;
+
+/// Subscriptions at all devices together: four of every device of a large node. At it: refused.
+pub const SUBSCRIPTIONS_MAX: usize = 40_000;
+
+/// Seconds before the end of a subscription at which it is refreshed, or a third of its life if that is less.
+pub const SUBSCRIBE_AHEAD_S: u64 = 60;
+
+/// Seconds before a subscription that a device did not answer is tried again.
+pub const SUBSCRIBE_RETRY_S: u64 = 60;
+
 /// Channels of one device. At it: further ones are left out and the directory counts as partial.
 pub const CATALOG_CHANNELS_MAX: usize = 100_000;
 
@@ -170,8 +206,30 @@ pub const PARAMETER_SET_BYTES_MAX: usize = 4096;
 /// Bytes of one piece of G.711 (half a second). At it: cut into several frames.
 pub const SOUND_FRAME_BYTES_MAX: usize = 4000;
 
-/// Packets without any program stream header after which the payload is said not to be one.
+/// Packets without anything that is known after which the payload is said to be unknown. What comes then is still looked at.
 pub const NO_PS_PACKETS_MAX: u64 = 64;
+
+/// Payload types of one source: a picture, a sound and a spare of each. At it: the oldest makes room.
+pub const PAYLOAD_TYPES_MAX: usize = 4;
+
+/// Packets that must look alike, one after the other, before a payload without a certain sign is taken for what it looks
+/// like: of bytes that are anything, one packet in a dozen looks like H.264.
+pub const PAYLOAD_LOOKS_MIN: u8 = 6;
+
+/// The same for a payload that was already decided otherwise.
+pub const PAYLOAD_LOOKS_TO_CHANGE_MIN: u8 = 16;
+
+/// Streams remembered of a transport stream's program map. At it: the rest of the map is left out.
+pub const TS_STREAMS_MAX: usize = 16;
+
+/// Bytes of a section of a transport stream, the longest by the standard. At it: the section is left out.
+pub const TS_SECTION_BYTES_MAX: usize = 1024;
+
+/// Bytes of a PES header that was cut by a packet's end: 9 and 255. At it: impossible by construction.
+pub const TS_PES_HEAD_BYTES_MAX: usize = 9 + 255 + 188;
+
+/// Bytes of one AAC access unit that comes in several RTP packets, or of one packet of LATM. At it: dropped.
+pub const AAC_UNIT_BYTES_MAX: usize = 8 * 1024;
 
 // ---- egress ----
 
@@ -180,6 +238,13 @@ pub const FAN_SLACK_MS: u64 = 1_000;
 
 /// Units in a rendition's ring: twenty seconds of picture and sound. At it: the oldest goes.
 pub const FAN_UNITS_MAX: usize = 2_000;
+
+/// Bytes that are joined into one piece for all viewers at a place in a rendition's ring: a large key frame with what is
+/// beside it, and about what a socket takes at once. At it: the rest is the next write.
+pub const FAN_JOIN_BYTES_MAX: usize = 256 << 10;
+
+/// Bytes that the buffer of joined pieces keeps between two flushes. At it: the rest goes back to the allocator.
+pub const FAN_JOIN_BYTES_KEPT: usize = 128 << 10;
 
 /// Bytes of the buffers from which heads and tails of units are cut. One lives until the last unit cut from it has gone, so
 /// it is kept to some dozens of units. At it: the next buffer is begun.
@@ -206,6 +271,13 @@ pub const TRANSCODE_SILENCE_MS_MAX: i64 = 1000;
 /// Milliseconds by which sound may stray from its time stamps before a transcoder inserts silence or drops samples.
 /// Devices stamp by arrival or in whole milliseconds; what is under it is jitter.
 pub const TRANSCODE_JITTER_MS_MAX: i64 = 100;
+
+/// Frames of one stream's sound that wait to be converted: a second or two. At it: new ones are dropped, counted.
+pub const SOUND_FRAMES_WAITING_MAX: usize = 50;
+
+/// Jobs of one sound thread that wait: half a second of 160 streams. At it: frames are dropped, counted, and no further
+/// conversion begins.
+pub const SOUND_JOBS_MAX: usize = 4_096;
 
 // ---- webrtc ----
 
@@ -330,6 +402,16 @@ pub const SSRC_QUARANTINE_S: u64 = 60;
 /// Seconds after which a shutdown is answered although devices have not answered BYE; the whole node has 5. At it: `Done`.
 pub const SHUTDOWN_S_MAX: u64 = 4;
 
+/// Seconds between two requests for a key frame of one stream: a device makes one in less, and a burst of losses is one
+/// matter. At it: not asked again; the next key frame of its own comes.
+pub const KEY_FRAME_ASK_S: u64 = 2;
+
+/// Seconds that a port of a stream rests after it, for the same reason as its SSRC. At it: the port can be given out again.
+pub const PORT_QUARANTINE_S: u64 = 60;
+
+/// Ports tried for one stream when other programs have them open. At it: `Busy`.
+pub const PORT_TRIES: u8 = 4;
+
 /// Seconds until a named stream tries again to connect to a sender that refused. At it: the next attempt.
 pub const INGEST_RETRY_S: u64 = 5;
 
@@ -361,6 +443,9 @@ pub const SHARDS_MAX: usize = 64;
 
 /// Socket buffer asked for per media thread: a third of a second of 400 streams of 2 Mbit/s. The kernel may give less.
 pub const RTP_RECEIVE_BUFFER_BYTES: usize = 32 << 20;
+
+/// The same for a port of one stream: two seconds of 8 Mbit/s.
+pub const OWN_PORT_RECEIVE_BUFFER_BYTES: usize = 2 << 20;
 
 /// Socket buffers asked for SIP: some 8,000 registrations that come at once, after a power cut.
 pub const SIP_SOCKET_BUFFER_BYTES: usize = 8 << 20;
@@ -448,6 +533,9 @@ pub const MEDIA_CONNS_MAX: usize = 4_096;
 pub const MEDIA_CONNS_PER_SOURCE_MAX: usize = 512;
 /// Seconds in which a media connection sends nothing or is not yet set up. At it: closed.
 pub const MEDIA_CONN_IDLE_S_MAX: u64 = 20;
+/// Seconds in which a media connection must have brought a packet of a stream that is waited for, whatever else it
+/// brings. At it: closed, counted.
+pub const MEDIA_CONN_CLAIM_S_MAX: u64 = 10;
 /// Bytes read from a media connection in one call. At it: another call.
 pub const MEDIA_CONN_READ_BYTES: usize = 64 << 10;
 
@@ -463,6 +551,11 @@ pub const VIEWER_STUCK_S_MAX: u64 = 15;
 /// Times a viewer may fall out of the ring within [`VIEWER_STRIKE_WINDOW_S`]. At it: closed; its path cannot take the stream.
 pub const VIEWER_STRIKES_MAX: u32 = 20;
 pub const VIEWER_STRIKE_WINDOW_S: u64 = 60;
+
+/// Bytes that the kernel holds unsent for one viewer: two seconds at 2 Mbit/s, and more than a large key frame. At it: the
+/// viewer is behind and keeps its place in the ring, until it falls out of that and goes on at a key frame. Without it the
+/// kernel would take some megabytes, and a slow viewer would see a picture of half a minute ago.
+pub const VIEWER_UNSENT_BYTES_MAX: u32 = 512 << 10;
 
 /// Reads of 1 KiB from one viewer in one wake-up: it has nothing to say that matters. At it: the rest waits.
 pub const VIEWER_READS_PER_WAKE: usize = 4;
@@ -526,6 +619,9 @@ pub const EVENT_SOCKET_IDLE_S_MAX: u64 = 60;
 /// Seconds a client may take to accept one event. At it: closed with 1013.
 pub const EVENT_SOCKET_SEND_S_MAX: u64 = 10;
 
+/// Devices whose position one WebSocket is told. At it: further ones are not added.
+pub const EVENT_SOCKET_DEVICES_MAX: usize = 10_000;
+
 /// Bytes of a message that a client sends on an event WebSocket; its content is ignored. At it: closed.
 pub const EVENT_SOCKET_MESSAGE_BYTES_MAX: usize = 64 * 1024;
 
@@ -559,3 +655,9 @@ pub const SIM_CHANNELS_MAX: u32 = 99;
 
 /// Views of one simulated device at the same time. At it: 486.
 pub const SIM_MEDIA_MAX: usize = 64;
+
+/// Subscriptions at one simulated device: four topics of two platforms. At it: 503.
+pub const SIM_SUBSCRIPTIONS_MAX: usize = 8;
+
+/// Upgrades and series of pictures that one simulated device has under way. At it: the order gets ERROR.
+pub const SIM_JOBS_MAX: usize = 16;

@@ -19,6 +19,8 @@ use crate::sys;
 
 pub const NAP: Duration = Duration::from_millis(4);
 const DISCARD_BYTES_MAX: usize = 1 << 20;
+/// Bytes that a player that looks at what comes reads in one call.
+pub const PIECES: usize = 64 * 1024;
 
 struct Shared {
     stop: AtomicBool,
@@ -136,7 +138,7 @@ fn drain(shared: &Shared, n: usize, fd: i32) {
 }
 
 /// Asks for a path. The connection behind the head of the answer, and what of the body came with it.
-fn get(http: SocketAddr, path: &str) -> (TcpStream, Vec<u8>) {
+pub fn get(http: SocketAddr, path: &str) -> (TcpStream, Vec<u8>) {
     let mut socket = TcpStream::connect(http).expect("the node listens");
     socket
         .set_read_timeout(Some(PATIENCE))
@@ -170,7 +172,7 @@ pub fn first_key_frame(http: SocketAddr, path: &str) -> Instant {
     const AVC_KEY_FRAME: [u8; 2] = [0x17, 1];
     let (mut socket, mut bytes) = get(http, path);
     let mut at = FILE_HEADER_BYTES;
-    let mut buffer = vec![0; 64 * 1024];
+    let mut buffer = vec![0; PIECES];
     loop {
         while let Some(tag) = bytes.get(at..at + TAG_HEADER_BYTES) {
             let size = u32::from_be_bytes([0, tag[1], tag[2], tag[3]]) as usize;

@@ -100,14 +100,9 @@ pub struct MediaPath {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Counters {
-    pub late: u64,
     /// Neither RTP nor RTCP.
     pub invalid: u64,
-    pub rtcp_packets: u64,
-    pub damaged_frames: u64,
     pub dropped_frames: u64,
-    pub time_jumps: u64,
-    pub restarts: u64,
     /// Datagrams that the kernel dropped at this port since the stream was opened.
     pub kernel_dropped: u64,
     /// Errors of the program stream by kind; kinds without one are left out.
@@ -268,13 +263,8 @@ fn counters(stats: &IngestStats) -> Counters {
     let detail = &stats.detail;
     let kinds = demux::Error::ALL.iter().zip(detail.ps_errors_by_kind);
     Counters {
-        late: detail.late,
         invalid: detail.invalid,
-        rtcp_packets: detail.rtcp_packets,
-        damaged_frames: detail.damaged_frames,
         dropped_frames: detail.dropped_frames,
-        time_jumps: detail.time_jumps,
-        restarts: detail.restarts,
         kernel_dropped: detail.kernel_dropped,
         ps_errors: kinds
             .filter(|(_, n)| *n > 0)

@@ -139,6 +139,17 @@ pub struct IngestInfo {
     pub ps_errors: u64,
     pub frames: u64,
     pub key_frames: u64,
+    /// Frames with packets missing in or just before them.
+    pub damaged_frames: u64,
+    /// Pictures held back because of that, until the next key frame.
+    pub held_frames: u64,
+    /// Times that the device's clock jumped.
+    pub time_jumps: u64,
+    /// Times that its packets began to come from another address.
+    pub source_moves: u64,
+    /// How much faster its clock runs than ours, in parts per million; left out until it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock_drift_ppm: Option<i64>,
     /// Bits per second, of late.
     pub bit_rate: u64,
     /// Frames per second, of late.
@@ -260,6 +271,11 @@ impl From<IngestStats> for IngestInfo {
             ps_errors: stats.ps_errors,
             frames: stats.frames,
             key_frames: stats.key_frames,
+            damaged_frames: stats.path.damaged_frames,
+            held_frames: stats.path.held_frames,
+            time_jumps: stats.path.time_jumps,
+            source_moves: stats.path.source_moves,
+            clock_drift_ppm: stats.path.drift_ppm,
             bit_rate: stats.bits_per_s,
             fps: f64::from(stats.fps_milli) / 1_000.0,
         }

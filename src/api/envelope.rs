@@ -5,13 +5,15 @@
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::request::Parts;
 use axum::http::{Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::gb28181::AskFailure;
 use crate::limits;
 use crate::net::ViewerError;
 use crate::session::{self, ViewFailure};
@@ -144,12 +146,40 @@ pub fn kind(error: &session::Error) -> (Code, StatusCode) {
     match error {
         Error::NotFound { .. } => (Code::NotFound, StatusCode::NOT_FOUND),
         Error::Exists { .. } => (Code::Exist, StatusCode::CONFLICT),
-        Error::BadParameter { .. } => (Code::ErrorParam, StatusCode::BAD_REQUEST),
+        Error::Ask(failure) => ask_kind(failure),
+        Error::BadField(_) | Error::BadParameter { .. } => {
+            (Code::ErrorParam, StatusCode::BAD_REQUEST)
+        }
         // WHEP answers 409 with Retry-After when there is nothing to watch yet (draft-ietf-wish-whep, 4.2).
         Error::DeviceOffline => (Code::Offline, StatusCode::CONFLICT),
         Error::View(failure) => view_kind(failure),
         Error::Busy { .. } => (Code::Busy, StatusCode::SERVICE_UNAVAILABLE),
         Error::ShuttingDown => (Code::Forbidden, StatusCode::SERVICE_UNAVAILABLE),
+    }
+}
+
+fn ask_kind(failure: &AskFailure) -> (Code, StatusCode) {
+    match failure {
+        AskFailure::DeviceUnknown => (Code::NotFound, StatusCode::NOT_FOUND),
+        AskFailure::DeviceOffline | AskFailure::DeviceLost => (Code::Offline, StatusCode::CONFLICT),
+        AskFailure::TooMany { .. } => (Code::Busy, StatusCode::SERVICE_UNAVAILABLE),
+        AskFailure::NoAnswer { .. } => (Code::Timeout, StatusCode::GATEWAY_TIMEOUT),
+        // The device says ERROR to what it does not know, and 404 to a channel that it does not have.
+        AskFailure::Failed {
+            too_new: Some(_), ..
+        }
+        | AskFailure::Refused {
+            status: 405 | 415 | 488 | 501 | 606,
+            ..
+        } => (Code::Unsupported, StatusCode::BAD_GATEWAY),
+        AskFailure::Refused { status: 404, .. } => (Code::NotFound, StatusCode::NOT_FOUND),
+        AskFailure::Refused {
+            status: 486 | 503 | 600,
+            ..
+        } => (Code::Busy, StatusCode::SERVICE_UNAVAILABLE),
+        AskFailure::Refused { .. } | AskFailure::Failed { .. } | AskFailure::BadAnswer { .. } => {
+            (Code::Fail, StatusCode::BAD_GATEWAY)
+        }
     }
 }
 
@@ -213,6 +243,25 @@ impl From<ViewerError> for Failure {
 /// A reply that the facade does not give to this command.
 pub fn wrong_reply() -> Failure {
     Failure::new(Code::ServerError, "the control thread gave another reply")
+}
+
+/// What stands in the path. A value that cannot be read is code 4, not a bare 400.
+pub struct Path<T>(pub T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let read = axum::extract::Path::<T>::from_request_parts(parts, state).await;
+        read.map(|axum::extract::Path(value)| Path(value))
+            .map_err(|error| {
+                let text = error.body_text();
+                Failure::new(
+                    Code::ErrorParam,
+                    format!("bad parameter in the path: {text}"),
+                )
+            })
+    }
 }
 
 /// A JSON body; an empty one counts as `{}`. The content type is not looked at: clients differ.

@@ -1,11 +1,14 @@
-//! `/ws/event/onlinestatus`: devices that come and go, as WebSocket messages (bvcsp 1.3, 3.6).
+//! `/ws/event/onlinestatus`, `/ws/event/alarm`, `/ws/gpsdata`: devices that come and go, alarms, and positions, as
+//! WebSocket messages (bvcsp 1.3, 3.6).
 //!
-//! Downlink: JSON text, one event a message, nothing older than the upgrade. Uplink: ignored whatever it is; it keeps the
+//! Downlink: JSON text, one event a message, nothing older than the upgrade. Uplink: for positions
+//! `{"badd": true, "puid": ["PU_…"]}` adds devices, with `false` it removes them; everything else is ignored, and keeps the
 //! socket open. A token offered as subprotocol is echoed, or browsers drop the connection.
 //!
 //! Bounds: [`limits::EVENT_SOCKET_IDLE_S_MAX`]; the facade's event queue and [`limits::EVENT_SOCKET_SEND_S_MAX`], both
 //! closed with 1013.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use axum::extract::FromRequestParts;
@@ -15,12 +18,14 @@ use axum::http::header::SEC_WEBSOCKET_PROTOCOL;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::gb28181::notice::{Alarm, Position, alarm_name};
+use crate::id::DeviceId;
 use crate::limits;
-use crate::session::{DeviceView, Event};
+use crate::session::{AlarmView, DeviceView, Event};
 
 use super::ApiState;
 use super::auth::{Auth, unix_s};
@@ -39,6 +44,85 @@ struct StatusMessage {
     network: Network,
     user: UserInfo,
     device: PuInfo,
+}
+
+/// An alarm (bvcsp 1.3).
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AlarmMessage {
+    key: String,
+    r#type: u32,
+    /// Unix seconds.
+    time: i64,
+    #[serde(rename = "userID")]
+    user_id: String,
+    user_name: String,
+    #[serde(rename = "devID")]
+    dev_id: String,
+    dev_name: String,
+    /// Index of the channel; -1 = the device.
+    sub_dev_idx: i64,
+    status: u8,
+    desc: String,
+    lat: f64,
+    lng: f64,
+    /// The alarm as the device told it, as JSON.
+    payload: String,
+}
+
+/// A position (bvcsp 1.3).
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct GpsMessage {
+    dev_id: String,
+    lat: f64,
+    lng: f64,
+    height: f64,
+    /// km/h.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    speed: Option<f64>,
+    /// Degrees from the north, clockwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    angle: Option<f64>,
+    /// Unix seconds.
+    time: u64,
+}
+
+/// Which devices a socket wants the positions of.
+#[derive(Debug, Deserialize)]
+struct GpsUplink {
+    badd: bool,
+    puid: Vec<String>,
+}
+
+/// What a socket is told.
+enum Channel {
+    OnlineStatus,
+    Alarm,
+    /// Of these devices.
+    Gps(BTreeSet<DeviceId>),
+}
+
+impl Channel {
+    /// What a client sends. Only positions are asked for; everything else is ignored.
+    fn take(&mut self, uplink: &Message) {
+        let (Channel::Gps(devices), Message::Text(text)) = (self, uplink) else {
+            return;
+        };
+        let Ok(change) = serde_json::from_str::<GpsUplink>(text.as_str()) else {
+            return;
+        };
+        for puid in &change.puid {
+            let Ok(device) = DeviceId::from_pu_id(puid) else {
+                continue;
+            };
+            if !change.badd {
+                devices.remove(&device);
+            } else if devices.len() < limits::EVENT_SOCKET_DEVICES_MAX {
+                devices.insert(device);
+            }
+        }
+    }
 }
 
 /// Somebody with a valid token, which may also be a subprotocol.
@@ -95,8 +179,40 @@ fn protocol_token(headers: &HeaderMap, auth: &Auth) -> Option<String> {
 pub async fn online_status(
     State(state): State<ApiState>,
     caller: SocketCaller,
-    upgrade: Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>,
+    upgrade: Upgrade,
 ) -> Response {
+    open(state, caller, upgrade, Channel::OnlineStatus)
+}
+
+/// Upgrades to a WebSocket of alarm_info messages: alarms of all devices as they come.
+#[utoipa::path(get, path = "/bvcsp/v1/ws/event/alarm", operation_id = "alarmEvents", tag = "event", security(("token" = [])),
+    params(("token" = Option<String>, Query, description = "or as Sec-WebSocket-Protocol, or Authorization")),
+    responses((status = 101, description = "alarm_info messages follow"),
+        (status = 401, description = "bad token: no upgrade")))]
+pub async fn alarm(
+    State(state): State<ApiState>,
+    caller: SocketCaller,
+    upgrade: Upgrade,
+) -> Response {
+    open(state, caller, upgrade, Channel::Alarm)
+}
+
+/// Upgrades to a WebSocket of positions, of the devices that the client names with `{"badd": true, "puid": ["PU_…"]}`.
+#[utoipa::path(get, path = "/bvcsp/v1/ws/gpsdata", operation_id = "gpsEvents", tag = "event", security(("token" = [])),
+    params(("token" = Option<String>, Query, description = "or as Sec-WebSocket-Protocol, or Authorization")),
+    responses((status = 101, description = "positions follow"),
+        (status = 401, description = "bad token: no upgrade")))]
+pub async fn gps(
+    State(state): State<ApiState>,
+    caller: SocketCaller,
+    upgrade: Upgrade,
+) -> Response {
+    open(state, caller, upgrade, Channel::Gps(BTreeSet::new()))
+}
+
+type Upgrade = Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>;
+
+fn open(state: ApiState, caller: SocketCaller, upgrade: Upgrade, channel: Channel) -> Response {
     let upgrade = match upgrade {
         Ok(upgrade) => upgrade,
         Err(_) => {
@@ -110,7 +226,7 @@ pub async fn online_status(
         Some(protocol) => upgrade.protocols([protocol]),
         None => upgrade,
     };
-    upgrade.on_upgrade(move |socket| serve(socket, events, state, caller.token))
+    upgrade.on_upgrade(move |socket| serve(socket, events, state, caller.token, channel))
 }
 
 async fn serve(
@@ -118,6 +234,7 @@ async fn serve(
     mut events: broadcast::Receiver<Event>,
     state: ApiState,
     token: String,
+    mut channel: Channel,
 ) {
     let mut last_uplink = Instant::now();
     loop {
@@ -132,14 +249,13 @@ async fn serve(
         }
         match step {
             Step::Event(Ok(event)) => {
-                let Some(text) = message(event, &state) else {
-                    continue;
-                };
-                let limit = Duration::from_secs(limits::EVENT_SOCKET_SEND_S_MAX);
-                match timeout(limit, socket.send(Message::text(text))).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(_)) => return,
-                    Err(_) => return close(socket, close_code::AGAIN, "too slow").await,
+                for text in messages(&channel, event, &state) {
+                    let limit = Duration::from_secs(limits::EVENT_SOCKET_SEND_S_MAX);
+                    match timeout(limit, socket.send(Message::text(text))).await {
+                        Ok(Ok(())) => {}
+                        Ok(Err(_)) => return,
+                        Err(_) => return close(socket, close_code::AGAIN, "too slow").await,
+                    }
                 }
             }
             Step::Event(Err(broadcast::error::RecvError::Lagged(_))) => {
@@ -148,7 +264,10 @@ async fn serve(
             Step::Event(Err(broadcast::error::RecvError::Closed)) => {
                 return close(socket, close_code::AWAY, "the node is shutting down").await;
             }
-            Step::Uplink(Some(Some(Ok(_)))) => last_uplink = Instant::now(),
+            Step::Uplink(Some(Some(Ok(uplink)))) => {
+                last_uplink = Instant::now();
+                channel.take(&uplink);
+            }
             Step::Uplink(Some(Some(Err(_)) | None)) => return,
             Step::Uplink(None) => {
                 return close(socket, close_code::NORMAL, "a minute without traffic").await;
@@ -172,14 +291,102 @@ async fn close(mut socket: WebSocket, code: u16, reason: &'static str) {
     let _ = timeout(limit, socket.send(Message::Close(Some(frame)))).await;
 }
 
-/// The text of an event, if subscribers of this channel want it.
-fn message(event: Event, state: &ApiState) -> Option<String> {
-    let (status, view) = match event {
-        Event::DeviceOnline { device } => (1, device),
-        Event::DeviceOffline { device } => (0, device),
-        Event::DeviceChanged { .. } | Event::SessionClosed { .. } => return None,
-    };
-    serde_json::to_string(&status_message(status, view, state)).ok()
+/// The texts of an event for a channel; none if it is not told this.
+fn messages(channel: &Channel, event: Event, state: &ApiState) -> Vec<String> {
+    match (channel, event) {
+        (Channel::OnlineStatus, Event::DeviceOnline { device }) => {
+            text(&status_message(1, device, state))
+        }
+        (Channel::OnlineStatus, Event::DeviceOffline { device }) => {
+            text(&status_message(0, device, state))
+        }
+        (Channel::Alarm, Event::Alarm(view)) => text(&alarm_message(*view)),
+        (Channel::Gps(wanted), Event::Positions { device, positions })
+            if wanted.contains(&device) =>
+        {
+            positions
+                .into_iter()
+                .flat_map(|position| text(&gps_message(device, &position)))
+                .collect()
+        }
+        (
+            Channel::OnlineStatus | Channel::Alarm | Channel::Gps(_),
+            Event::DeviceOnline { .. }
+            | Event::DeviceOffline { .. }
+            | Event::DeviceChanged { .. }
+            | Event::SessionClosed { .. }
+            | Event::Alarm(_)
+            | Event::Positions { .. },
+        ) => Vec::new(),
+    }
+}
+
+fn text(message: &impl Serialize) -> Vec<String> {
+    serde_json::to_string(message).into_iter().collect()
+}
+
+fn alarm_message(view: AlarmView) -> AlarmMessage {
+    let alarm = &view.alarm;
+    let name = alarm_name(alarm.method, alarm.alarm_type()).unwrap_or("alarm");
+    AlarmMessage {
+        key: format!(
+            "{}-{}-{}-{}",
+            view.device,
+            alarm.time,
+            alarm.method,
+            alarm.alarm_type().unwrap_or(0)
+        ),
+        r#type: alarm_type(alarm),
+        time: view.unix_s,
+        user_id: String::new(),
+        user_name: String::new(),
+        dev_id: view.device.pu_id(),
+        dev_name: view.name,
+        sub_dev_idx: view.index.map_or(-1, i64::from),
+        status: 1,
+        desc: match alarm.description.as_deref() {
+            Some(told) if !told.is_empty() => told.to_owned(),
+            Some(_) | None => name.to_owned(),
+        },
+        lat: alarm.latitude.unwrap_or(0.0),
+        lng: alarm.longitude.unwrap_or(0.0),
+        payload: serde_json::to_string(alarm).unwrap_or_default(),
+    }
+}
+
+/// The type of the API for a method and type of the standard (bvcsp 1.3); what has none there is a custom one.
+fn alarm_type(alarm: &Alarm) -> u32 {
+    const CUSTOM: u32 = 0x1000_0000;
+    let kind = alarm.alarm_type().unwrap_or(0);
+    let param = alarm.info.as_ref().and_then(|info| info.param.as_ref());
+    let left = param.and_then(|param| param.event_type) == Some(2);
+    match (alarm.method, kind) {
+        (2, 0) => 4099,
+        (2, 1) => 4096,
+        (2, 2) => 4114,
+        (2, 3) => 2,
+        (2, 4) => 4104,
+        (2, 5) => 4103,
+        (5, 2) => 4097,
+        (5, 6) if left => 4108,
+        (5, 6) => 4107,
+        (5, 13) => 4098,
+        (6, 1) => 1,
+        (method, kind) => CUSTOM | ((method & 0xff) << 8) | (kind & 0xff),
+    }
+}
+
+fn gps_message(device: DeviceId, position: &Position) -> GpsMessage {
+    let named = position.device_id.as_deref();
+    GpsMessage {
+        dev_id: named.map_or_else(|| device.pu_id(), |id| format!("PU_{id}")),
+        lat: position.latitude,
+        lng: position.longitude,
+        height: position.altitude.or(position.height).unwrap_or(0.0),
+        speed: position.speed,
+        angle: position.direction,
+        time: unix_s(),
+    }
 }
 
 fn status_message(status: u8, view: DeviceView, state: &ApiState) -> StatusMessage {
@@ -190,5 +397,73 @@ fn status_message(status: u8, view: DeviceView, state: &ApiState) -> StatusMessa
         network: network(&view, state.config.sip.listen),
         user: UserInfo::default(),
         device: show(view, true),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gb28181::notice::{AlarmInfo, AlarmParam};
+
+    fn alarm(method: u32, kind: Option<u32>, event_type: Option<u32>) -> Alarm {
+        Alarm {
+            method,
+            info: Some(AlarmInfo {
+                alarm_type: kind,
+                param: Some(AlarmParam { event_type }),
+            }),
+            ..Alarm::default()
+        }
+    }
+
+    #[test]
+    fn alarms_of_the_standard_have_types_of_the_api() {
+        for (method, kind, event_type, wanted) in [
+            (2, None, None, 4099),
+            (2, Some(1), None, 4096),
+            (5, Some(2), None, 4097),
+            (5, Some(13), None, 4098),
+            (5, Some(6), Some(1), 4107),
+            (5, Some(6), Some(2), 4108),
+            (6, Some(1), None, 1),
+            (4, None, None, 0x1000_0400),
+            (5, Some(9), None, 0x1000_0509),
+        ] {
+            let got = alarm_type(&alarm(method, kind, event_type));
+            assert_eq!(got, wanted, "{method} {kind:?}");
+        }
+        let message = alarm_message(AlarmView {
+            device: DeviceId("34020000001110000001".parse().expect("a code")),
+            name: "Gate".into(),
+            index: None,
+            unix_s: 7,
+            alarm: alarm(5, Some(2), None),
+        });
+        assert_eq!((message.desc.as_str(), message.sub_dev_idx), ("motion", -1));
+    }
+
+    #[test]
+    fn a_socket_wants_the_devices_it_names_up_to_a_bound() {
+        let mut channel = Channel::Gps(BTreeSet::new());
+        let wants = |channel: &Channel| match channel {
+            Channel::Gps(devices) => devices.len(),
+            Channel::OnlineStatus | Channel::Alarm => 0,
+        };
+        let change = |badd: bool, numbers: std::ops::Range<usize>| {
+            let puid: Vec<String> = numbers.map(|n| format!("PU_{n}")).collect();
+            Message::text(serde_json::json!({ "badd": badd, "puid": puid }).to_string())
+        };
+        for rubbish in ["", "{", "[]", r#"{"badd":true,"puid":["PU_x",""]}"#] {
+            channel.take(&Message::text(rubbish));
+        }
+        assert_eq!(wants(&channel), 0);
+        channel.take(&change(true, 0..5));
+        channel.take(&change(false, 3..9));
+        assert_eq!(wants(&channel), 3);
+        let max = limits::EVENT_SOCKET_DEVICES_MAX;
+        channel.take(&change(true, 0..max));
+        assert_eq!(wants(&channel), max);
+        channel.take(&change(true, max..max + 1));
+        assert_eq!(wants(&channel), max);
     }
 }

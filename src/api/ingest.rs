@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use crate::gb28181::MediaTransport;
 use crate::id::{Ssrc, StreamName};
+use crate::media::ingest::{RtpMap, RtpMaps};
 use crate::session::{Command, Reply};
 
 use super::ApiState;
@@ -46,6 +47,48 @@ pub struct IngestRequest {
     /// Port of the source, for `tcp-active`.
     #[serde(default)]
     port: Option<u16>,
+    /// What its RTP payload types stand for, up to four. Not needed but for what bytes do not tell: AAC by RFC 3640 or RFC 6416,
+    /// G.726, and other sound under a dynamic type. What the bytes are counts more.
+    #[serde(default)]
+    payloads: Vec<Payload>,
+}
+
+/// One payload type, as an SDP says it.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Payload {
+    #[schema(example = 97, maximum = 127)]
+    payload_type: u8,
+    /// `PS`, `MP2T`, `H264`, `H265`, `PCMA`, `PCMU`, `G722`, `G726-32`, `AAL2-G726-32`, `MPEG4-GENERIC` or `MP4A-LATM` with its
+    /// clock.
+    #[schema(example = "MPEG4-GENERIC/16000/1")]
+    rtpmap: String,
+    /// The parameters of `a=fmtp`, for AAC with `config`.
+    #[serde(default)]
+    #[schema(example = "sizelength=13;indexlength=3;indexdeltalength=3;config=1408")]
+    fmtp: String,
+}
+
+impl IngestRequest {
+    fn payloads(&self) -> Result<RtpMaps, Problem> {
+        let mut maps = RtpMaps::default();
+        if self.payloads.len() > maps.len() {
+            return Err(bad(format!("at most {} payloads", maps.len())));
+        }
+        for (slot, one) in maps.iter_mut().zip(&self.payloads) {
+            if one.payload_type > 127 {
+                return Err(bad("payloadType is at most 127"));
+            }
+            let map = RtpMap::parse(one.payload_type, &one.rtpmap, &one.fmtp);
+            *slot = Some(map.ok_or_else(|| {
+                bad(format!(
+                    "the rtpmap {:?} is not known, or its fmtp lacks the config",
+                    one.rtpmap
+                ))
+            })?);
+        }
+        Ok(maps)
+    }
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -90,6 +133,7 @@ pub async fn open(
         ssrc: request.ssrc.map(Ssrc),
         transport,
         remote,
+        payloads: request.payloads()?,
     };
     let Reply::Ingest { port, ssrc } = state.session.call(command).await? else {
         return Err(Problem::wrong_reply());

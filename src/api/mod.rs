@@ -12,16 +12,19 @@
 
 pub mod auth;
 mod caller;
+mod control;
 mod device;
 mod diagnosis;
 mod dialog;
 mod envelope;
 mod event;
+mod gimbal;
 mod ingest;
 pub mod live;
 mod login;
 mod observe;
 mod openapi;
+mod policy;
 pub(crate) mod problem;
 mod sip;
 mod view;
@@ -35,7 +38,7 @@ use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::Response;
-use axum::routing::{any, get, post};
+use axum::routing::{any, get, post, put};
 use tower_http::cors::{AllowHeaders, AllowOrigin, Any, CorsLayer};
 
 use crate::config::Config;
@@ -99,7 +102,24 @@ pub fn router(state: ApiState) -> Router {
             axum::routing::delete(whep::close).patch(whep::trickle),
         )
         .route("/live/{*path}", any(live::serve))
+        .route("/gantry/v1/ptz/{puid}/{index}", get(control::position))
+        .route(
+            "/gantry/v1/device/control/{puid}/{index}",
+            post(control::control),
+        )
+        .route(
+            "/gantry/v1/device/query/{puid}/{index}",
+            post(control::query),
+        )
+        .route(
+            "/gantry/v1/device/settings/{puid}/{index}",
+            put(control::set),
+        )
         .route("/gantry/v1/ingest", post(ingest::open))
+        .route(
+            "/gantry/v1/devices/{puid}/policy",
+            get(policy::show).put(policy::set),
+        )
         .route(
             "/gantry/v1/ingest/{stream}",
             axum::routing::delete(ingest::close),
@@ -124,6 +144,18 @@ fn bvcsp() -> Router<ApiState> {
         .route("/pu/list", post(device::list))
         .route("/pu/info/{puid}", get(device::info))
         .route("/pu/onlinestatus/{puid}", get(device::online_status))
+        .merge(gimbal())
+        .route(
+            "/pu/record/start/{puid}/{index}",
+            post(control::start_record),
+        )
+        .route("/pu/record/stop/{puid}/{index}", post(control::stop_record))
+        .route("/pu/reboot/{puid}", post(control::reboot))
+        .route("/pu/gpsdata/{puid}", get(control::gps))
+        .route(
+            "/pu/storage/format/{puid}/{index}",
+            post(control::format).get(control::format_progress),
+        )
         .route("/dialog/device/webrtc", post(dialog::open_webrtc))
         .route("/dialog/device/bvrtc", post(dialog::open_bvrtc))
         .route("/dialog/close/{dialogid}", post(dialog::close))
@@ -133,8 +165,45 @@ fn bvcsp() -> Router<ApiState> {
         .route("/dialog/vtdu/reset/{vtduid}", post(dialog::reset_service))
         .route("/ws/event/onlinestatus", get(event::online_status))
         .route("/ws/event/onlinestatus/", get(event::online_status))
+        .route("/ws/event/alarm", get(event::alarm))
+        .route("/ws/gpsdata", get(event::gps))
         .fallback(envelope::unknown_call)
         .method_not_allowed_fallback(envelope::unknown_call)
+}
+
+fn gimbal() -> Router<ApiState> {
+    Router::new()
+        .route("/pu/ptz/camera/{puid}/{index}", post(gimbal::camera))
+        .route(
+            "/pu/ptz/preset/list/{puid}/{index}",
+            get(gimbal::list_presets),
+        )
+        .route("/pu/ptz/preset/{puid}/{index}", post(gimbal::add_preset))
+        .route(
+            "/pu/ptz/preset/{puid}/{index}/{id}",
+            put(gimbal::change_preset).delete(gimbal::delete_preset),
+        )
+        .route(
+            "/pu/ptz/preset/go/{puid}/{index}/{id}",
+            put(gimbal::go_to_preset),
+        )
+        .route(
+            "/pu/ptz/cruise/list/{puid}/{index}",
+            get(gimbal::list_cruises),
+        )
+        .route("/pu/ptz/cruise/{puid}/{index}", post(gimbal::add_cruise))
+        .route(
+            "/pu/ptz/cruise/start/{puid}/{index}/{id}",
+            put(gimbal::start_cruise),
+        )
+        .route(
+            "/pu/ptz/cruise/stop/{puid}/{index}/{id}",
+            put(gimbal::stop_cruise),
+        )
+        .route(
+            "/pu/ptz/cruise/{puid}/{index}/{id}",
+            axum::routing::delete(gimbal::delete_cruise),
+        )
 }
 
 /// The vendor's player calls from other origins with `authorization` and `content-type` (bvcsp 3.1.1). Cookies are not

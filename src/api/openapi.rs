@@ -7,7 +7,9 @@ use axum::response::{IntoResponse, Response};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
-use super::{device, dialog, event, ingest, live, login, observe, sip, whep};
+use super::{
+    control, device, dialog, event, gimbal, ingest, live, login, observe, policy, sip, whep,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -22,12 +24,18 @@ use super::{device, dialog, event, ingest, live, login, observe, sip, whep};
     paths(
         login::login, login::logout, login::refresh, login::info,
         device::list, device::info, device::online_status,
+        control::control, control::query, control::set, control::position,
+        control::start_record, control::stop_record, control::reboot, control::gps, control::format,
+        control::format_progress,
+        gimbal::camera, gimbal::list_presets, gimbal::add_preset, gimbal::change_preset, gimbal::delete_preset,
+        gimbal::go_to_preset, gimbal::list_cruises, gimbal::add_cruise, gimbal::start_cruise, gimbal::stop_cruise,
+        gimbal::delete_cruise,
         dialog::open_webrtc, dialog::open_bvrtc, dialog::close, dialog::list, dialog::info,
         dialog::services, dialog::reset_service,
-        event::online_status,
+        event::online_status, event::alarm, event::gps,
         whep::open_channel, whep::open_named, whep::close, whep::trickle,
         live::serve,
-        ingest::open, ingest::close,
+        ingest::open, ingest::close, policy::show, policy::set,
         sip::list, sip::download,
         observe::health, observe::metrics, serve,
     ),

@@ -68,6 +68,8 @@ impl From<session::Error> for Problem {
             session::Error::NotFound { .. }
             | session::Error::Exists { .. }
             | session::Error::BadParameter { .. }
+            | session::Error::BadField(_)
+            | session::Error::Ask(_)
             | session::Error::DeviceOffline
             | session::Error::Busy { .. }
             | session::Error::ShuttingDown => None,

@@ -185,6 +185,8 @@ pub async fn of_device(state: &ApiState, device: DeviceId) -> Result<Vec<Entry>,
         | Reply::Session(_)
         | Reply::Devices(_)
         | Reply::Device(_)
+        | Reply::DevicePolicy(_)
+        | Reply::Answer(_)
         | Reply::Ingest { .. }
         | Reply::MediaServices(_) => Ok(Vec::new()),
     }

@@ -8,8 +8,8 @@ use crate::media::ps::demux;
 use crate::metrics::Metrics;
 use crate::net::budget::Budget;
 use crate::net::counters::ShardCounters;
-use crate::session::Core;
 use crate::session::shell::{Observer, SipCounters};
+use crate::session::{Core, PathStats};
 use crate::sip;
 use crate::store::Store;
 
@@ -64,9 +64,13 @@ fn signalling(metrics: &Metrics, platform: &Platform, sockets: SipCounters) {
         ("xml repaired", c.xml_repairs),
         ("catalog item", c.xml_unusable_items),
         ("unknown command", c.unknown_cmd_type),
+        ("notification", c.malformed_notices),
     ] {
         metrics.malformed.set(&[kind], n);
     }
+    metrics.orders.set(&["done"], c.asks_answered);
+    metrics.orders.set(&["failed"], c.asks_failed);
+    metrics.orders.set(&["not sent"], c.asks_not_sent);
     let s = platform.sip_counters();
     for (kind, n) in sip::ErrorKind::ALL.iter().zip(s.malformed) {
         metrics.malformed.set(&[&format!("sip {}", kind.name())], n);
@@ -78,6 +82,13 @@ fn signalling(metrics: &Metrics, platform: &Platform, sockets: SipCounters) {
     metrics.kernel_drops.set(&["sip"], sockets.kernel_dropped);
     metrics.queue_dropped.set(&["sip out"], sockets.send_failed);
     let g = platform.gauges();
+    metrics
+        .subscriptions
+        .set(&["active"], g.subscriptions_active as u64);
+    metrics.subscriptions.set(
+        &["wanted"],
+        g.subscriptions.saturating_sub(g.subscriptions_active) as u64,
+    );
     metrics.devices.set(&["online"], g.devices_online as u64);
     metrics.devices.set(
         &["offline"],
@@ -96,6 +107,7 @@ fn sessions(metrics: &Metrics, core: &Core) {
     }
     let g = core.gauges();
     metrics.sessions.set(&[], g.sessions as u64);
+    metrics.session_ports.set(&[], g.ports_in_use as u64);
     metrics
         .queue_depth
         .set(&["sessions waiting"], g.sessions_waiting as u64);
@@ -114,11 +126,30 @@ fn media(metrics: &Metrics, shard: &str, counters: &ShardCounters) {
         .rtp_foreign
         .set(&of_shard, s.ingest.foreign + counters.unclaimed.get());
     metrics.frames.set(&of_shard, s.ingest.frames);
+    transport(metrics, shard, &s.ingest.path);
+    metrics.rtp_resyncs.set(&of_shard, counters.resyncs.get());
+    for (outcome, n) in [
+        ("refused", counters.conns_refused.get()),
+        ("replaced", counters.conns_replaced.get()),
+        ("idle", counters.conns_idle.get()),
+    ] {
+        metrics.media_connections.set(&[shard, outcome], n);
+    }
+    let (slowest, fastest) = s.drift_ppm;
+    metrics
+        .clock_ahead_ppm
+        .set(&of_shard, fastest.unsigned_abs());
+    metrics
+        .clock_behind_ppm
+        .set(&of_shard, slowest.unsigned_abs());
     metrics.sent_bytes.set(&of_shard, s.sent_bytes);
     metrics.viewers_skipped.set(&of_shard, s.skipped);
     metrics
         .webrtc_congested
         .set(&of_shard, counters.congested.get());
+    metrics
+        .viewers_too_slow
+        .set(&of_shard, counters.too_slow.get());
     metrics.ring_bytes.set(&of_shard, s.ring_bytes);
     for (kind, n) in demux::Error::ALL.iter().zip(s.ps_errors) {
         metrics.ps_errors.set(&[shard, kind.name()], n);
@@ -134,11 +165,20 @@ fn media(metrics: &Metrics, shard: &str, counters: &ShardCounters) {
         .kernel_drops
         .set(&[&format!("rtp {shard}")], s.kernel_dropped);
     metrics
+        .kernel_drops
+        .set(&[&format!("ports {shard}")], s.ports_kernel_dropped);
+    metrics
+        .kernel_drops
+        .set(&[&format!("webrtc {shard}")], s.webrtc_kernel_dropped);
+    metrics
         .queue_depth
         .set(&[&format!("media events {shard}")], s.events_waiting);
     metrics
         .queue_dropped
         .set(&[&format!("media events {shard}")], s.events_dropped);
+    metrics
+        .queue_dropped
+        .set(&[&format!("sound {shard}")], s.sound_dropped);
     metrics.queue_dropped.set(
         &[&format!("media orders {shard}")],
         counters.orders_refused.get(),
@@ -151,4 +191,22 @@ fn media(metrics: &Metrics, shard: &str, counters: &ShardCounters) {
         &[&format!("webrtc {shard}")],
         counters.stray_datagrams.get(),
     );
+}
+
+/// What the ways from the devices of one media thread did.
+fn transport(metrics: &Metrics, shard: &str, path: &PathStats) {
+    let of_shard = [shard];
+    metrics.rtp_late.set(&of_shard, path.late);
+    metrics.rtp_source_moves.set(&of_shard, path.source_moves);
+    metrics
+        .rtp_source_refused
+        .set(&of_shard, path.source_refused);
+    metrics.rtp_restarts.set(&of_shard, path.restarts);
+    metrics.rtcp_reports.set(&of_shard, path.reports_sent);
+    metrics.frames_damaged.set(&of_shard, path.damaged_frames);
+    metrics.frames_held.set(&of_shard, path.held_frames);
+    metrics
+        .key_frames_asked
+        .set(&of_shard, path.key_frames_asked);
+    metrics.time_jumps.set(&of_shard, path.time_jumps);
 }

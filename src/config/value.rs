@@ -10,6 +10,7 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use crate::gb28181::MediaTransport;
+use crate::gb28181::subscribe::Topic;
 use crate::id::GbId;
 
 /// A type that a key may have.
@@ -293,6 +294,29 @@ impl Value for LogFormat {
         quoted(match self {
             LogFormat::Text => "text",
             LogFormat::Json => "json",
+        })
+    }
+}
+
+impl Value for Topic {
+    fn from_text(text: &str) -> Result<Self, String> {
+        match text {
+            "catalog" => Ok(Topic::Catalog),
+            "alarm" => Ok(Topic::Alarm),
+            "position" => Ok(Topic::MobilePosition),
+            "ptz" => Ok(Topic::PtzPosition),
+            _ => Err(format!(
+                "{text:?} is none of \"catalog\", \"alarm\", \"position\" and \"ptz\""
+            )),
+        }
+    }
+
+    fn to_toml(&self) -> String {
+        quoted(match self {
+            Topic::Catalog => "catalog",
+            Topic::Alarm => "alarm",
+            Topic::MobilePosition => "position",
+            Topic::PtzPosition => "ptz",
         })
     }
 }

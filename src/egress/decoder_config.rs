@@ -20,7 +20,9 @@ pub(crate) fn record(track: &Track) -> Option<Vec<u8>> {
     match track.codec {
         Codec::H264 => avcc(params),
         Codec::H265 => hvcc(params),
-        Codec::Aac | Codec::G711A | Codec::G711U | Codec::Opus => None,
+        Codec::Aac | Codec::G711A | Codec::G711U | Codec::G722 | Codec::G726(_) | Codec::Opus => {
+            None
+        }
     }
 }
 
@@ -38,7 +40,7 @@ pub(crate) fn name(track: &Track) -> Option<String> {
             let object_type = track.audio()?.config.first()? >> 3;
             Some(format!("mp4a.40.{object_type}"))
         }
-        Codec::G711A | Codec::G711U | Codec::Opus => None,
+        Codec::G711A | Codec::G711U | Codec::G722 | Codec::G726(_) | Codec::Opus => None,
     }
 }
 

@@ -124,6 +124,18 @@ impl UnitRing {
         }
     }
 
+    /// Bytes of the units from `seq` on, appended to `out`: the first, and further ones while all fit into `bytes_max`.
+    pub fn join_from(&self, seq: u64, framing: Framing, bytes_max: usize, out: &mut Vec<u8>) {
+        for unit in self.from(seq) {
+            if !out.is_empty() && out.len() + framing.len(unit) > bytes_max {
+                break;
+            }
+            for piece in [framing.head(unit), &unit.body, &unit.tail] {
+                out.extend_from_slice(piece);
+            }
+        }
+    }
+
     pub fn bytes(&self) -> usize {
         self.bytes
     }
@@ -307,6 +319,29 @@ mod tests {
                     "{take} bytes a call"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn joined_bytes_are_those_of_the_slices_up_to_the_bound() {
+        let mut ring = UnitRing::new(1 << 20);
+        (0..5).for_each(|n| ring.push(unit(n, n == 0)));
+        for (framing, len) in [(Framing::Http, 10), (Framing::WebSocket, 12)] {
+            let joined = |from, bytes_max| {
+                let mut out = Vec::new();
+                ring.join_from(from, framing, bytes_max, &mut out);
+                out
+            };
+            let mut slices = Vec::new();
+            ring.slices_from(2, framing, 64, &mut slices);
+            assert_eq!(
+                joined(2, 1 << 20),
+                slices.iter().flat_map(|s| s.to_vec()).collect::<Vec<u8>>()
+            );
+            assert_eq!(joined(2, 2 * len).len(), 2 * len);
+            assert_eq!(joined(2, 2 * len - 1).len(), len);
+            assert_eq!(joined(2, 0).len(), len, "one unit in any case");
+            assert!(joined(5, 1 << 20).is_empty());
         }
     }
 

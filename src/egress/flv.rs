@@ -127,7 +127,7 @@ fn holds(track: &Track) -> bool {
     match track.codec {
         Codec::H264 | Codec::H265 => decoder_config::record(track).is_some(),
         Codec::Aac | Codec::G711A | Codec::G711U => true,
-        Codec::Opus => false,
+        Codec::G722 | Codec::G726(_) | Codec::Opus => false,
     }
 }
 
@@ -176,7 +176,7 @@ impl CodecHeader {
             Codec::Aac => self.put(&[AAC_FLAGS, 1]),
             Codec::G711A => self.put(&[0x72]),
             Codec::G711U => self.put(&[0x82]),
-            Codec::Opus => {}
+            Codec::G722 | Codec::G726(_) | Codec::Opus => {}
         }
     }
 }
@@ -222,7 +222,7 @@ fn put_setup(out: &mut Vec<u8>, kept: &Kept, timestamp: u32) {
                 data.extend_from_slice(&FOURCC_HEVC);
             }
             Codec::Aac => data.extend_from_slice(&[AAC_FLAGS, 0]),
-            Codec::G711A | Codec::G711U | Codec::Opus => continue,
+            Codec::G711A | Codec::G711U | Codec::G722 | Codec::G726(_) | Codec::Opus => continue,
         }
         let kind = match &*track.params {
             Params::Video(_) => {
@@ -284,6 +284,8 @@ fn codec_number(codec: Codec) -> f64 {
         Codec::Aac => 10.0,
         Codec::G711A => 7.0,
         Codec::G711U => 8.0,
+        // No number is theirs: a rendition never holds them.
+        Codec::G722 | Codec::G726(_) => 0.0,
         Codec::Opus => f64::from(u32::from_be_bytes(*b"Opus")),
     }
 }

@@ -182,7 +182,7 @@ fn holds(track: &Track) -> bool {
         Codec::Aac | Codec::G711A | Codec::G711U => {
             track.audio().is_some_and(|a| a.sample_rate > 0)
         }
-        Codec::Opus => false,
+        Codec::G722 | Codec::G726(_) | Codec::Opus => false,
     }
 }
 

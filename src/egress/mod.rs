@@ -110,6 +110,7 @@ impl Form {
         let (playable, copy) = match codec {
             Codec::Aac => (Sound::AsIs, Sound::AsIs),
             Codec::G711A | Codec::G711U => (Sound::As(Codec::Aac), Sound::AsIs),
+            Codec::G722 | Codec::G726(_) => (Sound::As(Codec::Aac), Sound::Drop),
             Codec::Opus | Codec::H264 | Codec::H265 => (Sound::Drop, Sound::Drop),
         };
         match policy {

@@ -10,8 +10,8 @@
 //! go out of band in a track; here they stand before each key frame, in one aggregation packet if they fit. Those inside a
 //! frame, access unit delimiters and filler are left out.
 //!
-//! G.711 is cut by [`limits::RTP_G711_MS_MIN`] and [`limits::RTP_G711_MS_MAX`]. AAC has no place in WebRTC and is ignored:
-//! it comes through a transcoder, as Opus.
+//! G.711 is cut by [`limits::RTP_G711_MS_MIN`] and [`limits::RTP_G711_MS_MAX`]. AAC, G.722 and G.726 are
+//! ignored: they come through a transcoder, as Opus.
 //!
 //! Not done: interleaved modes, PACI, DONL.
 
@@ -25,7 +25,7 @@ use crate::time::{MediaTime, TICKS_PER_SECOND};
 /// What to do with sound of a codec on its way to WebRTC (RFC 7874: Opus and G.711 are there in every browser).
 pub fn sound(codec: Codec) -> Sound {
     match codec {
-        Codec::Aac => Sound::As(Codec::Opus),
+        Codec::Aac | Codec::G722 | Codec::G726(_) => Sound::As(Codec::Opus),
         Codec::G711A | Codec::G711U | Codec::Opus => Sound::AsIs,
         Codec::H264 | Codec::H265 => Sound::Drop,
     }
@@ -35,7 +35,7 @@ pub fn sound(codec: Codec) -> Sound {
 pub fn clock_rate(codec: Codec) -> u32 {
     match codec {
         Codec::H264 | Codec::H265 | Codec::Aac => TICKS_PER_SECOND as u32,
-        Codec::G711A | Codec::G711U => 8000,
+        Codec::G711A | Codec::G711U | Codec::G722 | Codec::G726(_) => 8000,
         Codec::Opus => 48_000,
     }
 }
@@ -208,7 +208,12 @@ impl Picture {
         let family = match track.codec {
             Codec::H264 => Family::H264,
             Codec::H265 => Family::H265,
-            Codec::Aac | Codec::G711A | Codec::G711U | Codec::Opus => return None,
+            Codec::Aac
+            | Codec::G711A
+            | Codec::G711U
+            | Codec::G722
+            | Codec::G726(_)
+            | Codec::Opus => return None,
         };
         let sets: Vec<&Bytes> = [params.vps.as_ref(), Some(&params.sps), Some(&params.pps)]
             .into_iter()
@@ -316,7 +321,7 @@ impl SoundTrack {
                 waiting_since: 0,
                 due: None,
             }),
-            Codec::Aac | Codec::H264 | Codec::H265 => None,
+            Codec::Aac | Codec::G722 | Codec::G726(_) | Codec::H264 | Codec::H265 => None,
         }
     }
 
@@ -333,7 +338,7 @@ impl SoundTrack {
                 }
             }
             Codec::G711A | Codec::G711U => self.push_g711(frame, payload_len_max, out),
-            Codec::Aac | Codec::H264 | Codec::H265 => {}
+            Codec::Aac | Codec::G722 | Codec::G726(_) | Codec::H264 | Codec::H265 => {}
         }
     }
 

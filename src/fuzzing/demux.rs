@@ -53,6 +53,10 @@ impl Sink for Found {
         self.whole.push(payload.clone());
     }
 
+    fn hole(&mut self, _: u8) {
+        self.damaged = true;
+    }
+
     fn error(&mut self, error: Error) {
         assert!(Error::ALL.contains(&error));
     }

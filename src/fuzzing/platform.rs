@@ -77,6 +77,7 @@ fn camera(n: usize) -> Device {
         charset: Charset::Gb2312,
         info: Arc::new(DeviceInfo::default()),
         channels: (0..n + 1).map(item).collect(),
+        abilities: Arc::default(),
     };
     Device::new(config, [n as u8 + 1; 32])
 }

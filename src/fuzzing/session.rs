@@ -170,6 +170,7 @@ impl Rig {
                 ssrc: script.chance(2).then(|| Ssrc(script.below(3) as u32)),
                 transport: script.pick(&TRANSPORTS).expect("three"),
                 remote: Some("192.0.2.7:9000".parse().expect("an address")),
+                payloads: Default::default(),
             },
             _ => Command::CloseIngest { name },
         };

@@ -48,9 +48,30 @@ pub struct Counters {
     pub method_not_allowed: u64,
     /// Requests for a dialog that does not exist, answered with 481.
     pub no_dialog: u64,
+    /// Orders and questions that somebody waits for.
+    pub asks_sent: u64,
+    pub asks_answered: u64,
+    /// Refused, unanswered, or answered with nothing that can be used.
+    pub asks_failed: u64,
+    /// Not even sent: device unknown, offline, or at a bound.
+    pub asks_not_sent: u64,
+    /// Answers that nobody waited for (any more).
+    pub answers_foreign: u64,
+    /// Alarms, positions and the like, by MESSAGE or NOTIFY.
+    pub notices: u64,
+    /// Of these, what did not say what it must.
+    pub malformed_notices: u64,
+    pub notifies: u64,
+    pub subscribes_sent: u64,
+    pub subscribes_unanswered: u64,
+    pub subscriptions_made: u64,
+    /// By a device, or at a bound of ours.
+    pub subscriptions_refused: u64,
     pub queries_sent: u64,
     /// Queries that no SIP answer or no MANSCDP answer came to.
     pub queries_unanswered: u64,
+    /// Requests for a key frame that were sent.
+    pub key_frames_asked: u64,
     pub catalogs_whole: u64,
     pub catalogs_partial: u64,
     /// Catalog messages that belonged to no question.
@@ -86,4 +107,7 @@ pub struct Gauges {
     pub queries_waiting: usize,
     pub queries_active: usize,
     pub catalogs_coming: usize,
+    pub asks: usize,
+    pub subscriptions: usize,
+    pub subscriptions_active: usize,
 }

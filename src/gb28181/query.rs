@@ -108,6 +108,13 @@ impl Queries {
         true
     }
 
+    /// A number (`SN`) for a message that is no question of this list.
+    pub fn take_number(&mut self) -> u32 {
+        let sn = self.next_sn;
+        self.next_sn = self.next_sn.checked_add(1).unwrap_or(1);
+        sn
+    }
+
     /// The next question to send now. The caller sends it, or calls [`Queries::take`] if it cannot.
     pub fn poll_start(&mut self, now: Instant) -> Option<Query> {
         if self.places_taken >= self.at_once || now < self.next_start {
@@ -119,8 +126,7 @@ impl Queries {
             .checked_sub(self.interval * BURST)
             .unwrap_or(self.next_start);
         self.next_start = self.next_start.max(credit) + self.interval;
-        let sn = self.next_sn;
-        self.next_sn = self.next_sn.checked_add(1).unwrap_or(1);
+        let sn = self.take_number();
         let deadline = now + Duration::from_secs(QUERY_SLOT_S);
         self.active.insert(
             (slot, kind),

@@ -1,62 +1,94 @@
 //! The one table of device deviations, and the only place that knows a vendor's name.
 //!
-//! Each deviation is a policy with `Auto`. A policy is taken from the config of the device if it is set there, else from
-//! the first row of `TABLE` whose mark stands in the device's `User-Agent`, else it is what suits most devices. So a
+//! Each deviation is a policy with `Auto`. A policy is what was forced for the device by the API, else what the config says, else
+//! from the first row of `TABLE` whose mark stands in the device's `User-Agent`, else it is what suits most devices. So a
 //! new deviation is a row here and a test with the input that shows it, and nothing else changes.
 
 use super::manscdp::Charset;
 
-/// In which charset the device is asked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum CharsetPolicy {
-    /// GB2312.
-    #[default]
-    Auto,
-    Gb2312,
-    Utf8,
-}
+/// The word for leaving it to the node.
+pub const AUTO_WORD: &str = "auto";
 
-/// Whose code stands in `o=` of our offers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OwnerPolicy {
-    /// The channel's: a decoder refuses any other, and no device is known to mind.
-    #[default]
-    Auto,
-    Channel,
-    Platform,
-}
+/// Policies: an enum each whose first variant is `Auto`, with the words that the API and the store write them by.
+macro_rules! policies {
+    ($(
+        $(#[doc = $doc:literal])+
+        $Policy:ident {
+            $(#[doc = $auto_doc:literal])*
+            Auto = $auto:literal,
+            $($(#[doc = $variant_doc:literal])* $Variant:ident = $word:literal,)+
+        }
+    )+) => {$(
+        $(#[doc = $doc])+
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub enum $Policy {
+            $(#[doc = $auto_doc])*
+            #[default]
+            Auto,
+            $($(#[doc = $variant_doc])* $Variant,)+
+        }
 
-/// What a 200 OK to INVITE without SDP means.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum MissingSdpPolicy {
-    /// A failure: the device has not agreed to anything (RFC 3264, 5).
-    #[default]
-    Auto,
-    /// The offer is taken as it stands where the device has all it needs to send (UDP, TCP passive).
-    Assume,
-    Refuse,
-}
+        impl $Policy {
+            /// As the API and the store write it.
+            pub fn word(self) -> &'static str {
+                match self {
+                    $Policy::Auto => $auto,
+                    $($Policy::$Variant => $word,)+
+                }
+            }
 
-/// What an answer means in which both sides want to listen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum TcpRolePolicy {
-    /// The device copied our line and will connect all the same.
-    #[default]
-    Auto,
-    Tolerate,
-    Refuse,
+            /// The other way.
+            pub fn from_word(word: &str) -> Option<$Policy> {
+                match word {
+                    $auto => Some($Policy::Auto),
+                    $($word => Some($Policy::$Variant),)+
+                    _ => None,
+                }
+            }
+        }
+    )+};
 }
+pub(crate) use policies;
 
-/// Which address may speak for a registered device.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum MovedPolicy {
-    /// The address it registered from, with any port: NAT changes ports.
-    #[default]
-    Auto,
-    SameIp,
-    /// Any: for cameras behind carrier NAT whose address changes between packets. Whoever knows the code can then take
-    /// the device's place.
-    AnyIp,
+policies! {
+    /// In which charset the device is asked.
+    CharsetPolicy {
+        /// GB2312.
+        Auto = "auto",
+        Gb2312 = "gb2312",
+        Utf8 = "utf8",
+    }
+    /// Whose code stands in `o=` of our offers.
+    OwnerPolicy {
+        /// The channel's: a decoder refuses any other, and no device is known to mind.
+        Auto = "auto",
+        Channel = "channel",
+        Platform = "platform",
+    }
+    /// What a 200 OK to INVITE without SDP means.
+    MissingSdpPolicy {
+        /// A failure: the device has not agreed to anything (RFC 3264, 5).
+        Auto = "auto",
+        /// The offer is taken as it stands where the device has all it needs to send (UDP, TCP passive).
+        Assume = "assume",
+        Refuse = "refuse",
+    }
+    /// What an answer means in which both sides want to listen.
+    TcpRolePolicy {
+        /// The device copied our line and will connect all the same.
+        Auto = "auto",
+        Tolerate = "tolerate",
+        Refuse = "refuse",
+    }
+    /// Which address may speak for a registered device.
+    MovedPolicy {
+        /// The address it registered from, with any port: NAT changes ports.
+        Auto = "auto",
+        SameIp = "same-ip",
+        /// Any: for cameras behind carrier NAT whose address changes between packets. Whoever knows the code can then take
+        /// the device's place.
+        AnyIp = "any-ip",
+    }
 }
 
 /// The policies of one device, as configured or found.
@@ -103,19 +135,20 @@ impl Quirks {
             .iter()
             .find(|row| contains_ignoring_case(user_agent, row.mark.as_bytes()))
             .map_or(AUTO, |row| row.quirks);
-        fn pick<T: Default + PartialEq>(configured: T, found: T) -> T {
-            if configured == T::default() {
-                found
-            } else {
-                configured
-            }
+        self.over(row)
+    }
+
+    /// `self` where it says something, else `other`.
+    pub fn over(self, other: Quirks) -> Quirks {
+        fn pick<T: Default + PartialEq>(first: T, second: T) -> T {
+            if first == T::default() { second } else { first }
         }
         Quirks {
-            charset: pick(self.charset, row.charset),
-            owner: pick(self.owner, row.owner),
-            missing_sdp: pick(self.missing_sdp, row.missing_sdp),
-            tcp_role: pick(self.tcp_role, row.tcp_role),
-            moved: pick(self.moved, row.moved),
+            charset: pick(self.charset, other.charset),
+            owner: pick(self.owner, other.owner),
+            missing_sdp: pick(self.missing_sdp, other.missing_sdp),
+            tcp_role: pick(self.tcp_role, other.tcp_role),
+            moved: pick(self.moved, other.moved),
         }
     }
 

@@ -46,7 +46,11 @@ pub struct Device {
     /// Where it spoke from last, also before our start.
     pub peer: Option<SocketAddr>,
     pub over_tcp: bool,
+    /// What counts.
     pub quirks: Quirks,
+    /// Of them, what was found out from its messages, and what was forced for it.
+    learned: Quirks,
+    forced: Quirks,
     /// `X-GB-Ver`, at most 8 bytes of it.
     pub gb_version: Option<Box<str>>,
     seen: Instant,
@@ -260,8 +264,18 @@ impl Registrar {
         Ok(slot)
     }
 
-    pub fn set_quirks(&mut self, slot: Slot, quirks: Quirks) {
-        self.devices[slot.0 as usize].quirks = quirks;
+    /// What was found out about a device, from its last REGISTER.
+    pub fn learn_quirks(&mut self, slot: Slot, learned: Quirks) {
+        let device = &mut self.devices[slot.0 as usize];
+        device.learned = learned;
+        device.quirks = device.forced.over(learned);
+    }
+
+    /// What a user wants for a device, whatever is found out.
+    pub fn force_quirks(&mut self, slot: Slot, forced: Quirks) {
+        let device = &mut self.devices[slot.0 as usize];
+        device.forced = forced;
+        device.quirks = forced.over(device.learned);
     }
 
     /// Takes in a registration. Answers the place and whether the device did not count as online before.
@@ -404,6 +418,8 @@ impl Registrar {
             peer: None,
             over_tcp: false,
             quirks: Quirks::default(),
+            learned: Quirks::default(),
+            forced: Quirks::default(),
             gb_version: None,
             seen: now,
             seen_persisted: now,

@@ -2,7 +2,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::id::{ChannelId, DeviceId, Ssrc};
+use super::answer::{Answer, AskFailure};
+use super::notice::Notice;
+use super::question::Ask;
+use super::quirk::Quirks;
+use super::subscribe::{SubscriptionState, Topic, Wanted};
+use crate::id::{ChannelId, DeviceId, GbId, Ssrc};
 
 /// Who connects and how media comes. The roles are ours: `TcpPassive` means that we listen and the device connects.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -17,24 +22,66 @@ pub enum MediaTransport {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InviteId(pub u64);
 
+/// Names one question or order of ours. Chosen by the caller, never used twice in one run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AskId(pub u64);
+
 /// What the platform is asked to do.
 #[derive(Clone, Debug)]
 pub enum Command {
     /// MESSAGE Query Catalog; ends with [`Event::Catalog`].
-    QueryCatalog { device: DeviceId },
+    QueryCatalog {
+        device: DeviceId,
+    },
     /// MESSAGE Query DeviceInfo; ends with [`Event::DeviceInfo`] if the device answers.
-    QueryDeviceInfo { device: DeviceId },
+    QueryDeviceInfo {
+        device: DeviceId,
+    },
     /// MESSAGE Query DeviceStatus; ends with [`Event::DeviceStatus`] if the device answers.
-    QueryDeviceStatus { device: DeviceId },
+    QueryDeviceStatus {
+        device: DeviceId,
+    },
     /// INVITE s=Play; leads to [`Event::InviteAnswered`] or [`Event::InviteFailed`], and in either case ends with
     /// [`Event::InviteEnded`].
     Invite(Invite),
     /// BYE, or CANCEL while it is not answered. Always followed by [`Event::InviteEnded`].
-    EndInvite { id: InviteId },
+    EndInvite {
+        id: InviteId,
+    },
+    /// MESSAGE Control IFameCmd: the channel should send a key frame now. No event follows; the picture shows it.
+    RequestKeyFrame {
+        device: DeviceId,
+        channel: ChannelId,
+    },
+    /// An order, a setting or a question to a device or one of its channels; ends with exactly one
+    /// [`Event::AskEnded`].
+    Ask {
+        id: AskId,
+        device: DeviceId,
+        target: GbId,
+        ask: Box<Ask>,
+    },
+    /// Wants to be told of something by a device that is known, until [`Command::Unsubscribe`].
+    Subscribe {
+        device: DeviceId,
+        wanted: Wanted,
+    },
+    Unsubscribe {
+        device: DeviceId,
+        topic: Topic,
+    },
     /// What is stored about a device, before it speaks: given at the start, so that it is known and can be revived.
     Restore(StoredDevice),
+    /// Policies that count for a known device whatever it says of itself; those that are `Auto` are left to that.
+    ForceQuirks {
+        device: DeviceId,
+        quirks: Quirks,
+    },
     /// Changes how a device logs in. `None` takes the default password.
-    SetAuth { device: DeviceId, auth: DeviceAuth },
+    SetAuth {
+        device: DeviceId,
+        auth: DeviceAuth,
+    },
     /// BYE to everybody. [`Event::Drained`] follows when all are answered or given up.
     Shutdown,
 }
@@ -99,6 +146,22 @@ pub enum Event {
         device: DeviceId,
         channels: Vec<CatalogItem>,
         partial: bool,
+    },
+    /// A question or order is over.
+    AskEnded {
+        id: AskId,
+        outcome: Box<Result<Answer, AskFailure>>,
+    },
+    /// A device told something. `about`: the channel or device that it names, which need not be itself.
+    Notified {
+        device: DeviceId,
+        about: Option<GbId>,
+        notice: Box<Notice>,
+    },
+    Subscription {
+        device: DeviceId,
+        topic: Topic,
+        state: SubscriptionState,
     },
     InviteProgress {
         id: InviteId,

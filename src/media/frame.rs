@@ -2,13 +2,14 @@
 //!
 //! Canonical payload of H.264 and H.265: NAL units each behind a 4-byte big-endian length, parameter sets out of band in
 //! the track (ISO/IEC 14496-15, 5.3 and 8.3). FLV and fMP4 take it as it is, the RTP packetiser walks the lengths, PS
-//! output writes a start code where the length stood. AAC: raw access units without ADTS. G.711: the samples.
+//! output writes a start code where the length stood. AAC: raw access units without ADTS. G.711, G.722, G.726: the bytes.
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
 
+use super::codec::g726::G726;
 use crate::time::MediaTime;
 
 /// How a track is coded.
@@ -21,6 +22,10 @@ pub enum Codec {
     G711A,
     /// PCMU, 8 kHz, one byte a sample.
     G711U,
+    /// 64 kbit/s, 16 kHz, one byte for two samples.
+    G722,
+    /// 16 to 40 kbit/s, 8 kHz.
+    G726(G726),
     Opus,
 }
 
@@ -28,7 +33,12 @@ impl Codec {
     pub fn is_video(self) -> bool {
         match self {
             Codec::H264 | Codec::H265 => true,
-            Codec::Aac | Codec::G711A | Codec::G711U | Codec::Opus => false,
+            Codec::Aac
+            | Codec::G711A
+            | Codec::G711U
+            | Codec::G722
+            | Codec::G726(_)
+            | Codec::Opus => false,
         }
     }
 
@@ -40,6 +50,8 @@ impl Codec {
             Codec::Aac => "AAC",
             Codec::G711A => "PCMA",
             Codec::G711U => "PCMU",
+            Codec::G722 => "G722",
+            Codec::G726(g726) => g726.name(),
             Codec::Opus => "opus",
         }
     }

@@ -1,17 +1,19 @@
-//! Bodies of the fuzz targets `rtp`, `rtcp`, `ps_demux`, `h264` and `h265`: any bytes in, invariants asserted.
+//! Bodies of the fuzz targets `rtp`, `rtcp`, `ps_demux`, `ts_demux`, `payload`, `h264` and `h265`: any bytes in, invariants asserted.
 //!
 //! They lie in the library so that a usual build checks them. Not for other use.
 
 use std::time::{Duration, Instant};
 
+use super::codec::g726::{G726, Packing};
 use super::codec::{annexb, h264, h265};
 use super::frame::{TrackId, nals};
-use super::ingest::{Config, Ingest, Output};
+use super::ingest::{Config, Ingest, Kind, Output, RtpMap};
 use super::ps::StreamMap;
 use super::ps::demux::{Demux, Error, Pes, Sink};
 use super::rfc4571::Framer;
 use super::rtcp;
 use super::rtp::{self, Packet};
+use super::{transcode, ts};
 use crate::id::Ssrc;
 
 /// One packet is read, then the bytes as a TCP connection and as a stream of packets go through a whole ingest.
@@ -36,8 +38,8 @@ pub fn rtp(data: &[u8]) {
     assert_eq!(whole, pieces, "framing does not depend on the reads");
     for reliable in [false, true] {
         let mut ingest = Ingest::new(Config {
-            ssrc: None,
             reliable,
+            ..Config::default()
         });
         let mut check = Checked::default();
         for (n, packet) in data
@@ -119,6 +121,107 @@ pub fn ps_demux(data: &[u8]) {
         }
     }
     stream(data, *size);
+}
+
+/// No more payload comes out than went in, behind a header of its stream; a loss anywhere leaves it working. The first byte
+/// chooses the size of the pieces.
+pub fn ts_demux(data: &[u8]) {
+    let Some((size, data)) = data.split_first() else {
+        return;
+    };
+    let size = usize::from(*size).max(1);
+    for lossy in [false, true] {
+        let mut demux = ts::Demux::new();
+        let mut found = Streams::default();
+        for (n, piece) in data.chunks(size).enumerate() {
+            if lossy && n % 5 == 3 {
+                demux.lose();
+            } else {
+                demux.push(piece, &mut found);
+            }
+        }
+        assert!(found.payload_bytes <= data.len());
+        assert!(demux.packets() as usize <= data.len() / ts::PACKET_BYTES);
+    }
+    let map = RtpMap {
+        payload_type: 33,
+        kind: Kind::Ts,
+        clock_hz: 90_000,
+    };
+    packets(data, size, 33, Some(map));
+}
+
+/// Packets of any content and length under any payload type, declared or not, and an rtpmap of the same bytes.
+pub fn payload(data: &[u8]) {
+    let [size, payload_type, declared, data @ ..] = data else {
+        return;
+    };
+    let names = [
+        "PS/90000",
+        "MP2T/90000",
+        "H264/90000",
+        "H265/90000",
+        "PCMA/8000",
+        "G722/8000",
+        "AAL2-G726-24/8000",
+        "G729/8000",
+    ];
+    let payload_type = payload_type & 0x7f;
+    let fmtp = "cpresent=0;config=400028103FC0";
+    let map = match usize::from(*declared) {
+        n if n < names.len() => RtpMap::parse(payload_type, names[n], ""),
+        8 => RtpMap::parse(payload_type, "MPEG4-GENERIC/16000", "config=1408"),
+        9 => RtpMap::parse(payload_type, "MP4A-LATM/16000", fmtp),
+        _ => None,
+    };
+    packets(data, usize::from(*size).max(1), payload_type, map);
+    if let Ok(text) = std::str::from_utf8(data) {
+        let (rtpmap, fmtp) = text.split_once('\n').unwrap_or((text, ""));
+        if let Some(map) = RtpMap::parse(96, rtpmap, fmtp) {
+            assert!(map.clock_hz > 0);
+        }
+    }
+    let mut wide = transcode::g722::Decoder::new();
+    for byte in data {
+        let _ = wide.decode(*byte);
+    }
+    for (kbit, packing) in [
+        (16, Packing::Aal2),
+        (24, Packing::Rfc3551),
+        (32, Packing::Aal2),
+        (40, Packing::Rfc3551),
+    ] {
+        let which = G726::new(kbit, packing).expect("one of the four");
+        let mut decoder = transcode::g726::Decoder::new(which);
+        let mut samples = 0;
+        for byte in data {
+            decoder.decode(*byte, &mut |_| samples += 1);
+        }
+        assert_eq!(samples, data.len() * 8 / usize::from(which.bits()));
+    }
+}
+
+/// Chunks as the payloads of packets: each third has the marker, and every eleventh is missing.
+fn packets(data: &[u8], size: usize, payload_type: u8, map: Option<RtpMap>) {
+    let mut config = Config::default();
+    config.maps[0] = map;
+    let mut ingest = Ingest::new(config);
+    let mut check = Checked::default();
+    let now = Instant::now();
+    for (n, part) in data.chunks(size).enumerate() {
+        if n % 11 == 10 {
+            continue;
+        }
+        let at = now + Duration::from_millis(n as u64 * 13);
+        let mut packet = vec![0x80, payload_type, (n >> 8) as u8, n as u8];
+        packet[1] |= if n % 3 == 2 { 0x80 } else { 0 };
+        packet.extend((n as u32 / 3 * 3600).to_be_bytes());
+        packet.extend([0, 0, 0, 9]);
+        packet.extend_from_slice(part);
+        ingest.push(at, &packet, &mut |o| check.put(o));
+        ingest.handle_timeout(at, &mut |o| check.put(o));
+    }
+    ingest.finish(&mut |o| check.put(o));
 }
 
 /// Parameter sets, and the bytes as an H.264 stream.
@@ -211,6 +314,7 @@ impl Checked {
 struct Found {
     maps: Vec<StreamMap>,
     pes: Vec<(Pes, Vec<u8>, bool)>,
+    holes: Vec<u8>,
     errors: Vec<Error>,
 }
 
@@ -236,9 +340,52 @@ impl Sink for Found {
         last.2 = true;
     }
 
+    fn hole(&mut self, stream_id: u8) {
+        self.holes.push(stream_id);
+    }
+
     fn error(&mut self, error: Error) {
         self.errors.push(error);
     }
+}
+
+/// What must hold of everything that comes out of a transport stream.
+#[derive(Default)]
+struct Streams {
+    open: [bool; 2],
+    payload_bytes: usize,
+}
+
+impl Streams {
+    fn open(&mut self, stream_id: u8) -> &mut bool {
+        assert!(matches!(stream_id, 0xe0 | 0xc0));
+        &mut self.open[usize::from(stream_id == 0xc0)]
+    }
+}
+
+impl Sink for Streams {
+    fn map(&mut self, map: &StreamMap) {
+        assert!(map.entries.len() <= 2);
+    }
+
+    fn pes(&mut self, pes: Pes) {
+        *self.open(pes.stream_id) = true;
+    }
+
+    fn payload(&mut self, stream_id: u8, bytes: &[u8]) {
+        assert!(*self.open(stream_id) && !bytes.is_empty());
+        self.payload_bytes += bytes.len();
+    }
+
+    fn pes_end(&mut self, stream_id: u8) {
+        assert!(*self.open(stream_id));
+    }
+
+    fn hole(&mut self, stream_id: u8) {
+        let _ = self.open(stream_id);
+    }
+
+    fn error(&mut self, _: Error) {}
 }
 
 #[cfg(test)]
@@ -255,7 +402,10 @@ mod tests {
             seed ^= seed << 17;
             seed
         };
-        let pieces: [&[u8]; 12] = [
+        let mut sync = [0u8; 188];
+        sync[..12].copy_from_slice(&[0x47, 0x41, 0, 0x10, 0, 0, 1, 0xe0, 0, 0, 0x80, 0]);
+        let pieces: [&[u8]; 13] = [
+            &sync,
             &[0, 0, 1, 0xba, 0x44, 0, 4, 0, 4, 1, 0, 0x10, 3, 0xf8],
             &[0, 0, 1, 0xe0, 0, 20, 0x80, 0x80, 5, 0x21, 0, 1, 0, 1],
             &[0, 0, 1, 0xe0, 0, 0, 0x80, 0, 0],
@@ -281,7 +431,7 @@ mod tests {
                 if roll() % 4 == 0 {
                     data.extend((0..roll() % 12).map(|n| (n * 37) as u8));
                 } else {
-                    data.extend(pieces[(roll() % 12) as usize]);
+                    data.extend(pieces[(roll() % 13) as usize]);
                 }
             }
             if roll() % 2 == 0 {
@@ -294,6 +444,8 @@ mod tests {
             ps_demux(&data);
             h264(&data);
             h265(&data);
+            ts_demux(&data);
+            payload(&data);
         }
     }
 }

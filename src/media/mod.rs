@@ -4,12 +4,16 @@ pub mod codec;
 pub mod frame;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod hold;
 pub mod hub;
 pub mod ingest;
 pub mod jitter;
 pub mod ps;
+pub mod report;
 pub mod rfc4571;
 pub mod rtcp;
 pub mod rtp;
+pub mod source;
 pub mod timeline;
 pub mod transcode;
+pub mod ts;

@@ -3,12 +3,19 @@
 //! RFC 4571, 2; GB/T 28181-2016, annex D (RTP over TCP). The four-byte prefix of RTSP interleaving (`$`, channel, length;
 //! RFC 2326, 10.12) is taken too, as some devices send it.
 //!
-//! Packets that lie whole in the input are given on without a copy; only a cut one is kept. A length that cannot be
-//! right (too short for RTP, or what follows is not RTP of the SSRC known from this connection) makes the framer look
-//! for the next header by that SSRC: some devices lose bytes when their send buffer is full.
+//! Packets that lie whole in the input are given on without a copy; only a cut one is kept. Some devices lose bytes when
+//! their send buffer is full (field report 12). Framing then finds its place again, in three ways:
+//! - a packet that swallowed the head of a later one (a header with its own SSRC, payload type and a number shortly after its
+//!   own stands in it) is left out, and reading goes on at that head;
+//! - a length that cannot be right, or bytes behind it that are no RTP of the known SSRC, start a search for the next
+//!   header of that SSRC;
+//! - while no SSRC is known, the search is for a program stream's pack header (ISO/IEC 13818-1, 2.5.3.3) right behind
+//!   something that can be an RTP header: a stream begins with one.
 //!
-//! Bounds: one cut packet (65,539 bytes); [`crate::limits::RFC4571_SCAN_BYTES_MAX`] bytes searched in one go
-//! before the connection is given up.
+//! What was left out shows as a gap in the sequence numbers, as on any path that loses.
+//!
+//! Bounds: one cut packet (65,539 bytes); [`crate::limits::RFC4571_SCAN_BYTES_MAX`] bytes searched in one go before the
+//! connection is given up.
 
 use memchr::memmem;
 
@@ -19,13 +26,16 @@ use crate::limits;
 const STASH_BYTES_MAX: usize = INTERLEAVED_PREFIX_BYTES + u16::MAX as usize;
 const PREFIX_BYTES: usize = 2;
 const INTERLEAVED_PREFIX_BYTES: usize = 4;
-/// Bytes that say whether a frame is plausible: the longer prefix and a fixed RTP header.
-const LOOK_BYTES: usize = INTERLEAVED_PREFIX_BYTES + rtp::HEADER_BYTES;
+/// Bytes that say whether a frame is plausible: the longer prefix, a fixed RTP header, and what its payload begins with.
+const LOOK_BYTES: usize = INTERLEAVED_PREFIX_BYTES + rtp::HEADER_BYTES + PACK_START.len();
 /// The shortest thing that is framed: an RTCP packet with its sender (RFC 3550, 6.6).
 const PACKET_BYTES_MIN: usize = 8;
+/// How much later a packet may be whose head stands in another one: what fits into the send buffer of a device.
+const SWALLOWED_AHEAD_MAX: i32 = 1_024;
+/// Start code of a pack header.
+const PACK_START: [u8; 4] = [0, 0, 1, 0xba];
 
-/// No frame could be found in [`crate::limits::RFC4571_SCAN_BYTES_MAX`] bytes, or none can be looked for since no SSRC
-/// is known yet. The connection is of no use any more.
+/// No frame could be found in [`crate::limits::RFC4571_SCAN_BYTES_MAX`] bytes. The connection is of no use any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lost;
 
@@ -62,7 +72,7 @@ impl Framer {
 
     /// Takes what a read gave, cut anywhere, and gives `put` every packet that is whole.
     ///
-    /// Errors: [`Lost`]; the connection should be closed, later input is ignored by giving `Lost` again.
+    /// Errors: [`Lost`]; the connection should be closed.
     pub fn push(&mut self, mut input: &[u8], put: &mut impl FnMut(&[u8])) -> Result<(), Lost> {
         while !self.stash.is_empty() && !input.is_empty() {
             let before = self.stash.len();
@@ -105,7 +115,12 @@ impl Framer {
             match self.look(rest) {
                 Look::Frame { prefix, len } if rest.len() >= prefix + len => {
                     let packet = &rest[prefix..prefix + len];
-                    if self.ssrc.is_none() && !rtp::is_rtcp(packet) {
+                    if let Some(head) = swallowed_head(packet) {
+                        self.resyncs += 1;
+                        at += prefix + head;
+                        continue;
+                    }
+                    if !rtp::is_rtcp(packet) {
                         self.ssrc = packet.get(8..12).and_then(|s| s.try_into().ok());
                     }
                     put(packet);
@@ -146,32 +161,29 @@ impl Framer {
             Some(_) | None => true,
         };
         if known {
-            Look::Frame { prefix, len }
-        } else {
-            Look::Nonsense
+            return Look::Frame { prefix, len };
+        }
+        // A sender that starts anew with another SSRC does so with a pack header.
+        let payload = prefix + rtp::HEADER_BYTES;
+        match b.get(payload..payload + PACK_START.len()) {
+            Some(start) if start == PACK_START => Look::Frame { prefix, len },
+            None if len >= rtp::HEADER_BYTES + PACK_START.len() => Look::NeedMore,
+            Some(_) | None => Look::Nonsense,
         }
     }
 
-    /// Looks for a header of the known SSRC. Gives bytes to pass over and whether a header stands there.
+    /// Looks for the next header. Gives bytes to pass over and whether a header stands there.
     fn scan(&mut self, b: &[u8]) -> Result<(usize, bool), Lost> {
-        let ssrc = self.ssrc.ok_or(Lost)?;
         let scanned = self.scanned.unwrap_or(0);
-        for at in memmem::find_iter(b, &ssrc) {
-            let Some(start) = at.checked_sub(8 + PREFIX_BYTES) else {
-                continue;
-            };
-            let len = usize::from(u16::from_be_bytes([b[start], b[start + 1]]));
-            let second = b[start + 3];
-            if b[start + 2] >> 6 == 2 && len >= rtp::HEADER_BYTES && !(192..=207).contains(&second)
-            {
-                self.scanned = None;
-                // An interleaved prefix has its `$` and channel two bytes before the length.
-                let start = match start.checked_sub(2) {
-                    Some(dollar) if b[dollar] == b'$' && b[dollar + 1] < 4 => dollar,
-                    Some(_) | None => start,
-                };
-                return Ok((start, true));
-            }
+        let found = match &self.ssrc {
+            Some(ssrc) => memmem::find_iter(b, ssrc)
+                .find_map(|at| head_before(b, at.checked_sub(8 + PREFIX_BYTES)?)),
+            None => memmem::find_iter(b, &PACK_START)
+                .find_map(|at| head_before(b, at.checked_sub(rtp::HEADER_BYTES + PREFIX_BYTES)?)),
+        };
+        if let Some(start) = found {
+            self.scanned = None;
+            return Ok((start, true));
         }
         // A header may begin in the last bytes and go on in the next read.
         let skip = b.len().saturating_sub(LOOK_BYTES - 1);
@@ -181,6 +193,47 @@ impl Framer {
         self.scanned = Some(scanned + skip);
         Ok((skip, false))
     }
+}
+
+/// Whether a prefix and an RTP header can stand at `start`; gives where the prefix begins.
+fn head_before(b: &[u8], start: usize) -> Option<usize> {
+    let head = b.get(start..start + PREFIX_BYTES + 2)?;
+    let len = usize::from(u16::from_be_bytes([head[0], head[1]]));
+    if head[2] >> 6 != 2 || len < rtp::HEADER_BYTES || (192..=207).contains(&head[3]) {
+        return None;
+    }
+    // An interleaved prefix has its `$` and channel two bytes before the length.
+    Some(match start.checked_sub(2) {
+        Some(dollar) if b[dollar] == b'$' && b[dollar + 1] < 4 => dollar,
+        Some(_) | None => start,
+    })
+}
+
+/// Where in a packet the prefix of a later packet of the same sender stands: bytes between the two were lost, and this
+/// one's end is not its own.
+#[inline]
+fn swallowed_head(packet: &[u8]) -> Option<usize> {
+    let own = packet.first_chunk::<{ rtp::HEADER_BYTES }>()?;
+    if rtp::is_rtcp(own) {
+        return None;
+    }
+    let sequence = |b: &[u8]| u16::from_be_bytes([b[2], b[3]]);
+    // The first occurrence is the packet's own header.
+    memmem::find_iter(&packet[rtp::HEADER_BYTES..], &own[8..12]).find_map(|at| {
+        let header_at = (rtp::HEADER_BYTES + at).checked_sub(8)?;
+        let start = header_at
+            .checked_sub(PREFIX_BYTES)
+            .filter(|start| *start >= rtp::HEADER_BYTES)?;
+        let header = &packet[header_at..];
+        let ahead = rtp::sequence_distance(sequence(own), sequence(header));
+        let follows = (1..SWALLOWED_AHEAD_MAX).contains(&ahead);
+        let same_kind = header[0] >> 6 == 2 && header[1] & 0x7f == own[1] & 0x7f;
+        if follows && same_kind {
+            head_before(packet, start)
+        } else {
+            None
+        }
+    })
 }
 
 /// Appends `packet` behind its length. Packets over 65,535 bytes cannot be framed and are left out.
@@ -250,39 +303,106 @@ mod tests {
         }
     }
 
+    fn read(bytes: &[u8], step: usize) -> (Framer, Vec<Vec<u8>>) {
+        let mut framer = Framer::new();
+        let mut got = Vec::new();
+        for chunk in bytes.chunks(step) {
+            framer
+                .push(chunk, &mut |p| got.push(p.to_vec()))
+                .expect("found again");
+        }
+        (framer, got)
+    }
+
+    /// The device's send buffer was full in the middle of the third packet, and 40 bytes went nowhere: only that packet is
+    /// missing, and never is one given on whose end belongs to another.
     #[test]
-    fn missing_bytes_cost_the_packets_they_touch() {
+    fn field_12_bytes_lost_inside_a_packet_cost_that_packet() {
         let all = packets(8, 200);
         for step in [1, 10, 333, 100_000] {
             let mut bytes = framed(&all);
-            // The device's send buffer was full in the middle of the third packet.
             bytes.drain(2 * 214 + 50..2 * 214 + 90);
-            let mut framer = Framer::new();
-            let mut got = Vec::new();
-            for chunk in bytes.chunks(step) {
-                framer
-                    .push(chunk, &mut |p| got.push(p.to_vec()))
-                    .expect("found again");
-            }
+            let (framer, got) = read(&bytes, step);
             assert_eq!(framer.resyncs(), 1);
             assert_eq!(got[..2], all[..2]);
-            // The third swallowed the start of the fourth.
-            assert_eq!(got[3..], all[4..], "read in steps of {step}");
+            assert_eq!(got[2..], all[3..], "read in steps of {step}");
+        }
+    }
+
+    #[test]
+    fn field_12_a_lost_head_is_searched_by_the_known_ssrc() {
+        let all = packets(8, 200);
+        for step in [1, 10, 333, 100_000] {
+            let mut bytes = framed(&all);
+            // From the middle of the third packet to behind the head of the fourth.
+            bytes.drain(2 * 214 + 50..3 * 214 + 30);
+            let (framer, got) = read(&bytes, step);
+            assert!(framer.resyncs() >= 1);
+            assert_eq!(got[..2], all[..2]);
+            assert_eq!(got[got.len() - 3..], all[5..], "read in steps of {step}");
+            let whole = |p: &Vec<u8>| all.contains(p);
+            assert!(got.iter().filter(|p| !whole(p)).count() <= 1);
+        }
+    }
+
+    #[test]
+    fn field_12_every_cut_of_a_stream_is_recovered_from() {
+        let all = packets(12, 60);
+        let whole = framed(&all);
+        for from in (2 * 74..6 * 74).step_by(7) {
+            for lost in [1, 2, 13, 40, 74, 75, 150] {
+                let mut bytes = whole.clone();
+                bytes.drain(from..from + lost);
+                let (_, got) = read(&bytes, 50);
+                assert_eq!(
+                    got.last(),
+                    all.last(),
+                    "{lost} bytes lost at {from}: the last packet is there"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_first_packet_is_found_behind_junk_by_its_pack_header() {
+        let mut all = Vec::new();
+        let mut writer = rtp::Writer::new(Ssrc(0x0102_0304), 96, 9);
+        let mut pack = PACK_START.to_vec();
+        pack.extend([0x44; 60]);
+        for _ in 0..3 {
+            writer.write(&pack, 0, 1400, &mut |p| all.push(p.to_vec()));
+        }
+        let mut bytes = vec![0x11; 500];
+        bytes.extend(framed(&all));
+        for step in [1, 7, 499, 100_000] {
+            let (framer, got) = read(&bytes, step);
+            assert_eq!(framer.resyncs(), 1);
+            assert_eq!(got, all, "read in steps of {step}");
+        }
+    }
+
+    #[test]
+    fn a_sender_that_starts_anew_with_another_ssrc_is_read_on() {
+        let mut all = packets(3, 40);
+        let mut writer = rtp::Writer::new(Ssrc(0x0908_0706), 96, 700);
+        let mut pack = PACK_START.to_vec();
+        pack.extend([0x44; 60]);
+        writer.write(&pack, 0, 1400, &mut |p| all.push(p.to_vec()));
+        writer.write(&[1; 60], 0, 1400, &mut |p| all.push(p.to_vec()));
+        for step in [1, 9, 100_000] {
+            let (framer, got) = read(&framed(&all), step);
+            assert_eq!((framer.resyncs(), got), (0, all.clone()));
         }
     }
 
     #[test]
     fn searching_has_an_end() {
-        let mut framer = Framer::new();
-        let good = framed(&packets(1, 100));
-        framer.push(&good, &mut |_| {}).expect("in step");
-        let junk = vec![0x11; limits::RFC4571_SCAN_BYTES_MAX];
-        assert_eq!(framer.push(&junk, &mut |_| {}), Ok(()));
-        assert_eq!(framer.push(&junk[..100], &mut |_| {}), Err(Lost));
-    }
-
-    #[test]
-    fn junk_before_any_packet_is_given_up_at_once() {
-        assert_eq!(Framer::new().push(&[0x11; 64], &mut |_| {}), Err(Lost));
+        for good in [framed(&packets(1, 100)), Vec::new()] {
+            let mut framer = Framer::new();
+            framer.push(&good, &mut |_| {}).expect("in step");
+            let junk = vec![0x11; limits::RFC4571_SCAN_BYTES_MAX];
+            assert_eq!(framer.push(&junk, &mut |_| {}), Ok(()));
+            assert_eq!(framer.push(&junk[..100], &mut |_| {}), Err(Lost));
+        }
     }
 }

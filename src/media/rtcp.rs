@@ -1,7 +1,7 @@
 //! RTCP: sender and receiver reports, source descriptions, goodbyes; read and written.
 //!
-//! RFC 3550, 6.4 (SR, RR), 6.5 (SDES), 6.6 (BYE), A.3 and A.8 (loss and jitter). Packets of other types (APP, feedback)
-//! are stepped over by their length.
+//! RFC 3550, 6.4 (SR, RR), 6.5 (SDES), 6.6 (BYE), A.3 and A.8 (loss and jitter); written only: RFC 4585, 6.3.1 (picture loss
+//! indication). Packets of other types (APP, feedback) are stepped over by their length.
 //!
 //! Bounds: at most [`crate::limits::RTCP_PACKETS_MAX`] packets are read of one compound; a packet counts at most 31
 //! blocks or sources by its own field.
@@ -13,6 +13,8 @@ const SENDER_REPORT: u8 = 200;
 const RECEIVER_REPORT: u8 = 201;
 const SOURCE_DESCRIPTION: u8 = 202;
 const GOODBYE: u8 = 203;
+const PAYLOAD_FEEDBACK: u8 = 206;
+const PICTURE_LOSS: u8 = 1;
 
 const REPORT_BLOCK_BYTES: usize = 24;
 const SDES_CNAME: u8 = 1;
@@ -257,6 +259,13 @@ pub fn write_source_description(ssrc: Ssrc, cname: &str, out: &mut Vec<u8>) {
     out.resize(out.len() + padded - 6 - text.len(), 0);
 }
 
+/// Appends a picture loss indication: `media` should send a key frame. It stands behind a report (RFC 4585, 3.1).
+pub fn write_picture_loss(own: Ssrc, media: Ssrc, out: &mut Vec<u8>) {
+    out.extend_from_slice(&[0x80 | PICTURE_LOSS, PAYLOAD_FEEDBACK, 0, 2]);
+    out.extend_from_slice(&own.0.to_be_bytes());
+    out.extend_from_slice(&media.0.to_be_bytes());
+}
+
 /// Appends a goodbye of one source.
 pub fn write_goodbye(ssrc: Ssrc, out: &mut Vec<u8>) {
     out.extend_from_slice(&[0x81, GOODBYE, 0, 1]);
@@ -290,6 +299,7 @@ mod tests {
             write_receiver_report(Ssrc(2), &block, &mut out);
             write_source_description(Ssrc(2), cname, &mut out);
             write_goodbye(Ssrc(2), &mut out);
+            write_picture_loss(Ssrc(2), Ssrc(7), &mut out);
             assert_eq!(out.len() % 4, 0);
             let all: Result<Vec<_>, _> = Packets::new(&out).collect();
             let all = all.expect("well formed");
@@ -311,6 +321,14 @@ mod tests {
                 all[3],
                 Packet::Goodbye {
                     ssrc: Some(Ssrc(2))
+                }
+            );
+            let body = &[0, 0, 0, 2, 0, 0, 0, 7];
+            assert_eq!(
+                all[4],
+                Packet::Other {
+                    packet_type: 206,
+                    body
                 }
             );
         }

@@ -35,13 +35,22 @@ impl<'a> Packet<'a> {
     /// Errors: see [`Error`]. Source: RFC 3550, 5.1.
     #[inline]
     pub fn parse(bytes: &'a [u8]) -> Result<Packet<'a>, Error> {
+        if let Some(first) = bytes.first()
+            && bytes.len() >= HEADER_BYTES
+            && first >> 6 != 2
+        {
+            return Err(Error::Version(first >> 6));
+        }
+        Packet::parse_any_version(bytes)
+    }
+
+    /// The same without a look at the version, for a source that is known otherwise: some devices write 0 or 1 there.
+    #[inline]
+    pub fn parse_any_version(bytes: &'a [u8]) -> Result<Packet<'a>, Error> {
         if bytes.len() < HEADER_BYTES {
             return Err(Error::Short);
         }
         let first = bytes[0];
-        if first >> 6 != 2 {
-            return Err(Error::Version(first >> 6));
-        }
         let mut from = HEADER_BYTES + usize::from(first & 0x0f) * 4;
         if first & 0x10 != 0 {
             let words = bytes.get(from + 2..from + 4).ok_or(Error::Short)?;

@@ -4,7 +4,12 @@
 //!
 //! A time that does not follow from the one before and from the wall clock (the device set its clock, started anew, or
 //! wrapped early) re-anchors the line once: the frame lands where the wall clock says, and the other track finds the new
-//! base when it jumps too. Missing times come from RTP time, else from the frame rate. Slow drift is left as it is.
+//! base when it jumps too. A wrap at 32 bits in the 33-bit field (devices that count in RTP time) is none. Missing times come
+//! from RTP time, else from the frame rate.
+//!
+//! Slow drift of the device's clock against ours is left in the times and measured beside them ([`Timeline::drift_ppm`]):
+//! over each [`DRIFT_WINDOW`] the frame that took the shortest way says how the clocks stand, so that queues on the path do
+//! not count.
 
 use std::time::{Duration, Instant};
 
@@ -21,6 +26,10 @@ const BACK_TICKS_MAX: i64 = TICKS_PER_SECOND / 2;
 const PRESENTATION_TICKS_MAX: i64 = 5 * TICKS_PER_SECOND;
 /// Duration of a picture while the rate is not known: 25 a second.
 const PICTURE_TICKS: i64 = TICKS_PER_SECOND / 25;
+/// Over how long the shortest way of a frame is looked for.
+pub const DRIFT_WINDOW: Duration = Duration::from_secs(10);
+/// A clock further off than this is not drifting but wrong (a device that counts in other units); shown as this.
+const DRIFT_PPM_MAX: i64 = 1_000_000;
 
 /// What is known of a frame's time.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +65,62 @@ pub struct Timeline {
     picture: Option<Line>,
     sound: Option<Line>,
     jumps: u64,
+    drift: Drift,
+}
+
+/// The device's clock against ours, of the track that came first.
+#[derive(Debug, Default)]
+struct Drift {
+    track: Option<TrackId>,
+    /// Where both clocks stood when the measurement began.
+    start: Option<(Instant, i64)>,
+    /// Shortest way (ticks by our clock less ticks by the device's) of the first window, and when it was seen.
+    first: Option<(Instant, i64)>,
+    /// Of the window that runs.
+    window: Option<(Instant, i64)>,
+    window_end: Option<Instant>,
+    ppm: Option<i64>,
+}
+
+impl Drift {
+    fn restart(&mut self) {
+        *self = Drift {
+            ppm: self.ppm,
+            ..Drift::default()
+        };
+    }
+
+    #[inline]
+    fn note(&mut self, track: TrackId, received: Instant, raw: i64) {
+        if *self.track.get_or_insert(track) != track {
+            return;
+        }
+        let (began, first_raw) = *self.start.get_or_insert((received, raw));
+        let end = *self.window_end.get_or_insert(received + DRIFT_WINDOW);
+        if received >= end {
+            self.close_window();
+            self.window_end = Some(received + DRIFT_WINDOW);
+        }
+        let way = ticks(received.saturating_duration_since(began)) - (raw - first_raw);
+        if self.window.is_none_or(|(_, shortest)| way < shortest) {
+            self.window = Some((received, way));
+        }
+    }
+
+    fn close_window(&mut self) {
+        let Some((at, way)) = self.window.take() else {
+            return;
+        };
+        let Some((first_at, first_way)) = self.first else {
+            self.first = Some((at, way));
+            return;
+        };
+        let passed = ticks(at.saturating_duration_since(first_at));
+        if passed > 0 {
+            let ppm = (first_way - way).saturating_mul(1_000_000) / passed;
+            self.ppm = Some(ppm.clamp(-DRIFT_PPM_MAX, DRIFT_PPM_MAX));
+        }
+    }
 }
 
 impl Timeline {
@@ -66,6 +131,17 @@ impl Timeline {
     /// Times that the line was re-anchored.
     pub fn jumps(&self) -> u64 {
         self.jumps
+    }
+
+    /// Counts jumps from 0 again.
+    pub fn reset_jumps(&mut self) {
+        self.jumps = 0;
+    }
+
+    /// How much faster the device's clock runs than ours, in parts per million; negative = slower. `None` until two
+    /// windows of [`DRIFT_WINDOW`] have passed. Measured anew after a jump; until then the last value stands.
+    pub fn drift_ppm(&self) -> Option<i64> {
+        self.drift.ppm
     }
 
     /// Gives a frame its decoding and presentation time. Decoding times of a track strictly grow.
@@ -79,12 +155,19 @@ impl Timeline {
             (Some(own), Some(time)) => match self.follow(&own, time, stamp) {
                 Some(raw) => (raw, own.origin),
                 None => {
-                    self.jumps += 1;
-                    anchor(Some(&own), other.as_ref(), time as i64, stamp)
+                    let (raw, origin, joined) =
+                        anchor(Some(&own), other.as_ref(), time as i64, stamp);
+                    // The second track only follows the first one's jump.
+                    self.jumps += u64::from(!joined);
+                    self.drift.restart();
+                    (raw, origin)
                 }
             },
             (Some(own), None) => (own.raw + missing(&own, stamp), own.origin),
-            (None, Some(time)) => anchor(None, other.as_ref(), time as i64, stamp),
+            (None, Some(time)) => {
+                let (raw, origin, _) = anchor(None, other.as_ref(), time as i64, stamp);
+                (raw, origin)
+            }
             (None, None) => match (&other, stamp.rtp) {
                 // Sound without any time, beside a picture: it lies where it comes.
                 (Some(other), _) => {
@@ -97,6 +180,9 @@ impl Timeline {
                 }
             },
         };
+        if stamp.dts.or(stamp.pts).is_some() {
+            self.drift.note(track, stamp.received, raw);
+        }
         let mut dts = raw - origin;
         if let Some(own) = &own {
             dts = dts.max(own.dts + 1);
@@ -132,21 +218,18 @@ impl Timeline {
 
     /// The unwrapped time, if it follows from the last one.
     fn follow(&self, own: &Line, time: u64, stamp: &Stamp) -> Option<i64> {
-        let step = difference_33(own.raw as u64, time);
         let ahead = AHEAD_TICKS_MAX + elapsed(own, stamp.received);
-        (-BACK_TICKS_MAX..=ahead)
-            .contains(&step)
-            .then_some(own.raw + step)
+        step(own.raw, time, -BACK_TICKS_MAX..=ahead).map(|step| own.raw + step)
     }
 }
 
 /// Where a first time, or one that jumped, lies: on the other track's base if it is near it, else where the wall clock
-/// says. Gives unwrapped time and origin.
-fn anchor(own: Option<&Line>, other: Option<&Line>, raw: i64, stamp: &Stamp) -> (i64, i64) {
+/// says. Gives unwrapped time and origin, and whether the base is the other track's.
+fn anchor(own: Option<&Line>, other: Option<&Line>, raw: i64, stamp: &Stamp) -> (i64, i64, bool) {
     if let Some(other) = other {
-        let step = difference_33(other.raw as u64, raw as u64);
-        if step.abs() <= AHEAD_TICKS_MAX + elapsed(other, stamp.received) {
-            return (other.raw + step, other.origin);
+        let near = AHEAD_TICKS_MAX + elapsed(other, stamp.received);
+        if let Some(step) = step(other.raw, raw as u64, -near..=near) {
+            return (other.raw + step, other.origin, true);
         }
     }
     let dts = match (own, other) {
@@ -154,7 +237,18 @@ fn anchor(own: Option<&Line>, other: Option<&Line>, raw: i64, stamp: &Stamp) -> 
         (None, Some(other)) => other.dts + elapsed(other, stamp.received),
         (None, None) => START,
     };
-    (raw, raw - dts)
+    (raw, raw - dts, false)
+}
+
+/// The way from a time to the next one, by the wrap at 33 bits or, for devices that wrap early, at 32; `None`: neither is
+/// within `bounds`.
+fn step(from: i64, to: u64, bounds: std::ops::RangeInclusive<i64>) -> Option<i64> {
+    let at_33 = difference_33(from as u64, to);
+    if bounds.contains(&at_33) {
+        return Some(at_33);
+    }
+    let at_32 = i64::from((to as u32).wrapping_sub(from as u32) as i32);
+    bounds.contains(&at_32).then_some(at_32)
 }
 
 /// How far a frame without time lies behind the one before.
@@ -248,12 +342,93 @@ mod tests {
             d.at(TrackId::Video, 80, Some(hour + 3600), None),
             START + 7200
         );
-        // Both were re-anchored, on one base.
-        assert_eq!(d.line.jumps(), 2);
+        // Both were re-anchored, on one base: one jump.
+        assert_eq!(d.line.jumps(), 1);
         // And back again.
         assert_eq!(d.at(TrackId::Video, 120, Some(500), None), START + 10_800);
         assert_eq!(d.at(TrackId::Video, 160, Some(4100), None), START + 14_400);
-        assert_eq!(d.line.jumps(), 3);
+        assert_eq!(d.line.jumps(), 2);
+    }
+
+    /// A wrap at 32 bits in the 33-bit field, with the sound behind the picture: both go on.
+    #[test]
+    fn an_early_wrap_is_no_jump() {
+        let mut d = Device::new();
+        let wrap = 1u64 << 32;
+        d.at(TrackId::Video, 0, Some(wrap - 3600), None);
+        d.at(TrackId::Audio, 0, Some(wrap - 3600), None);
+        for n in 0..4 {
+            let at = 40 + n * 40;
+            let pts = n * 3600;
+            assert_eq!(
+                d.at(TrackId::Video, at, Some(pts), None),
+                START + 3600 + pts as i64
+            );
+        }
+        assert_eq!(
+            d.at(TrackId::Audio, 160, Some(wrap - 1800), None),
+            START + 1800
+        );
+        assert_eq!(d.at(TrackId::Audio, 160, Some(0), None), START + 3600);
+        assert_eq!(d.line.jumps(), 0);
+    }
+
+    /// One jump, then every packet lies far from where the first clock would have it: nothing is squeezed or dropped, steps
+    /// stay those of the device.
+    #[test]
+    fn field_25_after_a_rollback_steps_are_the_devices_own() {
+        let mut d = Device::new();
+        let mut last = d.at(TrackId::Video, 0, Some(900_000_000), None);
+        for n in 1..200u64 {
+            let pts = if n < 50 {
+                900_000_000 + n * 3600
+            } else {
+                n * 3600
+            };
+            let t = d.at(TrackId::Video, n * 40, Some(pts), None);
+            assert_eq!(t - last, 3600, "picture {n}");
+            last = t;
+        }
+        assert_eq!(d.line.jumps(), 1);
+    }
+
+    /// Another clock from one packet to the next (a re-INVITE upstream): the time line goes on from where it was, hours
+    /// do not appear in it.
+    #[test]
+    fn field_26_another_clock_does_not_leave_a_hole() {
+        let mut d = Device::new();
+        let mut t = 0;
+        for n in 0..10u64 {
+            t = d.at(TrackId::Video, n * 40, Some(n * 3600), None);
+        }
+        let hours_41 = 41 * 3600 * 90_000;
+        for n in 10..20u64 {
+            let next = d.at(TrackId::Video, n * 40, Some(hours_41 + n * 3600), None);
+            assert_eq!(next - t, 3600);
+            t = next;
+        }
+    }
+
+    #[test]
+    fn drift_is_measured_through_the_jitter_of_the_path() {
+        for ppm in [-300i64, 0, 50, 1000] {
+            let mut d = Device::new();
+            let mut noise = 1u64;
+            for n in 0..25 * 120u64 {
+                noise = noise
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1);
+                let late_ms = (noise >> 33) % 30;
+                let clock = n * 3600;
+                let pts = clock.wrapping_add_signed(clock as i64 * ppm / 1_000_000);
+                d.at(TrackId::Video, n * 40 + late_ms, Some(pts), None);
+            }
+            let got = d.line.drift_ppm().expect("two minutes are enough");
+            assert!((got - ppm).abs() <= 20, "{got} for {ppm}");
+            // The device's clock is set: the last value stands until the next one is known.
+            d.at(TrackId::Video, 120_000, Some(77), None);
+            assert_eq!(d.line.drift_ppm(), Some(got));
+        }
     }
 
     #[test]

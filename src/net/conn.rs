@@ -15,19 +15,31 @@ pub(super) struct Conn {
     peer: SocketAddr,
     framer: Framer,
     stream: Option<StreamId>,
+    /// The stream whose own port it came to; any SSRC on it is that stream's.
+    port_of: Option<StreamId>,
     /// We called and are not through yet.
     connecting: bool,
+    opened: Instant,
     last_byte: Instant,
 }
 
 impl Conn {
-    pub fn accepted(socket: TcpStream, peer: SocketAddr, now: Instant) -> Self {
+    /// `port_of`: the stream whose own port took it; `None` = the port that all streams of the thread share.
+    pub fn accepted(
+        socket: TcpStream,
+        peer: SocketAddr,
+        port_of: Option<StreamId>,
+        now: Instant,
+    ) -> Self {
         Conn {
             socket,
-            peer,
+            // A socket for both families writes IPv4 as IPv6.
+            peer: SocketAddr::new(peer.ip().to_canonical(), peer.port()),
             framer: Framer::new(),
             stream: None,
+            port_of,
             connecting: false,
+            opened: now,
             last_byte: now,
         }
     }
@@ -41,7 +53,9 @@ impl Conn {
             peer,
             framer,
             stream: Some(stream),
+            port_of: None,
             connecting: true,
+            opened: now,
             last_byte: now,
         })
     }
@@ -57,6 +71,15 @@ impl Conn {
     /// The stream it carries, once that is known.
     pub fn stream(&self) -> Option<StreamId> {
         self.stream
+    }
+
+    pub fn port_of(&self) -> Option<StreamId> {
+        self.port_of
+    }
+
+    /// Times that its framing was lost and found again.
+    pub fn resyncs(&self) -> u64 {
+        self.framer.resyncs()
     }
 
     pub fn bind(&mut self, stream: StreamId) {
@@ -84,10 +107,13 @@ impl Conn {
         }
     }
 
-    /// Silent for too long.
+    /// Silent for too long, or open without a packet of any stream for too long.
     pub fn is_idle(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.last_byte)
-            > Duration::from_secs(limits::MEDIA_CONN_IDLE_S_MAX)
+        let since = |at: Instant| now.saturating_duration_since(at);
+        let silent = since(self.last_byte) > Duration::from_secs(limits::MEDIA_CONN_IDLE_S_MAX);
+        let unclaimed = self.stream.is_none()
+            && since(self.opened) > Duration::from_secs(limits::MEDIA_CONN_CLAIM_S_MAX);
+        silent || unclaimed
     }
 
     /// Reads what is there, through `buffer`, and gives each packet to `put`. `false` = the connection is over. Readiness is

@@ -12,7 +12,11 @@ pub struct Count(AtomicU64);
 
 impl Count {
     pub(super) fn inc(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.add(1);
+    }
+
+    pub(super) fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
     }
 
     pub fn get(&self) -> u64 {
@@ -28,6 +32,12 @@ pub struct ShardCounters {
     /// Packets of an SSRC that no stream waits for.
     pub unclaimed: Count,
     pub conns_refused: Count,
+    /// Media connections closed because a newer one of the same stream brought a packet.
+    pub conns_replaced: Count,
+    /// Media connections closed because they were silent, or brought nothing that is waited for.
+    pub conns_idle: Count,
+    /// Times that the framing of a media connection was lost and found again.
+    pub resyncs: Count,
     /// Orders that a full queue of another thread refused.
     pub orders_refused: Count,
     /// Viewers closed because their path could not take the stream.
@@ -46,8 +56,14 @@ pub struct ShardCounters {
 pub struct Snapshot {
     pub received_bytes: u64,
     pub sent_bytes: u64,
-    /// Datagrams that the kernel dropped because the socket's buffer was full.
+    /// Datagrams that the kernel dropped because the buffer of the RTP socket was full.
     pub kernel_dropped: u64,
+    /// The same of the ports of single streams, all together.
+    pub ports_kernel_dropped: u64,
+    /// The same of the WebRTC socket.
+    pub webrtc_kernel_dropped: u64,
+    /// The fastest and the slowest clock of a device beside ours, in parts per million.
+    pub drift_ppm: (i64, i64),
     pub streams: u64,
     pub flv_viewers: u64,
     pub fmp4_viewers: u64,
@@ -58,6 +74,8 @@ pub struct Snapshot {
     /// Events that wait for the session core.
     pub events_waiting: u64,
     pub events_dropped: u64,
+    /// Frames of sound that were not converted because others waited.
+    pub sound_dropped: u64,
     pub ingest: IngestStats,
     /// In the order of [`demux::Error::ALL`].
     pub ps_errors: [u64; demux::Error::ALL.len()],

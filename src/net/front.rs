@@ -100,7 +100,7 @@ impl Front {
                         let wait = Duration::from_secs(limits::HTTP_HEAD_S_MAX);
                         if let Ok(Ok(stream)) = tokio::time::timeout(wait, tls.accept(socket)).await
                         {
-                            front.route(TokioIo::new(stream), peer, stop).await;
+                            Box::pin(front.route(TokioIo::new(stream), peer, stop)).await;
                         }
                     }
                 }
@@ -121,7 +121,8 @@ impl Front {
             // An error is a peer that went away: nobody is left to answer.
             let _ = self.live(socket, peer).await;
         } else {
-            self.route(TokioIo::new(socket), peer, stop).await;
+            // On the heap, so that a task that only brings a viewer in does not take the room of a whole HTTP connection.
+            Box::pin(self.route(TokioIo::new(socket), peer, stop)).await;
         }
     }
 

@@ -10,6 +10,7 @@ pub mod front;
 mod interfaces;
 mod peer;
 mod shard;
+mod sound;
 mod stream;
 pub mod udp;
 mod viewer;
@@ -146,6 +147,7 @@ pub fn start(setup: Setup, events: mpsc::Sender<MediaEvent>) -> io::Result<Media
         media.counters.push(counters.clone());
         let shard = Shard::new(ShardSetup {
             index: index as u8,
+            ip: setup.ip,
             rtp,
             rtp_tcp,
             webrtc: socket,
@@ -211,14 +213,8 @@ fn bind_rtp(
         let both = rtp.local_addr()?;
         match std::net::TcpListener::bind(both) {
             Ok(listener) => {
-                if got < receive_buffer_bytes {
-                    tracing::warn!(
-                        asked = receive_buffer_bytes,
-                        got,
-                        "the kernel gave a smaller receive buffer: raise net.core.rmem_max or many streams will lose packets"
-                    );
-                }
-                tracing::debug!(
+                warn_of_small_buffer(receive_buffer_bytes, got);
+                tracing::info!(
                     port = both.port(),
                     receive_buffer_bytes = got,
                     "media port open"
@@ -230,6 +226,21 @@ fn bind_rtp(
         }
     }
     Err(last.unwrap_or_else(|| io::ErrorKind::AddrInUse.into()))
+}
+
+/// Says once what the kernel's bound costs and how to raise it. `got` is the kernel's figure, which counts its own bookkeeping: it
+/// doubles what was asked for.
+fn warn_of_small_buffer(asked: usize, got: usize) {
+    static SAID: std::sync::Once = std::sync::Once::new();
+    if got < asked {
+        SAID.call_once(|| {
+            tracing::warn!(
+                asked,
+                got,
+                "the kernel gave a smaller receive buffer: raise the sysctl net.core.rmem_max, or bursts of many streams will be lost"
+            );
+        });
+    }
 }
 
 fn said(e: io::Error, what: &str, addr: SocketAddr) -> io::Error {

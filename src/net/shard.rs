@@ -8,13 +8,14 @@
 mod ingest;
 mod mirror;
 mod order;
+mod ports;
 mod report;
 mod tcp;
 mod viewers;
 
 use std::collections::HashMap;
 use std::io;
-use std::net::UdpSocket;
+use std::net::{IpAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::mpsc as std_mpsc;
@@ -31,13 +32,15 @@ pub(super) use order::{EventSender, NewIo, NewViewer, Order, ShardLink, ShardMes
 use super::conn::Conn;
 use super::counters::ShardCounters;
 use super::peer::{NewPeer, Paths, Peers};
+use super::sound::SoundLink;
 use super::stream::{Fan, FanKey, Holds, PsErrors, Stream};
-use super::udp::RecvBatch;
-use super::viewer::Viewer;
+use super::udp::{RecvBatch, Sender};
+use super::viewer::{Shared, Viewer};
 use crate::id::{SessionId, Ssrc, StreamId};
 use crate::limits;
 use crate::session::IngestStats;
 use crate::session::port::{MediaCommand, MediaEvent};
+use ports::OwnPort;
 use report::{add, add_errors};
 
 const RTP: Token = Token(0);
@@ -49,11 +52,16 @@ const WEBRTC_TCP: Token = Token(4);
 const VIEWERS: usize = 1 << 32;
 const CONNS: usize = 2 << 32;
 const PATHS: usize = 3 << 32;
+/// The same of ports of single streams, with the kind of socket in the lowest bits.
+const PORTS: usize = 4 << 32;
+const PORTS_KIND_BITS: u32 = 2;
 const KEY_MASK: usize = VIEWERS - 1;
 
 /// What a media thread is made with.
 pub(super) struct ShardSetup {
     pub index: u8,
+    /// Where ports of single streams are opened.
+    pub ip: IpAddr,
     pub rtp: UdpSocket,
     pub rtp_tcp: std::net::TcpListener,
     pub webrtc: UdpSocket,
@@ -72,13 +80,17 @@ pub(super) struct ShardSetup {
 
 pub(super) struct Shard {
     index: u8,
+    ip: IpAddr,
     poll: Poll,
     orders: std_mpsc::Receiver<Order>,
     links: Vec<ShardLink>,
     events: EventSender,
-    rtp: UdpSocket,
+    /// Receives RTP and sends reports.
+    rtp: Sender,
     rtp_port: u16,
     rtp_tcp: TcpListener,
+    /// A report on its way out.
+    rtcp_out: Vec<u8>,
     batch: RecvBatch,
     read_buffer: Box<[u8]>,
     holds: Holds,
@@ -86,11 +98,18 @@ pub(super) struct Shard {
     budget: Arc<super::budget::Budget>,
     ring_bytes_reported: usize,
     streams: Slab<Stream>,
+    /// Converts their sound.
+    sound: SoundLink,
     by_id: HashMap<StreamId, usize>,
     by_ssrc: HashMap<Ssrc, usize>,
+    own_ports: Slab<OwnPort>,
+    own_dropped_gone: u64,
+    /// Datagrams that the kernel dropped on the RTP socket of this thread, as it last said.
+    rtp_dropped: u32,
     fans: Slab<Fan>,
     fan_by_key: HashMap<FanKey, usize>,
     viewers: Slab<Viewer>,
+    shared: Shared,
     viewer_by_session: HashMap<SessionId, usize>,
     conns: Slab<Conn>,
     peers: Peers,
@@ -133,16 +152,32 @@ impl Shard {
         let listener = setup.webrtc_tcp.map(|listener| (listener, WEBRTC_TCP));
         let paths = Paths::new(registry.try_clone()?, PATHS, listener)?;
         let rtp_port = setup.rtp.local_addr()?.port();
+        let (own, counters) = (
+            setup.links[usize::from(setup.index)].clone(),
+            Arc::clone(&setup.counters),
+        );
+        let sound = SoundLink::spawn(
+            &format!("sound {}", setup.index),
+            Box::new(move |made| {
+                let taken = own.send(Order::Sound(made));
+                if !taken {
+                    counters.orders_refused.inc();
+                }
+                taken
+            }),
+        )?;
         Ok(Shard {
             index: setup.index,
+            ip: setup.ip,
             poll: setup.poll,
             orders: setup.orders,
             peers: Peers::new(setup.index, setup.webrtc, paths, setup.peers)?,
             links: setup.links,
             events: EventSender::new(setup.events),
-            rtp: setup.rtp,
+            rtp: Sender::new(setup.rtp)?,
             rtp_port,
             rtp_tcp,
+            rtcp_out: Vec::with_capacity(256),
             batch: RecvBatch::new(limits::UDP_DATAGRAM_BYTES_MAX),
             read_buffer: vec![0; limits::MEDIA_CONN_READ_BYTES].into_boxed_slice(),
             holds: setup.holds,
@@ -150,11 +185,16 @@ impl Shard {
             budget: setup.budget,
             ring_bytes_reported: 0,
             streams: Slab::new(),
+            sound,
             by_id: HashMap::new(),
             by_ssrc: HashMap::new(),
+            own_ports: Slab::new(),
+            own_dropped_gone: 0,
+            rtp_dropped: 0,
             fans: Slab::new(),
             fan_by_key: HashMap::new(),
             viewers: Slab::new(),
+            shared: Shared::default(),
             viewer_by_session: HashMap::new(),
             conns: Slab::new(),
             broken: Vec::new(),
@@ -264,6 +304,7 @@ impl Shard {
             WAKER => {}
             WEBRTC => self.peers.take_datagrams(now, &self.links, &self.counters),
             WEBRTC_TCP => self.peers.accept(now, &self.counters),
+            Token(t) if t >= PORTS => self.on_own_port(now, t),
             Token(t) if t >= PATHS => {
                 let key = t & KEY_MASK;
                 let (links, counters) = (&self.links, &self.counters);
@@ -282,6 +323,7 @@ impl Shard {
                 Order::AddViewer(new) => self.add_viewer(now, *new),
                 Order::AddPeer(new) => self.add_peer(now, *new),
                 Order::Shard(message) => self.on_shard_message(now, message),
+                Order::Sound(made) => self.take_sound(now, made),
                 Order::Stop => return false,
             }
         }
@@ -294,7 +336,8 @@ impl Shard {
                 stream,
                 ssrc,
                 transport,
-            } => self.open_ingest(stream, ssrc, transport),
+                options,
+            } => self.open_ingest(stream, ssrc, transport, options),
             MediaCommand::UpdateIngest {
                 stream,
                 ssrc,
@@ -304,10 +347,9 @@ impl Shard {
             MediaCommand::CloseViewer { session, .. } => self.close_session(now, session, true),
             MediaCommand::ResetStatistics => {
                 self.statistics_from = (self.received_bytes, self.sent_bytes());
-                let dropped = u64::from(self.batch.kernel_dropped());
+                let dropped = u64::from(self.rtp_dropped);
                 for (_, stream) in &mut self.streams {
                     self.ingest_gone = add(self.ingest_gone, &stream.stats(now, dropped));
-                    self.ps_errors_gone = add_errors(self.ps_errors_gone, &stream.last_ps_errors);
                     self.ps_errors_gone = add_errors(self.ps_errors_gone, &stream.last_ps_errors);
                     stream.reset_stats();
                 }

@@ -1,11 +1,14 @@
 //! One stream on its media thread: ingest, the ring of its last frames, and its renditions.
 //!
 //! Work is done once per stream: a rendition is made when its first viewer comes, a sound is converted once for all
-//! renditions that need it, and both end with the last viewer.
+//! renditions that need it, and both end with the last viewer. Sound is converted on a thread of its own ([`super::sound`]),
+//! so that no encoder holds a picture back.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
+
+use bytes::Bytes;
 
 use crate::egress::fan::UnitRing;
 use crate::egress::rtp::{Packetizer, RtpPayload};
@@ -14,12 +17,17 @@ use crate::gb28181::MediaTransport;
 use crate::id::{Ssrc, StreamId};
 use crate::limits;
 use crate::media::frame::{Codec, Frame, Track, TrackId};
+use crate::media::hold::{HoldBack, Verdict};
 use crate::media::hub::Hub;
 use crate::media::ingest::{self, Ingest};
 use crate::media::ps::demux;
+use crate::media::report::Reporter;
+use crate::media::source::{Admit, SourceGuard};
 use crate::media::transcode::AudioTranscoder;
-use crate::session::port::Progress;
-use crate::session::{IngestDetail, IngestStats};
+use crate::media::{rtcp, rtp};
+use crate::net::sound::{Conversion, Made, SoundLink};
+use crate::session::port::{IngestOptions, Progress};
+use crate::session::{IngestDetail, IngestStats, PathStats};
 use crate::time::{MediaTime, earliest};
 
 /// Damage found in a program stream, in the order of [`demux::Error::ALL`].
@@ -37,6 +45,8 @@ pub(super) struct FanKey {
 pub(super) struct Fan {
     pub key: FanKey,
     pub init: Unit,
+    /// What the last viewer was given before its first unit, shared with the next if that is given the same.
+    pub preface: Option<Bytes>,
     pub ring: UnitRing,
     /// Keys of viewers in the shard.
     pub viewers: Vec<usize>,
@@ -56,6 +66,7 @@ impl Fan {
         Fan {
             key,
             init,
+            preface: None,
             ring: UnitRing::new(ring_bytes_max),
             viewers: Vec::new(),
             flush_at: None,
@@ -90,12 +101,32 @@ impl Fan {
     }
 }
 
+/// What becomes of the sound that a ring holds when its conversion begins.
+#[derive(Clone, Copy, Debug)]
+enum Backlog {
+    Take,
+    /// It may be of the track before.
+    Leave,
+}
+
 /// A sound converted once for all renditions that want it.
 struct Converted {
     codec: Codec,
-    transcoder: AudioTranscoder,
+    /// What it makes.
+    track: Track,
+    conversion: Conversion,
     /// Frames since the start of the hub's ring, for renditions that are made later.
     recent: VecDeque<Frame>,
+}
+
+impl Converted {
+    fn forget_before(&mut self, oldest: MediaTime) {
+        while self.recent.front().is_some_and(|old| old.dts < oldest)
+            || self.recent.len() >= limits::HUB_FRAMES_MAX
+        {
+            self.recent.pop_front();
+        }
+    }
 }
 
 /// RTP payloads of a stream, made once for all WebRTC viewers of this thread.
@@ -253,15 +284,29 @@ pub(super) struct Stream {
     pub transport: MediaTransport,
     /// Where the device said it sends from, or listens.
     pub remote: Option<SocketAddr>,
-    /// Where the last packet came from.
-    pub source: Option<SocketAddr>,
-    /// Of this thread's port, when the stream was opened.
+    /// Other end of the connection that it comes over.
+    pub tcp_peer: Option<SocketAddr>,
+    /// Of its port, when the stream was opened.
     pub kernel_dropped_before: u64,
+    /// Key of its own port in the shard; `None` = it shares that of the thread.
+    pub own_port: Option<usize>,
     pub ingest: Ingest,
+    source: SourceGuard,
+    hold: HoldBack,
+    reporter: Reporter,
+    /// Where the device's RTCP comes from.
+    rtcp_peer: Option<SocketAddr>,
+    /// Pictures are held back, and the session core does not know it yet.
+    key_frame_wanted: bool,
+    /// The same, for RTCP.
+    picture_loss_due: bool,
+    key_frames_asked: u64,
+    reports_sent: u64,
     pub hub: Hub,
     /// Keys of its renditions in the shard.
     pub fans: Vec<usize>,
     pub rtp: Option<RtpFan>,
+    sound: SoundLink,
     converted: Vec<Converted>,
     /// Reported as live with these tracks.
     live: Option<Vec<Track>>,
@@ -270,7 +315,6 @@ pub(super) struct Stream {
     pub last_ps_errors: PsErrors,
     outputs: Vec<ingest::Output>,
     units: Vec<Unit>,
-    frames: Vec<Frame>,
     payloads: Vec<RtpPayload>,
     has_rtp_deadline: bool,
 }
@@ -280,24 +324,42 @@ impl Stream {
         id: StreamId,
         ssrc: Option<Ssrc>,
         transport: MediaTransport,
+        options: IngestOptions,
+        own_port: Option<usize>,
         ring_bytes: usize,
+        sound: SoundLink,
     ) -> Self {
         let reliable = match transport {
             MediaTransport::Udp => false,
             MediaTransport::TcpPassive | MediaTransport::TcpActive => true,
         };
-        let ingest = Ingest::new(ingest::Config { ssrc, reliable });
+        let ingest = Ingest::new(ingest::Config {
+            ssrc,
+            any_ssrc: options.any_ssrc,
+            reliable,
+            maps: options.maps,
+        });
         Stream {
             id,
             ssrc,
             transport,
             remote: None,
-            source: None,
+            tcp_peer: None,
             kernel_dropped_before: 0,
+            own_port,
             ingest,
+            source: SourceGuard::default(),
+            hold: HoldBack::new(options.loss),
+            reporter: Reporter::new(u64::from(id.number) << 8 | u64::from(id.shard)),
+            rtcp_peer: None,
+            key_frame_wanted: false,
+            picture_loss_due: false,
+            key_frames_asked: 0,
+            reports_sent: 0,
             hub: Hub::new(ring_bytes),
             fans: Vec::new(),
             rtp: None,
+            sound,
             converted: Vec::new(),
             live: None,
             stalled: false,
@@ -305,10 +367,80 @@ impl Stream {
             last_ps_errors: PsErrors::default(),
             outputs: Vec::new(),
             units: Vec::new(),
-            frames: Vec::new(),
             payloads: Vec::new(),
             has_rtp_deadline: false,
         }
+    }
+
+    /// Takes one RTP or RTCP packet that came as a datagram. RTP of the stream's SSRC is taken from one address at a time.
+    #[inline]
+    pub fn push_datagram(&mut self, now: Instant, from: SocketAddr, packet: &[u8]) {
+        if rtp::is_rtcp(packet) {
+            self.push_rtcp_datagram(now, from, packet);
+            return;
+        }
+        if self.ingest.ssrc().is_some()
+            && rtp::peek_ssrc(packet) == self.ingest.ssrc()
+            && let Some(sequence) = packet.get(2..4)
+        {
+            let sequence = u16::from_be_bytes([sequence[0], sequence[1]]);
+            match self.source.admit(now, from, sequence) {
+                Admit::Same => {}
+                Admit::Moved { from: before } => {
+                    tracing::info!(stream = self.id.number, %before, %from, "packets come from another address now");
+                    self.rtcp_peer = None;
+                }
+                Admit::Refused => return,
+            }
+        }
+        self.push_packet(now, packet);
+    }
+
+    /// RTCP from a stranger's address is not read: it could turn our reports elsewhere.
+    fn push_rtcp_datagram(&mut self, now: Instant, from: SocketAddr, packet: &[u8]) {
+        let known = self.source.address().or(self.remote);
+        if known.is_some_and(|known| known.ip() != from.ip()) {
+            return;
+        }
+        self.rtcp_peer = Some(from);
+        self.push_packet(now, packet);
+    }
+
+    /// Another SSRC was agreed or adopted: its sender may be elsewhere.
+    pub fn set_ssrc(&mut self, ssrc: Ssrc) {
+        self.ssrc = Some(ssrc);
+        self.ingest.set_ssrc(Some(ssrc));
+        self.source = SourceGuard::default();
+    }
+
+    /// Writes a compound of RTCP for the device if a report is due or a key frame is to be asked for, and says where to. Only
+    /// over UDP: a TCP sender knows what arrived, and many devices do not read their connection. A key frame is only asked for
+    /// this way if the device speaks RTCP itself.
+    pub fn write_rtcp(&mut self, now: Instant, out: &mut Vec<u8>) -> Option<SocketAddr> {
+        out.clear();
+        if self.transport != MediaTransport::Udp {
+            return None;
+        }
+        let device = self.ingest.ssrc()?;
+        let asks = self.rtcp_peer.is_some() && std::mem::take(&mut self.picture_loss_due);
+        if !self.reporter.is_due(now) && !asks {
+            return None;
+        }
+        // By convention RTCP has the port after that of RTP (RFC 3550, 11), unless its own has shown itself.
+        let to = self.rtcp_peer.or_else(|| {
+            let source = self.source.address()?;
+            Some(SocketAddr::new(source.ip(), source.port().checked_add(1)?))
+        })?;
+        // Not the device's own, whatever that is.
+        let own = Ssrc(!device.0);
+        if !self.ingest.receiver_report(now, own, out) {
+            return None;
+        }
+        if asks {
+            rtcp::write_picture_loss(own, device, out);
+        }
+        self.reports_sent += 1;
+        Some(to)
     }
 
     /// Takes one RTP or RTCP packet. What it completes waits until [`Stream::deliver`].
@@ -362,7 +494,13 @@ impl Stream {
                         progress(Progress::Tracks { tracks });
                     }
                 }
-                ingest::Output::Frame(frame) => self.put_frame(frame, fans, now, holds),
+                ingest::Output::Frame(frame) => match self.hold.judge(&frame) {
+                    Verdict::Give => self.put_frame(frame, fans, now, holds),
+                    Verdict::Hold { ask } => {
+                        self.key_frame_wanted |= ask;
+                        self.picture_loss_due |= ask;
+                    }
+                },
                 ingest::Output::Fact(fact) => match fact {
                     ingest::Fact::FirstRtp { .. } => progress(Progress::FirstRtp),
                     ingest::Fact::ForeignSsrc { seen } => progress(Progress::ForeignSsrc { seen }),
@@ -370,12 +508,31 @@ impl Stream {
                     ingest::Fact::UnsupportedVideo { stream_type } => {
                         progress(Progress::UnsupportedCodec { stream_type })
                     }
-                    ingest::Fact::NoProgramStream | ingest::Fact::UnsupportedAudio { .. } => {}
+                    ingest::Fact::UnsupportedAudio { stream_type } => {
+                        // Beside a picture it only costs the sound.
+                        if self.ingest.has_picture() == Some(false) {
+                            progress(Progress::UnsupportedCodec { stream_type });
+                        }
+                    }
+                    ingest::Fact::NoProgramStream => {}
                 },
             }
         }
         self.outputs = outputs;
         self.report_live(now, progress);
+    }
+
+    /// Whether the device is to be asked for a key frame: true once when pictures begin to be held back.
+    pub fn wants_key_frame(&mut self) -> bool {
+        let wanted = std::mem::take(&mut self.key_frame_wanted);
+        self.key_frames_asked += u64::from(wanted);
+        wanted
+    }
+
+    /// Pictures are still held back: the key frame that was asked for did not come, so it is asked for again.
+    pub fn renew_key_frame_wish(&mut self) {
+        self.key_frame_wanted |= self.hold.is_holding();
+        self.picture_loss_due |= self.hold.is_holding();
     }
 
     /// Live once a viewer could start: a key frame is there, and the sound had a moment to show up. Sound alone is enough
@@ -425,6 +582,7 @@ impl Stream {
             else {
                 continue;
             };
+            self.start_conversion(sound, Backlog::Leave);
             let tracks = self.tracks_for(sound);
             let Some(fan) = fans.get_mut(self.fans[i]) else {
                 continue;
@@ -438,6 +596,7 @@ impl Stream {
         }
         if self.rtp.is_some() {
             let sound = rtp_sound(self.hub.audio());
+            self.start_conversion(sound, Backlog::Leave);
             let tracks = self.tracks_for(sound);
             if let Some(packetizer) = self.rtp.as_mut().and_then(|rtp| rtp.packetizer.as_mut()) {
                 packetizer.set_tracks(&tracks);
@@ -450,31 +609,8 @@ impl Stream {
         let oldest = self.hub.frames().next().map_or(frame.dts, |f| f.dts);
         if frame.track == TrackId::Audio {
             for converted in &mut self.converted {
-                converted.transcoder.push(&frame, &mut self.frames);
-                while converted.recent.front().is_some_and(|old| old.dts < oldest)
-                    || converted.recent.len() >= limits::HUB_FRAMES_MAX
-                {
-                    converted.recent.pop_front();
-                }
-                let codec = converted.codec;
-                for made in self.frames.drain(..) {
-                    Self::give(
-                        &made,
-                        Sound::As(codec),
-                        &self.fans,
-                        fans,
-                        &mut self.units,
-                        now,
-                        holds,
-                        self.hub.audio(),
-                    );
-                    if let Some(rtp) = &mut self.rtp
-                        && rtp_sound(self.hub.audio()) == Sound::As(codec)
-                    {
-                        rtp.packetize(&made, &mut self.payloads, now, holds.rtp);
-                    }
-                    converted.recent.push_back(made);
-                }
+                converted.conversion.offer(&frame);
+                converted.forget_before(oldest);
             }
         }
         Self::give(
@@ -492,6 +628,45 @@ impl Stream {
         {
             rtp.packetize(&frame, &mut self.payloads, now, holds.rtp);
         }
+    }
+
+    /// Gives converted sound to the renditions that want it. What a conversion made that is over is let go.
+    pub fn take_sound(
+        &mut self,
+        made: Made,
+        fans: &mut slab::Slab<Fan>,
+        now: Instant,
+        holds: &Holds,
+    ) {
+        let audio = self.hub.audio();
+        let Some(converted) = self
+            .converted
+            .iter_mut()
+            .find(|c| c.conversion.id() == made.conversion)
+        else {
+            return;
+        };
+        let form = Sound::As(converted.codec);
+        for frame in made.frames {
+            Self::give(
+                &frame,
+                form,
+                &self.fans,
+                fans,
+                &mut self.units,
+                now,
+                holds,
+                audio,
+            );
+            if let Some(rtp) = &mut self.rtp
+                && rtp_sound(audio) == form
+            {
+                rtp.packetize(&frame, &mut self.payloads, now, holds.rtp);
+            }
+            converted.recent.push_back(frame);
+        }
+        let oldest = self.hub.frames().next().map(|f| f.dts);
+        converted.forget_before(oldest.unwrap_or(MediaTime(i64::MIN)));
     }
 
     /// Gives a frame to the renditions that want it: pictures to all, a sound to those that want this form of it.
@@ -528,7 +703,7 @@ impl Stream {
             .hub
             .audio()
             .map_or(Sound::Drop, |track| key.form.sound(key.audio, track.codec));
-        self.start_conversion(sound);
+        self.start_conversion(sound, Backlog::Take);
         let tracks = self.tracks_for(sound);
         let mut mux = Mux::new(key.form, &tracks);
         let init = mux.init();
@@ -545,7 +720,7 @@ impl Stream {
     /// Makes the RTP payloads' rendition and fills it from the ring.
     pub fn make_rtp(&mut self, shards: usize, now: Instant) {
         let sound = rtp_sound(self.hub.audio());
-        self.start_conversion(sound);
+        self.start_conversion(sound, Backlog::Take);
         let mut packetizer = Packetizer::new(limits::RTP_PAYLOAD_BYTES_MAX);
         packetizer.set_tracks(&self.tracks_for(sound));
         let mut rtp = RtpFan {
@@ -562,7 +737,7 @@ impl Stream {
     /// Tracks that WebRTC viewers are given.
     pub fn rtp_tracks(&mut self) -> Vec<Track> {
         let sound = rtp_sound(self.hub.audio());
-        self.start_conversion(sound);
+        self.start_conversion(sound, Backlog::Take);
         self.tracks_for(sound)
     }
 
@@ -600,16 +775,24 @@ impl Stream {
             fps_milli: s.fps_milli,
             psm_seen: s.psm_seen,
             detail: IngestDetail {
-                late: s.late,
                 invalid: s.invalid,
-                rtcp_packets: s.rtcp_packets,
-                damaged_frames: s.damaged_frames,
                 dropped_frames: s.dropped_frames,
-                time_jumps: s.time_jumps,
-                restarts: s.restarts,
                 ps_errors_by_kind: s.ps_errors_by_kind,
                 kernel_dropped,
-                source: self.source,
+                source: self.source.address().or(self.tcp_peer),
+            },
+            path: PathStats {
+                late: s.late,
+                damaged_frames: s.damaged_frames,
+                held_frames: self.hold.held(),
+                key_frames_asked: self.key_frames_asked,
+                restarts: s.restarts,
+                time_jumps: s.time_jumps,
+                source_moves: self.source.moves(),
+                source_refused: self.source.refused(),
+                reports_sent: self.reports_sent,
+                rtcp_received: s.rtcp_packets,
+                drift_ppm: s.drift_ppm,
             },
         };
         self.last_stats
@@ -617,11 +800,15 @@ impl Stream {
 
     pub fn reset_stats(&mut self) {
         self.ingest.reset_stats();
+        self.source.reset_counts();
+        self.hold.reset_count();
+        self.key_frames_asked = 0;
+        self.reports_sent = 0;
         self.last_stats = IngestStats::default();
         self.last_ps_errors = PsErrors::default();
     }
 
-    fn start_conversion(&mut self, sound: Sound) {
+    fn start_conversion(&mut self, sound: Sound, backlog: Backlog) {
         let Sound::As(codec) = sound else { return };
         if self.converted.iter().any(|c| c.codec == codec) {
             return;
@@ -629,18 +816,22 @@ impl Stream {
         let Some(track) = self.hub.audio() else {
             return;
         };
-        let Ok(mut transcoder) = AudioTranscoder::new(track, codec) else {
+        let Ok(transcoder) = AudioTranscoder::new(track, codec) else {
             return;
         };
-        let mut made = Vec::new();
-        for frame in self.hub.frames().filter(|f| f.track == TrackId::Audio) {
-            transcoder.push(frame, &mut made);
-        }
-        self.converted.push(Converted {
+        let track = transcoder.track();
+        let frames = self.hub.frames().filter(|f| f.track == TrackId::Audio);
+        let backlog = match backlog {
+            Backlog::Take => frames.cloned().collect(),
+            Backlog::Leave => Vec::new(),
+        };
+        let started = self.sound.start(self.id, Box::new(transcoder), backlog);
+        self.converted.extend(started.map(|conversion| Converted {
             codec,
-            transcoder,
-            recent: made.into(),
-        });
+            track,
+            conversion,
+            recent: VecDeque::new(),
+        }));
     }
 
     fn tracks_for(&self, sound: Sound) -> Vec<Track> {
@@ -651,7 +842,7 @@ impl Stream {
                 .converted
                 .iter()
                 .find(|c| c.codec == codec)
-                .map(|c| c.transcoder.track()),
+                .map(|c| c.track.clone()),
         };
         self.hub.video().cloned().into_iter().chain(audio).collect()
     }
@@ -720,5 +911,110 @@ mod tests {
         fan.flush_at = None;
         fan.append(&mut payload(TrackId::Audio), ms(1_000), Duration::ZERO);
         assert_eq!(fan.flush_at, Some(ms(1_000)), "pictures have ended");
+    }
+
+    const SSRC: Ssrc = Ssrc(100_000_001);
+
+    fn stream(ssrc: Option<Ssrc>, options: IngestOptions) -> Stream {
+        let id = StreamId {
+            shard: 0,
+            number: 1,
+        };
+        let sound = SoundLink::spawn("sound test", Box::new(|_| true)).expect("a thread starts");
+        Stream::new(id, ssrc, MediaTransport::Udp, options, None, 1 << 20, sound)
+    }
+
+    fn at(port: u16) -> SocketAddr {
+        SocketAddr::from(([192, 0, 2, 1], port))
+    }
+
+    fn packet(ssrc: Ssrc, sequence: u16) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut writer = rtp::Writer::new(ssrc, 96, sequence);
+        writer.write(&[7; 100], 0, 1_400, &mut |p| out.extend_from_slice(p));
+        out
+    }
+
+    /// The next view of a device has the SSRC of the last one, seconds later and from another port: it is another stream.
+    #[test]
+    fn field_01_an_address_is_held_per_view_not_per_ssrc() {
+        let now = Instant::now();
+        for port in [1_000, 2_000] {
+            let mut stream = stream(Some(SSRC), IngestOptions::default());
+            for n in 0..10 {
+                stream.push_datagram(now, at(port), &packet(SSRC, 100 + n));
+            }
+            assert_eq!(stream.stats(now).packets, 10, "from port {port}");
+        }
+    }
+
+    #[test]
+    fn field_05_rtcp_before_the_media_pins_no_ssrc() {
+        let now = Instant::now();
+        let mut report = Vec::new();
+        let info = rtcp::SenderInfo::default();
+        rtcp::write_sender_report(Ssrc(9), &info, &mut report);
+        let mut stream = stream(None, IngestOptions::default());
+        stream.push_datagram(now, at(1_001), &report);
+        assert_eq!(stream.ingest.ssrc(), None);
+        assert!(stream.ingest.is_silent());
+        for n in 0..10 {
+            stream.push_datagram(now, at(1_000), &packet(SSRC, n));
+        }
+        assert_eq!(stream.ingest.ssrc(), Some(SSRC));
+        let stats = stream.stats(now);
+        assert_eq!((stats.packets, stats.foreign), (10, 0));
+    }
+
+    #[test]
+    fn on_its_own_port_a_stream_takes_any_ssrc_but_never_two_at_once() {
+        let mut now = Instant::now();
+        let options = IngestOptions {
+            port: Some(40_000),
+            any_ssrc: true,
+            ..IngestOptions::default()
+        };
+        let mut stream = stream(Some(SSRC), options);
+        let other = Ssrc(9);
+        stream.push_datagram(now, at(1_000), &packet(other, 1));
+        assert_eq!(stream.ingest.ssrc(), Some(other), "nothing else comes");
+        let third = Ssrc(10);
+        stream.push_datagram(now, at(1_000), &packet(third, 1));
+        assert_eq!(stream.ingest.ssrc(), Some(other), "one comes already");
+        stream.push_datagram(now, at(1_000), &packet(SSRC, 1));
+        assert_eq!(stream.ingest.ssrc(), Some(SSRC), "the agreed one always");
+        stream.push_datagram(now, at(1_000), &packet(other, 2));
+        assert_eq!(stream.ingest.ssrc(), Some(SSRC));
+        now += Duration::from_secs(3);
+        stream.push_datagram(now, at(1_000), &packet(third, 2));
+        assert_eq!(stream.ingest.ssrc(), Some(third), "the old one fell silent");
+        assert_eq!(stream.stats(now).foreign, 2);
+    }
+
+    #[test]
+    fn reports_go_to_the_port_after_the_media_s_until_another_shows() {
+        let mut now = Instant::now();
+        let mut stream = stream(Some(SSRC), IngestOptions::default());
+        let mut out = Vec::new();
+        assert_eq!(stream.write_rtcp(now, &mut out), None, "to nobody");
+        for n in 0..10 {
+            stream.push_datagram(now, at(1_000), &packet(SSRC, n));
+        }
+        now += Duration::from_secs(8);
+        assert_eq!(stream.write_rtcp(now, &mut out), Some(at(1_001)));
+        let first = rtcp::Packets::new(&out).next();
+        assert!(matches!(
+            first,
+            Some(Ok(rtcp::Packet::ReceiverReport { .. }))
+        ));
+        let mut report = Vec::new();
+        rtcp::write_sender_report(SSRC, &rtcp::SenderInfo::default(), &mut report);
+        let stranger = SocketAddr::from(([198, 51, 100, 1], 5));
+        stream.push_datagram(now, stranger, &report);
+        now += Duration::from_secs(8);
+        assert_eq!(stream.write_rtcp(now, &mut out), Some(at(1_001)));
+        stream.push_datagram(now, at(7_777), &report);
+        now += Duration::from_secs(8);
+        assert_eq!(stream.write_rtcp(now, &mut out), Some(at(7_777)));
     }
 }

@@ -91,6 +91,8 @@ pub struct RecvBatch {
     count: usize,
     /// Datagrams the kernel dropped on this socket because the buffer was full, as it last said (it counts in 32 bits).
     dropped: u32,
+    /// The same, if it said so in the last batch.
+    dropped_now: Option<u32>,
 }
 
 impl RecvBatch {
@@ -108,6 +110,7 @@ impl RecvBatch {
             name_lengths: vec![0; n].into_boxed_slice(),
             count: 0,
             dropped: 0,
+            dropped_now: None,
         }
     }
 
@@ -135,6 +138,7 @@ impl RecvBatch {
             header.msg_controllen = CONTROL_BYTES;
         }
         self.count = 0;
+        self.dropped_now = None;
         // SAFETY: every header points into buffers of `self` and `pieces`, which outlive the call.
         let got = unsafe {
             libc::recvmmsg(
@@ -163,6 +167,7 @@ impl RecvBatch {
             && let Some(dropped) = dropped_count(&headers[last].msg_hdr)
         {
             self.dropped = dropped;
+            self.dropped_now = Some(dropped);
         }
         Ok(self.count)
     }
@@ -189,6 +194,11 @@ impl RecvBatch {
             from_sockaddr(&self.names[i])?,
             &mut self.slab[at..at + self.lengths[i]],
         ))
+    }
+
+    /// The kernel's count of datagrams dropped on the socket of the last batch, if it told: for a slab that serves several.
+    pub fn kernel_dropped_now(&self) -> Option<u32> {
+        self.dropped_now
     }
 
     /// The kernel's count of datagrams dropped on this socket, modulo 2³².

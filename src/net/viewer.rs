@@ -13,11 +13,12 @@ use mio::net::TcpStream;
 use tokio::sync::mpsc;
 
 use super::websocket;
+use crate::egress::Unit;
 use crate::egress::fan::{Cursor, Framing, UnitRing};
 use crate::id::SessionId;
 use crate::limits;
 
-/// Slices handed to one `writev`. The kernel's bound is 1,024.
+/// Slices handed to one `writev` of a viewer that stands alone. The kernel's bound is 1,024.
 const PIECES_MAX: usize = 192;
 
 /// Where the bytes of a viewer go.
@@ -58,11 +59,58 @@ pub(super) struct Viewer {
     window_began: Instant,
 }
 
-/// The slices of one place in the ring, shared by all viewers that stand there.
+/// What one walk over the viewers of a rendition makes once for all of them: the bytes of a place in the ring in one piece
+/// for the sockets that stand there, as one plain write costs the kernel less than a vector of small pieces, and the whole
+/// units that channels are given.
 #[derive(Default)]
-pub(super) struct Shared<'a> {
+pub(super) struct Shared {
     place: Option<(u64, Framing)>,
-    slices: Vec<IoSlice<'a>>,
+    bytes: Vec<u8>,
+    /// The first unit in `units`.
+    units_from: u64,
+    units: Vec<Bytes>,
+}
+
+impl Shared {
+    /// Forgets what was made, for a ring that has changed or another one. The buffer stays, unless a key frame made it
+    /// large.
+    pub fn clear(&mut self) {
+        self.place = None;
+        self.bytes.clear();
+        self.bytes.shrink_to(limits::FAN_JOIN_BYTES_KEPT);
+        self.units.clear();
+    }
+
+    /// The bytes from `place` on.
+    fn joined(&mut self, ring: &UnitRing, place: u64, framing: Framing) -> &[u8] {
+        if self.place != Some((place, framing)) {
+            self.bytes.clear();
+            ring.join_from(place, framing, limits::FAN_JOIN_BYTES_MAX, &mut self.bytes);
+            self.place = Some((place, framing));
+        }
+        &self.bytes
+    }
+
+    /// The plain bytes of a unit in one piece. Viewers that follow ask for the same few units, in order.
+    fn unit(&mut self, seq: u64, unit: &Unit) -> Bytes {
+        let made = seq
+            .checked_sub(self.units_from)
+            .and_then(|at| self.units.get(usize::try_from(at).ok()?));
+        if let Some(made) = made {
+            return made.clone();
+        }
+        let mut whole = BytesMut::with_capacity(unit.len_http());
+        whole.extend_from_slice(&unit.head[usize::from(unit.ws_header_len)..]);
+        whole.extend_from_slice(&unit.body);
+        whole.extend_from_slice(&unit.tail);
+        let whole = whole.freeze();
+        if self.units_from + self.units.len() as u64 != seq {
+            self.units.clear();
+            self.units_from = seq;
+        }
+        self.units.push(whole.clone());
+        whole
+    }
 }
 
 impl Viewer {
@@ -106,17 +154,17 @@ impl Viewer {
         self.cursor.skipped()
     }
 
-    /// Writes what there is and the peer takes. `shared` lives as long as one walk over the viewers of `ring`.
-    pub fn write<'r>(
+    /// Writes what there is and the peer takes. `shared` holds for one walk over the viewers of `ring`.
+    pub fn write(
         &mut self,
-        ring: &'r UnitRing,
-        shared: &mut Shared<'r>,
+        ring: &UnitRing,
+        shared: &mut Shared,
         now: Instant,
     ) -> Result<(), Closed> {
         let skipped = self.cursor.skipped();
         let done = match self.io {
             Io::Socket(_) => self.write_socket(ring, shared, now),
-            Io::Channel(_) => self.write_channel(ring, now),
+            Io::Channel(_) => self.write_channel(ring, shared, now),
         };
         if self.cursor.skipped() != skipped {
             self.strike(now)?;
@@ -196,10 +244,10 @@ impl Viewer {
         }
     }
 
-    fn write_socket<'r>(
+    fn write_socket(
         &mut self,
-        ring: &'r UnitRing,
-        shared: &mut Shared<'r>,
+        ring: &UnitRing,
+        shared: &mut Shared,
         now: Instant,
     ) -> Result<(), Closed> {
         loop {
@@ -217,12 +265,8 @@ impl Viewer {
                 return Ok(());
             };
             let (offered, result) = if let Some(place) = plain_place {
-                if shared.place != Some((place, self.framing)) {
-                    shared.slices.clear();
-                    ring.slices_from(place, self.framing, PIECES_MAX, &mut shared.slices);
-                    shared.place = Some((place, self.framing));
-                }
-                (total(&shared.slices), socket.write_vectored(&shared.slices))
+                let bytes = shared.joined(ring, place, self.framing);
+                (bytes.len(), socket.write(bytes))
             } else {
                 let mut slices = Vec::with_capacity(PIECES_MAX);
                 let control_now = !self.control.is_empty()
@@ -272,7 +316,12 @@ impl Viewer {
         self.cursor.advance(ring, self.framing, n - of_preface);
     }
 
-    fn write_channel(&mut self, ring: &UnitRing, now: Instant) -> Result<(), Closed> {
+    fn write_channel(
+        &mut self,
+        ring: &UnitRing,
+        shared: &mut Shared,
+        now: Instant,
+    ) -> Result<(), Closed> {
         let Io::Channel(channel) = &self.io else {
             return Ok(());
         };
@@ -280,15 +329,13 @@ impl Viewer {
             let bytes = if !self.preface.is_empty() {
                 std::mem::take(&mut self.preface)
             } else if self.cursor.settle(ring)
-                && let Some(unit) = self.cursor.place().and_then(|seq| ring.from(seq).next())
+                && let Some(seq) = self.cursor.place()
+                && let Some(unit) = ring.from(seq).next()
             {
-                let mut whole = BytesMut::with_capacity(unit.len_http());
-                whole.extend_from_slice(&unit.head[usize::from(unit.ws_header_len)..]);
-                whole.extend_from_slice(&unit.body);
-                whole.extend_from_slice(&unit.tail);
+                let whole = shared.unit(seq, unit);
                 self.cursor
                     .advance(ring, self.framing, self.framing.len(unit));
-                whole.freeze()
+                whole
             } else {
                 break;
             };

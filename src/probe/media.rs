@@ -11,7 +11,7 @@ use crate::media::frame::TrackId;
 use crate::media::ingest::{self, Ingest};
 use crate::media::ps::demux;
 use crate::media::rtp;
-use crate::session::{IngestDetail, IngestStats, Stage, ViewFailure};
+use crate::session::{IngestStats, Stage, ViewFailure};
 
 /// Bytes of a program or transport stream in one made-up packet: seven packets of a transport stream.
 const PAYLOAD_BYTES: usize = 7 * 188;
@@ -151,11 +151,6 @@ impl Run {
                 frames: stats.frames,
                 key_frames: stats.key_frames,
                 psm_seen: stats.psm_seen,
-                detail: IngestDetail {
-                    late: stats.late,
-                    damaged_frames: stats.damaged_frames,
-                    ..IngestDetail::default()
-                },
                 ..IngestStats::default()
             },
             unsupported: seen.unsupported,

@@ -1,11 +1,14 @@
 //! What the session core is told at its start: shards, SDP facts, and how long each step of an opening may take.
 
-use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::gb28181::MediaTransport;
 use crate::id::GbId;
 use crate::limits;
+use crate::media::hold::LossPolicy;
+
+use super::address::MediaAddress;
+use super::policy::TransportPolicy;
 
 /// Settings of a [`crate::session::Core`].
 #[derive(Clone, Debug)]
@@ -16,8 +19,10 @@ pub struct CoreConfig {
     pub rtp_ports: Vec<u16>,
     /// Second to sixth digit of every SSRC of ours, in ASCII; see [`CoreConfig::realm_of`].
     pub ssrc_realm: [u8; 5],
-    /// Address in our SDP; `None` lets the platform take the one by which the device reaches us.
-    pub media_ip: Option<IpAddr>,
+    /// First and last port of streams that each have their own; `None` = they share that of their shard.
+    pub session_ports: Option<(u16, u16)>,
+    /// Address in our SDP.
+    pub media_address: MediaAddress,
     /// How a device is asked to send at first.
     pub transport: MediaTransport,
     /// Whether the other transports are tried when the first brings no packet.
@@ -39,6 +44,8 @@ pub struct CoreConfig {
     /// Takes the SSRC that a device really sends when it is neither the one asked for nor the one answered, if it cannot
     /// be anything else (field reports 2 and 4).
     pub adopt_foreign_ssrc: bool,
+    /// What becomes of pictures with loss, where a device has no policy of its own.
+    pub loss: LossPolicy,
     /// How long a session waits for its viewer.
     pub claim: Duration,
     pub streams_max: usize,
@@ -53,7 +60,8 @@ impl Default for CoreConfig {
             shards: 1,
             rtp_ports: vec![0],
             ssrc_realm: *b"00000",
-            media_ip: None,
+            session_ports: None,
+            media_address: MediaAddress::default(),
             transport: MediaTransport::Udp,
             fallback: true,
             linger: Duration::from_secs(10),
@@ -63,6 +71,7 @@ impl Default for CoreConfig {
             fallback_window: Duration::from_secs(7),
             opening_timeout: Duration::from_millis(9_500),
             adopt_foreign_ssrc: true,
+            loss: LossPolicy::HoldBack,
             claim: Duration::from_secs(limits::SESSION_CLAIM_S_MAX),
             streams_max: limits::STREAMS_MAX,
             sessions_max: limits::SESSIONS_MAX,
@@ -82,9 +91,19 @@ impl CoreConfig {
         realm
     }
 
-    /// The transports to try for one device, in order. `known` is what worked for it before.
-    pub(super) fn attempts(&self, known: Option<MediaTransport>) -> Vec<MediaTransport> {
+    /// The transports to try for one device, in order. `known` is what worked for it before; a forced one is the only one.
+    pub(super) fn attempts(
+        &self,
+        forced: TransportPolicy,
+        known: Option<MediaTransport>,
+    ) -> Vec<MediaTransport> {
         use MediaTransport::{TcpActive, TcpPassive, Udp};
+        match forced {
+            TransportPolicy::Auto => {}
+            TransportPolicy::Udp => return vec![Udp],
+            TransportPolicy::TcpPassive => return vec![TcpPassive],
+            TransportPolicy::TcpActive => return vec![TcpActive],
+        }
         let usual = match self.transport {
             Udp => [Udp, TcpPassive, TcpActive],
             TcpPassive => [TcpPassive, TcpActive, Udp],
@@ -115,12 +134,15 @@ mod tests {
     fn what_worked_comes_first_and_nothing_twice() {
         use MediaTransport::{TcpActive, TcpPassive, Udp};
         let mut config = CoreConfig::default();
-        assert_eq!(config.attempts(None), [Udp, TcpPassive, TcpActive]);
+        let auto = TransportPolicy::Auto;
+        assert_eq!(config.attempts(auto, None), [Udp, TcpPassive, TcpActive]);
         assert_eq!(
-            config.attempts(Some(TcpActive)),
+            config.attempts(auto, Some(TcpActive)),
             [TcpActive, Udp, TcpPassive]
         );
+        let forced = TransportPolicy::TcpPassive;
+        assert_eq!(config.attempts(forced, Some(TcpActive)), [TcpPassive]);
         config.fallback = false;
-        assert_eq!(config.attempts(None), [Udp]);
+        assert_eq!(config.attempts(auto, None), [Udp]);
     }
 }

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use crate::gb28181::{self, CatalogItem, DeviceInfo, InviteId};
+use crate::gb28181::{self, AskId, CatalogItem, DeviceInfo, InviteId};
 use crate::id::{DeviceId, SessionId, Ssrc, StreamId, StreamKey};
 use crate::limits;
 use crate::time::WallClock;
@@ -29,6 +29,7 @@ use crate::time::WallClock;
 use super::config::CoreConfig;
 use super::counters::{Closed, Counters, Ended, Gauges};
 use super::port::{MediaCommand, MediaEvent};
+use super::ports::Ports;
 use super::record::{History, Session, State};
 use super::registry::{Registry, RestoredDevice};
 use super::ssrc::Pool;
@@ -91,6 +92,8 @@ pub struct Core {
     pub(super) config: CoreConfig,
     pub(super) wall: WallClock,
     pub(super) ssrcs: Pool,
+    /// `None`: streams share the ports of their shards.
+    pub(super) ports: Option<Ports>,
     /// Which SSRC each shard was told to take, and for which stream.
     pub(super) expected: HashMap<(u8, Ssrc), StreamId>,
     pub(super) registry: Registry,
@@ -110,6 +113,9 @@ pub struct Core {
     next_session: u64,
     next_stream: u32,
     next_invite: u64,
+    next_ask: u64,
+    /// Who waits for the outcome of which question or order.
+    pub(super) asks: HashMap<AskId, RequestId>,
     outputs: VecDeque<Output>,
 }
 
@@ -128,6 +134,9 @@ impl Core {
         let services = shards.zip(&config.rtp_ports);
         Core {
             ssrcs: Pool::new(config.ssrc_realm, rng.next_u32()),
+            ports: config
+                .session_ports
+                .map(|(first, last)| Ports::new(first, last)),
             expected: HashMap::new(),
             registry: Registry::default(),
             streams: BTreeMap::new(),
@@ -151,6 +160,8 @@ impl Core {
             next_session: (wall.unix_ms(now).max(0) as u64 / 1000) << 20,
             next_stream: 0,
             next_invite: 0,
+            next_ask: 0,
+            asks: HashMap::new(),
             outputs: VecDeque::new(),
             config,
             wall,
@@ -162,8 +173,13 @@ impl Core {
     pub fn restore(&mut self, devices: Vec<RestoredDevice>) {
         for restored in devices {
             let command = gb28181::Command::Restore(restored.stored.clone());
+            let (device, quirks) = (restored.stored.device, restored.policy.quirks);
             if self.registry.restore(restored, self.config.devices_max) {
                 self.push(Output::Platform(command));
+                if quirks != gb28181::quirk::Quirks::default() {
+                    let command = gb28181::Command::ForceQuirks { device, quirks };
+                    self.push(Output::Platform(command));
+                }
             } else {
                 self.counters.devices_refused += 1;
             }
@@ -208,6 +224,14 @@ impl Core {
                 None => Err(Error::NotFound { what: "device" }),
             },
             Command::RefreshCatalog { device } => self.refresh_catalog(device),
+            Command::Ask {
+                device,
+                channel,
+                ask,
+            } => match self.ask(request, device, channel, ask) {
+                Ok(()) => return,
+                Err(error) => Err(error),
+            },
             Command::Messages { device } => {
                 self.push(Output::Messages { request, device });
                 return;
@@ -217,12 +241,18 @@ impl Core {
                 self.push(Output::Platform(gb28181::Command::SetAuth { device, auth }));
                 Ok(Reply::Done)
             }
+            Command::DevicePolicy { device } => match self.registry.get(device) {
+                Some(known) => Ok(Reply::DevicePolicy(Box::new(known.policy))),
+                None => Err(Error::NotFound { what: "device" }),
+            },
+            Command::SetDevicePolicy { device, policy } => self.set_policy(device, policy),
             Command::OpenIngest {
                 name,
                 ssrc,
                 transport,
                 remote,
-            } => self.open_ingest(name, ssrc, transport, remote),
+                payloads,
+            } => self.open_ingest(name, ssrc, transport, remote, payloads),
             Command::CloseIngest { name } => self.close_ingest(now, name),
             Command::MediaServices => Ok(Reply::MediaServices(self.services.clone())),
             Command::ResetStatistics => {
@@ -239,6 +269,7 @@ impl Core {
     pub fn handle_media(&mut self, now: Instant, event: MediaEvent) {
         match event {
             MediaEvent::Progress { stream, progress } => self.progress(now, stream, progress),
+            MediaEvent::KeyFrameWanted { stream } => self.want_key_frame(now, stream),
             MediaEvent::Stats { stream, stats } => {
                 if let Some(key) = self.by_stream.get(&stream)
                     && let Some(stream) = self.streams.get_mut(key)
@@ -305,6 +336,7 @@ impl Core {
             devices: self.registry.len(),
             devices_online: self.registry.iter().filter(|(_, d)| d.online).count(),
             ssrcs_in_use: self.ssrcs.in_use(),
+            ports_in_use: self.ports.as_ref().map_or(0, Ports::in_use),
         }
     }
 
@@ -417,6 +449,11 @@ impl Core {
     pub(super) fn new_invite_id(&mut self) -> InviteId {
         self.next_invite += 1;
         InviteId(self.next_invite)
+    }
+
+    pub(super) fn new_ask_id(&mut self) -> AskId {
+        self.next_ask += 1;
+        AskId(self.next_ask)
     }
 
     /// The shard with the fewest streams.

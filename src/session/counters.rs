@@ -93,8 +93,12 @@ pub struct Counters {
     pub failures: BTreeMap<&'static str, u64>,
     /// Answers that named another SSRC than the offer.
     pub ssrc_changed: u64,
+    /// Ports that another program had open.
+    pub ports_taken: u64,
     /// Foreign SSRCs that were adopted.
     pub ssrc_adopted: u64,
+    /// Key frames that devices were asked for by IFameCmd.
+    pub key_frames_asked: u64,
     /// Streams that a viewer came back to in their linger.
     pub linger_joined: u64,
     pub sessions_closed: BTreeMap<Closed, u64>,
@@ -129,7 +133,8 @@ pub(super) fn failure_name(error: &Error) -> &'static str {
         Error::View(failure) => ViewFailure::stage(failure),
         Error::NotFound { .. } => "not found",
         Error::Exists { .. } => "exists",
-        Error::BadParameter { .. } => "bad parameter",
+        Error::BadParameter { .. } | Error::BadField(_) => "bad parameter",
+        Error::Ask(_) => "device did not do it",
         Error::DeviceOffline => "device offline",
         Error::Busy { .. } => "busy",
         Error::ShuttingDown => "shutting down",
@@ -148,4 +153,6 @@ pub struct Gauges {
     pub devices: usize,
     pub devices_online: usize,
     pub ssrcs_in_use: usize,
+    /// Pairs of ports that streams have to themselves.
+    pub ports_in_use: usize,
 }

@@ -4,13 +4,14 @@
 use std::time::Instant;
 
 use crate::gb28181::{
-    CatalogItem, Command, DeviceInfo, EndedBy, Event as Gb, Persist as GbPersist,
+    CatalogItem, Command, DeviceInfo, EndedBy, Event as Gb, Notice, Persist as GbPersist,
 };
-use crate::id::DeviceId;
+use crate::id::{ChannelId, DeviceId, GbId};
 
 use super::core::{Core, Output, Persist};
 use super::counters::Ended;
-use super::types::{Error, Event, Reply};
+use super::policy::DevicePolicy;
+use super::types::{AlarmView, Error, Event, Reply};
 
 impl Core {
     /// Something the platform reports.
@@ -50,6 +51,13 @@ impl Core {
                 channels,
                 partial,
             } => self.catalog(device, &channels, partial),
+            Gb::AskEnded { id, outcome } => self.ask_ended(id, *outcome),
+            Gb::Notified {
+                device,
+                about,
+                notice,
+            } => self.notified(now, device, about, *notice),
+            Gb::Subscription { .. } => {}
             Gb::InviteProgress { .. } => {}
             Gb::InviteAnswered { id, answer } => self.invite_answered(now, id, answer),
             Gb::InviteFailed { id, failure } => self.invite_failed(now, id, failure),
@@ -59,6 +67,50 @@ impl Core {
                 self.push(Output::Persist(Persist::Platform(fact)));
             }
             Gb::Drained => self.drained(),
+        }
+    }
+
+    /// What a device tells of its own accord. Its directory changes here; the rest is for those who listen.
+    fn notified(&mut self, now: Instant, device: DeviceId, about: Option<GbId>, notice: Notice) {
+        match notice {
+            Notice::Catalog(changes) => {
+                let Some(known) = self.registry.get_mut(device) else {
+                    return;
+                };
+                if !known.change(device, &changes) {
+                    return;
+                }
+                let channels = known.items();
+                let partial = known.partial;
+                self.push(Output::Persist(Persist::Channels {
+                    device,
+                    channels,
+                    partial,
+                }));
+                self.push(Output::Event(Event::DeviceChanged { device }));
+            }
+            Notice::Alarm(alarm) => {
+                let Some(known) = self.registry.get(device) else {
+                    return;
+                };
+                let view = AlarmView {
+                    device,
+                    name: known.info.name.clone(),
+                    index: about.and_then(|id| known.index(ChannelId(id))),
+                    unix_s: self.wall.unix_ms(now).div_euclid(1000),
+                    alarm: *alarm,
+                };
+                self.push(Output::Event(Event::Alarm(Box::new(view))));
+            }
+            Notice::Positions(positions) if positions.is_empty() => {}
+            Notice::Positions(positions) => {
+                self.push(Output::Event(Event::Positions { device, positions }));
+            }
+            Notice::PtzPosition(_)
+            | Notice::MediaStatus { .. }
+            | Notice::SnapShots(_)
+            | Notice::Upgraded(_)
+            | Notice::VideoUpload(_) => {}
         }
     }
 
@@ -73,6 +125,24 @@ impl Core {
                 Ok(Reply::Done)
             }
         }
+    }
+
+    /// `SetDevicePolicy`.
+    pub(super) fn set_policy(
+        &mut self,
+        device: DeviceId,
+        policy: DevicePolicy,
+    ) -> Result<Reply, Error> {
+        let known = self
+            .registry
+            .get_mut(device)
+            .ok_or(Error::NotFound { what: "device" })?;
+        known.policy = policy;
+        // What worked for it before may be what the user wants changed.
+        known.transport = None;
+        let quirks = policy.quirks;
+        self.push(Output::Platform(Command::ForceQuirks { device, quirks }));
+        Ok(Reply::Done)
     }
 
     fn device_gone(&mut self, now: Instant, device: DeviceId) {

@@ -127,6 +127,8 @@ impl Core {
             Error::NotFound { .. }
             | Error::Exists { .. }
             | Error::BadParameter { .. }
+            | Error::BadField(_)
+            | Error::Ask(_)
             | Error::Busy { .. }
             | Error::ShuttingDown => None,
         };
@@ -144,7 +146,7 @@ impl Core {
         let id = stream.id;
         self.by_stream.remove(&id);
         self.timers.clear(Timer::Stream(id));
-        if let Some(ssrc) = stream.expects {
+        if let Some(ssrc) = stream.expects.filter(|_| stream.port.is_none()) {
             self.expected.remove(&(id.shard, ssrc));
         }
         let load = &mut self.load[usize::from(id.shard)];
@@ -154,7 +156,9 @@ impl Core {
             if dialog && alive {
                 self.push(Output::Platform(Command::EndInvite { id: d.invite }));
             }
-            self.ssrcs.give_back(now, d.ssrc);
+            if d.ssrc_is_ours {
+                self.ssrcs.give_back(now, d.ssrc);
+            }
         }
         self.media(id.shard, MediaCommand::CloseIngest { stream: id });
         Some(stream)

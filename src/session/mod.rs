@@ -5,6 +5,8 @@
 //!
 //! Start with [`core`] (what goes in and out), then `open` (how a view starts), then `stream` (the states of one stream).
 
+mod address;
+mod asks;
 mod config;
 pub mod core;
 mod counters;
@@ -12,7 +14,9 @@ mod devices;
 mod end;
 mod named;
 mod open;
+mod policy;
 pub mod port;
+mod ports;
 mod record;
 mod registry;
 #[cfg(feature = "node")]
@@ -25,9 +29,11 @@ mod timers;
 mod trace;
 pub mod types;
 
+pub use address::{MediaAddress, Network, NotANetwork};
 pub use config::CoreConfig;
 pub use core::{Core, Output, Persist, RequestId};
 pub use counters::{Closed, Counters, Ended, Gauges};
+pub use policy::{DevicePolicy, ForeignSsrcPolicy, LossChoice, NotAPolicy, TransportPolicy};
 pub use registry::RestoredDevice;
 pub use trace::Attempt;
 pub use types::*;

@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 use crate::gb28181::MediaTransport;
 use crate::id::{SessionId, Ssrc, StreamKey, StreamName};
 use crate::limits;
+use crate::media::ingest::RtpMaps;
 
 use super::core::Core;
 use super::counters::{Closed, Ended};
-use super::port::MediaCommand;
+use super::port::{IngestOptions, MediaCommand};
 use super::record::State;
 use super::stream::{Outcome, Phase, Source, Stream};
 use super::timers::Timer;
@@ -28,6 +29,7 @@ impl Core {
         ssrc: Option<Ssrc>,
         transport: MediaTransport,
         remote: Option<SocketAddr>,
+        payloads: RtpMaps,
     ) -> Result<Reply, Error> {
         let key = StreamKey::Named(name);
         if self.streams.contains_key(&key) {
@@ -49,6 +51,7 @@ impl Core {
         let source = Source::Named {
             ssrc,
             remote,
+            payloads,
             unsupported: None,
         };
         self.open_named(key, shard, source, transport, BTreeSet::new());
@@ -77,9 +80,14 @@ impl Core {
         sessions: BTreeSet<SessionId>,
     ) {
         let id = self.new_stream_id(shard);
-        let (ssrc, remote) = match &source {
-            Source::Named { ssrc, remote, .. } => (*ssrc, *remote),
-            Source::Device(_) => (None, None),
+        let (ssrc, remote, payloads) = match &source {
+            Source::Named {
+                ssrc,
+                remote,
+                payloads,
+                ..
+            } => (*ssrc, *remote, *payloads),
+            Source::Device(_) => (None, None, RtpMaps::default()),
         };
         self.add_stream(Stream {
             key,
@@ -91,6 +99,8 @@ impl Core {
             stats: IngestStats::default(),
             sessions,
             lingering: false,
+            port: None,
+            key_frame_asked: None,
         });
         let stream = id;
         self.media(
@@ -99,6 +109,12 @@ impl Core {
                 stream,
                 ssrc,
                 transport,
+                options: IngestOptions {
+                    port: None,
+                    any_ssrc: false,
+                    loss: self.config.loss,
+                    maps: payloads,
+                },
             },
         );
         if transport == MediaTransport::TcpActive {
@@ -117,7 +133,11 @@ impl Core {
     /// Does what an outcome means for a named stream.
     pub(super) fn named_outcome(&mut self, now: Instant, key: &StreamKey, outcome: Outcome) {
         match outcome {
-            Outcome::Stay | Outcome::Moved | Outcome::TracksChanged | Outcome::Foreign(_) => {}
+            Outcome::Stay
+            | Outcome::Moved
+            | Outcome::TracksChanged
+            | Outcome::Foreign(_)
+            | Outcome::PortTaken => {}
             Outcome::BecameLive => self.became_live(now, key),
             Outcome::Stalled => self.reopen(now, key),
             Outcome::Failed(failure) => self.named_failed(now, key, failure),

@@ -6,7 +6,8 @@
 //! and what worked is remembered for the device.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::time::Instant;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
@@ -14,11 +15,14 @@ use crate::gb28181::{
     Command, EndedBy, Invite, InviteFailure, InviteId, MediaAnswer, MediaTransport,
 };
 use crate::id::{ChannelId, DeviceId, SessionId, Ssrc, StreamId, StreamKey};
+use crate::limits;
 
 use super::core::{Core, Output, RequestId};
 use super::counters::Ended;
 use super::devices::ended_by;
-use super::port::{MediaCommand, Progress};
+use super::policy::ForeignSsrcPolicy;
+use super::port::{IngestOptions, MediaCommand, Progress};
+use super::ports::Lease;
 use super::record::{Session, State};
 use super::stream::{Dialog, Early, Input, Outcome, Phase, Source, Stream};
 use super::timers::Timer;
@@ -27,6 +31,13 @@ use super::types::{Error, IngestStats, Opened, Owner, Reply, Target, ViewFailure
 
 /// The port that an SDP names when nobody listens there (RFC 4145, section 4.1: "discard").
 const DISCARD_PORT: u16 = 9;
+
+/// What an attempt is given of what there is only so much of.
+struct Means {
+    ssrc: Ssrc,
+    ssrc_is_ours: bool,
+    port: Option<Lease>,
+}
 
 impl Core {
     /// `Open`: the reply comes when the picture does.
@@ -130,23 +141,58 @@ impl Core {
         if self.streams.len() >= self.config.streams_max {
             return Err(Error::Busy { limit: "streams" });
         }
-        let known = self.registry.get(device).and_then(|d| d.transport);
-        let mut rest = VecDeque::from(self.config.attempts(known));
+        let known = self.registry.get(device);
+        let forced = known.map(|d| d.policy.transport).unwrap_or_default();
+        let worked = known.and_then(|d| d.transport);
+        let mut rest = VecDeque::from(self.config.attempts(forced, worked));
         let transport = rest.pop_front().unwrap_or(self.config.transport);
-        let ssrc = self.ssrcs.take(now).ok_or(Error::Busy { limit: "SSRCs" })?;
+        let means = self.means(now, transport)?;
         let dialog = Dialog {
             device,
             invite: InviteId(0),
-            ssrc,
+            ssrc: means.ssrc,
+            ssrc_is_ours: means.ssrc_is_ours,
+            ports_tried: 0,
             rest,
             started: now,
             furthest: None,
         };
-        self.attempt(now, key, channel, dialog, transport, BTreeSet::new());
+        let sessions = BTreeSet::new();
+        self.attempt(now, key, channel, dialog, transport, means.port, sessions);
         Ok(())
     }
 
-    /// One INVITE. `dialog.ssrc` is fresh from the pool; the ids are made here.
+    /// The SSRC and the port of an attempt. With a port of its own the SSRC is one of the pool as long as there is one, and
+    /// shared when there is none.
+    fn means(&mut self, now: Instant, transport: MediaTransport) -> Result<Means, Error> {
+        let port = match (&mut self.ports, transport) {
+            (Some(ports), MediaTransport::Udp | MediaTransport::TcpPassive) => {
+                let busy = Error::Busy {
+                    limit: "media ports",
+                };
+                Some(ports.take(now).ok_or(busy)?)
+            }
+            (Some(_), MediaTransport::TcpActive) | (None, _) => None,
+        };
+        let own = self.ssrcs.take(now);
+        let ssrc_is_ours = own.is_some();
+        let ssrc = match (own, &port) {
+            (Some(ssrc), _) => ssrc,
+            (None, Some(_)) => self.ssrcs.share(),
+            (None, None) => return Err(Error::Busy { limit: "SSRCs" }),
+        };
+        Ok(Means {
+            ssrc,
+            ssrc_is_ours,
+            port,
+        })
+    }
+
+    /// One INVITE. `dialog.ssrc` and `lease` are fresh; the ids are made here.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "they are what one attempt is made of"
+    )]
     fn attempt(
         &mut self,
         now: Instant,
@@ -154,13 +200,17 @@ impl Core {
         channel: ChannelId,
         mut dialog: Dialog,
         transport: MediaTransport,
+        lease: Option<Lease>,
         sessions: BTreeSet<SessionId>,
     ) {
         let shard = self.shard();
         let id = self.new_stream_id(shard);
         dialog.invite = self.new_invite_id();
         let ssrc = dialog.ssrc;
-        let port = self.config.rtp_ports[usize::from(shard)];
+        let known = self.registry.get(dialog.device);
+        let policy = known.map(|d| d.policy).unwrap_or_default();
+        let own_port = lease.as_ref().map(Lease::rtp);
+        let port = own_port.unwrap_or(self.config.rtp_ports[usize::from(shard)]);
         let invite = Invite {
             id: dialog.invite,
             device: dialog.device,
@@ -171,7 +221,7 @@ impl Core {
                 MediaTransport::Udp | MediaTransport::TcpPassive => port,
                 MediaTransport::TcpActive => DISCARD_PORT,
             },
-            media_ip: self.config.media_ip,
+            media_ip: self.media_ip(dialog.device),
         };
         info!(device = %dialog.device, %channel, %ssrc, stream = id.number, shard, ?transport, "inviting");
         self.counters.attempts += 1;
@@ -188,6 +238,8 @@ impl Core {
             stats: IngestStats::default(),
             sessions,
             lingering: false,
+            port: lease,
+            key_frame_asked: None,
         });
         self.media(
             shard,
@@ -195,6 +247,14 @@ impl Core {
                 stream: id,
                 ssrc: Some(ssrc),
                 transport,
+                options: IngestOptions {
+                    port: own_port,
+                    any_ssrc: own_port.is_some()
+                        && policy.foreign_ssrc != ForeignSsrcPolicy::Refuse,
+                    loss: policy.loss(self.config.loss),
+                    // What matters of a device is told by its packets.
+                    maps: Default::default(),
+                },
             },
         );
         self.push(Output::Platform(Command::Invite(invite)));
@@ -205,7 +265,7 @@ impl Core {
     pub(super) fn add_stream(&mut self, stream: Stream) {
         self.load[usize::from(stream.id.shard)] += 1;
         self.by_stream.insert(stream.id, stream.key.clone());
-        if let Some(ssrc) = stream.expects {
+        if let Some(ssrc) = stream.expects.filter(|_| stream.port.is_none()) {
             self.expected.insert((stream.id.shard, ssrc), stream.id);
         }
         self.streams.insert(stream.key.clone(), stream);
@@ -345,6 +405,7 @@ impl Core {
             Outcome::Stay | Outcome::Moved | Outcome::TracksChanged => {}
             Outcome::BecameLive => self.became_live(now, key),
             Outcome::Foreign(seen) => self.adopt(key, seen),
+            Outcome::PortTaken => self.change_port(now, key),
             Outcome::Failed(failure) => self.fail(now, key, failure.into(), true),
             Outcome::Stalled => self.end_stream(now, key, Ended::Stalled),
         }
@@ -434,8 +495,16 @@ impl Core {
             let stream = self.streams.get(k);
             stream.is_some_and(|s| matches!(s.phase, Phase::Inviting { .. } | Phase::Rtp { .. }))
         };
-        let only = self.streams_of(device).iter().filter(|k| waits(k)).count() == 1;
-        let sure = seen == offered || (only && !self.ssrcs.is_ours(seen));
+        let only = !self
+            .streams_of(device)
+            .iter()
+            .any(|other| other != key && waits(other));
+        let known = self.registry.get(device);
+        let sure = match known.map(|d| d.policy.foreign_ssrc).unwrap_or_default() {
+            ForeignSsrcPolicy::Auto => seen == offered || (only && !self.ssrcs.is_ours(seen)),
+            ForeignSsrcPolicy::Switch => true,
+            ForeignSsrcPolicy::Refuse => false,
+        };
         if !self.config.adopt_foreign_ssrc || !sure || !self.expect(key, seen) {
             return;
         }
@@ -451,12 +520,45 @@ impl Core {
         );
     }
 
+    /// A media thread holds pictures back: the device is asked for a key frame, not more often than
+    /// [`limits::KEY_FRAME_ASK_S`].
+    pub(super) fn want_key_frame(&mut self, now: Instant, id: StreamId) {
+        let Some(stream) = self
+            .by_stream
+            .get(&id)
+            .and_then(|key| self.streams.get_mut(key))
+        else {
+            return;
+        };
+        let (Source::Device(dialog), StreamKey::Live { channel, .. }) =
+            (&stream.source, &stream.key)
+        else {
+            return;
+        };
+        let pause = Duration::from_secs(limits::KEY_FRAME_ASK_S);
+        let rests = |at: Instant| now.saturating_duration_since(at) < pause;
+        if stream.key_frame_asked.is_some_and(rests) {
+            return;
+        }
+        let (device, channel) = (dialog.device, *channel);
+        stream.key_frame_asked = Some(now);
+        self.counters.key_frames_asked += 1;
+        self.push(Output::Platform(Command::RequestKeyFrame {
+            device,
+            channel,
+        }));
+    }
+
     /// Makes a stream wait for another SSRC, unless another stream of its shard has that one.
     fn expect(&mut self, key: &StreamKey, ssrc: Ssrc) -> bool {
         let Some(stream) = self.streams.get_mut(key) else {
             return false;
         };
         let shard = stream.id.shard;
+        if stream.port.is_some() {
+            stream.expects = Some(ssrc);
+            return true;
+        }
         if self.expected.contains_key(&(shard, ssrc)) {
             return false;
         }
@@ -498,18 +600,21 @@ impl Core {
         if retry
             && in_time
             && let Some(transport) = dialog.rest.pop_front()
-            && let Some(ssrc) = self.ssrcs.take(now)
+            && let Ok(means) = self.means(now, transport)
         {
             self.counters.fallbacks += 1;
             let dialog = Dialog {
                 device: dialog.device,
                 invite: dialog.invite,
-                ssrc,
+                ssrc: means.ssrc,
+                ssrc_is_ours: means.ssrc_is_ours,
+                ports_tried: dialog.ports_tried,
                 rest: std::mem::take(&mut dialog.rest),
                 started: dialog.started,
                 furthest: dialog.furthest.take(),
             };
-            self.attempt(now, key, *channel, dialog, transport, stream.sessions);
+            let sessions = std::mem::take(&mut stream.sessions);
+            self.attempt(now, key, *channel, dialog, transport, means.port, sessions);
             return;
         }
         let (stage, failure) = dialog
@@ -517,6 +622,52 @@ impl Core {
             .take()
             .expect("it was set above if it was not before");
         self.close_failed(now, stream, stage, failure.into());
+    }
+
+    /// Another program has the port: the INVITE that named it is taken back, and the next one names another.
+    fn change_port(&mut self, now: Instant, key: &StreamKey) {
+        let Some(mut stream) = self.take_attempt(now, key, true) else {
+            return;
+        };
+        self.counters.ports_taken += 1;
+        let (transport, stage) = (stream.transport, stream.phase.stage());
+        let (Source::Device(dialog), StreamKey::Live { channel, .. }) = (&mut stream.source, key)
+        else {
+            return;
+        };
+        let port = stream.port.as_ref().map(Lease::rtp);
+        warn!(device = %dialog.device, %channel, ?port, "another program has a port of the range for media");
+        let more = dialog.ports_tried + 1 < limits::PORT_TRIES;
+        match self.means(now, transport) {
+            Ok(means) if more => {
+                let dialog = Dialog {
+                    device: dialog.device,
+                    invite: dialog.invite,
+                    ssrc: means.ssrc,
+                    ssrc_is_ours: means.ssrc_is_ours,
+                    ports_tried: dialog.ports_tried + 1,
+                    rest: std::mem::take(&mut dialog.rest),
+                    started: dialog.started,
+                    furthest: dialog.furthest.take(),
+                };
+                let sessions = std::mem::take(&mut stream.sessions);
+                self.attempt(now, key, *channel, dialog, transport, means.port, sessions);
+            }
+            Ok(_) | Err(_) => {
+                let busy = Error::Busy {
+                    limit: "media ports",
+                };
+                self.close_failed(now, stream, stage, busy);
+            }
+        }
+    }
+
+    /// The address that a device is told to send to; `None` = the one by which it reached us.
+    fn media_ip(&self, device: DeviceId) -> Option<IpAddr> {
+        let known = self.registry.get(device);
+        let peer = known.and_then(|d| d.peer).map(|peer| peer.ip());
+        let forced = known.and_then(|d| d.policy.media_ip);
+        self.config.media_address.choose(forced, peer)
     }
 
     /// Every stream of a device.

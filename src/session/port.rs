@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use crate::gb28181::MediaTransport;
 use crate::id::{SessionId, Ssrc, StreamId};
 use crate::media::frame::Track;
+use crate::media::hold::LossPolicy;
+use crate::media::ingest::RtpMaps;
 
 use super::types::{IngestStats, MediaServiceView};
 
@@ -16,6 +18,7 @@ pub enum MediaCommand {
         stream: StreamId,
         ssrc: Option<Ssrc>,
         transport: MediaTransport,
+        options: IngestOptions,
     },
     /// The device's answer says what to expect: another SSRC, and the address that it sends from, or that is to be
     /// connected to (TCP active).
@@ -36,6 +39,19 @@ pub enum MediaCommand {
     ResetStatistics,
 }
 
+/// How a stream is taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IngestOptions {
+    /// A port of its own, with RTCP on the next one; `None` = the one that all streams of the thread share.
+    pub port: Option<u16>,
+    /// Any SSRC on its own port is this stream's.
+    pub any_ssrc: bool,
+    /// What becomes of pictures with loss.
+    pub loss: LossPolicy,
+    /// What the source says of its payload types.
+    pub maps: RtpMaps,
+}
+
 /// Media thread → session core.
 #[derive(Clone, Debug)]
 pub enum MediaEvent {
@@ -44,6 +60,8 @@ pub enum MediaEvent {
         stream: StreamId,
         progress: Progress,
     },
+    /// A picture was held back because of loss: the device should send a key frame.
+    KeyFrameWanted { stream: StreamId },
     /// Once a second for every stream.
     Stats {
         stream: StreamId,
@@ -66,9 +84,11 @@ pub enum Progress {
     /// TCP connection up (in either direction).
     Connected,
     ConnectFailed,
+    /// Another program has the port that the stream was given; it was not opened.
+    PortTaken,
     /// First RTP packet of the right SSRC.
     FirstRtp,
-    /// RTP of another SSRC came while none of the right one had.
+    /// RTP of another SSRC came while none of the right one had, or none comes any more.
     ForeignSsrc {
         seen: Ssrc,
     },

@@ -9,10 +9,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 
+use crate::gb28181::notice::CatalogChange;
 use crate::gb28181::{CatalogItem, DeviceInfo, MediaTransport, StoredDevice};
 use crate::id::{ChannelId, DeviceId, GbId};
 use crate::limits;
 
+use super::policy::DevicePolicy;
 use super::types::{ChannelView, DeviceView};
 
 /// All that the store knows of a device.
@@ -23,6 +25,7 @@ pub struct RestoredDevice {
     /// By index: the place in the list.
     pub channels: Vec<CatalogItem>,
     pub partial: bool,
+    pub policy: DevicePolicy,
 }
 
 /// A device.
@@ -38,6 +41,7 @@ pub(super) struct Device {
     pub partial: bool,
     /// The transport by which a picture came after another had brought none.
     pub transport: Option<MediaTransport>,
+    pub policy: DevicePolicy,
 }
 
 /// A channel as the device described it last. Its place in the list never changes.
@@ -64,6 +68,13 @@ impl Device {
     pub fn channel(&self, index: u32) -> Option<ChannelId> {
         let place = usize::try_from(index).ok()?;
         self.channels.get(place).map(|c| c.id)
+    }
+
+    /// Place of a channel.
+    pub fn index(&self, id: ChannelId) -> Option<u32> {
+        self.places
+            .get(&id)
+            .and_then(|place| u32::try_from(*place).ok())
     }
 
     pub fn view(&self, id: DeviceId) -> DeviceView {
@@ -119,6 +130,35 @@ impl Device {
         }
         self.partial = partial || merged.refused > 0;
         merged
+    }
+
+    /// Takes what happened to single channels. True: something is otherwise than before.
+    pub fn change(&mut self, id: DeviceId, changes: &[CatalogChange]) -> bool {
+        let mut changed = false;
+        for CatalogChange { event, item } in changes {
+            let Some(mut channel) = channel_of(id, item) else {
+                continue;
+            };
+            let known = self.places.get(&channel.id).copied();
+            match (event.is_online(), known) {
+                (Some(online), Some(place)) => {
+                    let item = &mut self.channels[place].item;
+                    changed |= std::mem::replace(&mut item.online, online) != online;
+                }
+                // A channel that nobody has described: its directory comes with the next question.
+                (Some(_), None) => {}
+                (None, _) => {
+                    if let Some(place) = known {
+                        keep_described(&mut channel.item, &self.channels[place].item);
+                        if self.channels[place] == channel {
+                            continue;
+                        }
+                    }
+                    changed |= self.put(channel);
+                }
+            }
+        }
+        changed
     }
 
     /// Restores the list. What stands behind an unreadable code would come to another place, so it is left out.
@@ -209,6 +249,7 @@ impl Registry {
         device.over_tcp = stored.over_tcp;
         device.last_seen_unix_s = stored.last_seen_unix_s;
         device.partial = restored.partial;
+        device.policy = restored.policy;
         device.restore_channels(restored.channels);
         true
     }
@@ -240,6 +281,29 @@ fn channel_of(device: DeviceId, item: &CatalogItem) -> Option<Channel> {
         id: ChannelId(id),
         item: item.clone(),
     })
+}
+
+/// A notification names what changed; the rest of a channel is as it was.
+fn keep_described(item: &mut CatalogItem, before: &CatalogItem) {
+    let kept = [
+        (&mut item.name, &before.name),
+        (&mut item.manufacturer, &before.manufacturer),
+        (&mut item.model, &before.model),
+        (&mut item.owner, &before.owner),
+        (&mut item.civil_code, &before.civil_code),
+        (&mut item.address, &before.address),
+        (&mut item.parent_id, &before.parent_id),
+    ];
+    for (now, before) in kept {
+        if now.is_empty() {
+            now.clone_from(before);
+        }
+    }
+    item.longitude = item.longitude.or(before.longitude);
+    item.latitude = item.latitude.or(before.latitude);
+    if item.ptz_type == 0 {
+        item.ptz_type = before.ptz_type;
+    }
 }
 
 fn itself_as_channel(id: DeviceId, info: &DeviceInfo) -> Channel {
@@ -339,6 +403,34 @@ mod tests {
     }
 
     #[test]
+    fn single_channels_change_at_their_place() {
+        use crate::gb28181::notice::ChannelEvent;
+        let mut device = Device::default();
+        let mut described = camera(2);
+        described.ptz_type = 1;
+        device.merge(nvr(), &[camera(1), described], false);
+        let change = |event, item| CatalogChange { event, item };
+        assert!(device.change(nvr(), &[change(ChannelEvent::VideoLost, camera(2))]));
+        assert!(!device.change(nvr(), &[change(ChannelEvent::Defect, camera(2))]));
+        assert!(!device.channels()[1].item.online);
+        assert_eq!(device.channels()[1].item.ptz_type, 1);
+        assert!(!device.change(nvr(), &[change(ChannelEvent::Off, camera(9))]));
+        assert!(device.change(nvr(), &[change(ChannelEvent::Add, camera(9))]));
+        let mut renamed = camera(2);
+        renamed.name = "new".into();
+        assert!(device.change(nvr(), &[change(ChannelEvent::Update, renamed)]));
+        let item = &device.channels()[1].item;
+        assert_eq!((item.name.as_str(), item.ptz_type), ("new", 1));
+        let organisation = item_of_a_tree();
+        assert!(!device.change(nvr(), &[change(ChannelEvent::Add, organisation)]));
+        assert_eq!(device.channels().len(), 3);
+    }
+
+    fn item_of_a_tree() -> CatalogItem {
+        item("34020000002160000001", true)
+    }
+
+    #[test]
     fn a_device_without_a_directory_is_its_own_channel_until_one_comes() {
         let mut device = Device::default();
         device.merge(nvr(), &[], true);
@@ -392,6 +484,7 @@ mod tests {
             info: DeviceInfo::default(),
             channels,
             partial: false,
+            policy: Default::default(),
         };
         let mut registry = Registry::default();
         assert!(registry.restore(restored(channels.clone()), 1));

@@ -301,7 +301,10 @@ impl Control {
             | Command::Devices
             | Command::Device { .. }
             | Command::RefreshCatalog { .. }
+            | Command::Ask { .. }
             | Command::SetDeviceAuth { .. }
+            | Command::DevicePolicy { .. }
+            | Command::SetDevicePolicy { .. }
             | Command::Messages { .. }
             | Command::ClosedSessions
             | Command::OpenIngest { .. }

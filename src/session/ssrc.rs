@@ -65,6 +65,13 @@ impl Pool {
         None
     }
 
+    /// A number that another stream may have too, for streams whose packets are told apart by their port.
+    pub fn share(&mut self) -> Ssrc {
+        let serial = self.next;
+        self.next = (self.next + 1) % SERIALS;
+        Ssrc(self.base + u32::from(serial))
+    }
+
     /// Ends the use of a number that [`Pool::take`] gave; it rests from now on.
     pub fn give_back(&mut self, now: Instant, ssrc: Ssrc) {
         if let Some(serial) = self.serial(ssrc) {
@@ -118,7 +125,18 @@ mod tests {
     }
 
     #[test]
-    fn a_used_number_rests() {
+    fn field_09_a_port_of_its_own_needs_no_number_of_its_own() {
+        let now = Instant::now();
+        let mut pool = Pool::new(*b"20000", 0);
+        let all = (0..10_000).filter_map(|_| pool.take(now)).count();
+        assert_eq!((all, pool.take(now)), (10_000, None));
+        let shared = pool.share();
+        assert!(pool.is_ours(shared));
+        assert_eq!(pool.in_use(), 10_000);
+    }
+
+    #[test]
+    fn field_01_a_used_number_rests() {
         let now = Instant::now();
         let rest = Duration::from_secs(limits::SSRC_QUARANTINE_S);
         let mut pool = Pool::new(*b"20000", 0);

@@ -18,8 +18,10 @@ use std::time::Instant;
 use crate::gb28181::{InviteId, MediaTransport};
 use crate::id::{DeviceId, SessionId, Ssrc, StreamId, StreamKey};
 use crate::media::frame::Track;
+use crate::media::ingest::RtpMaps;
 
 use super::port::Progress;
+use super::ports::Lease;
 use super::types::{IngestStats, Stage, ViewFailure};
 
 /// A stream that is open or being opened. Its `id` is that of the present attempt.
@@ -36,6 +38,10 @@ pub(super) struct Stream {
     /// Those who watch it or wait for it.
     pub sessions: BTreeSet<SessionId>,
     pub lingering: bool,
+    /// Its own port; `None` = that of its shard.
+    pub port: Option<Lease>,
+    /// When the device was last asked for a key frame.
+    pub key_frame_asked: Option<Instant>,
 }
 
 /// Where a stream comes from, with what that needs.
@@ -47,6 +53,8 @@ pub(super) enum Source {
         ssrc: Option<Ssrc>,
         /// TCP active: where to connect to.
         remote: Option<SocketAddr>,
+        /// What it says of its payload types.
+        payloads: RtpMaps,
         /// Declared in the present attempt.
         unsupported: Option<u8>,
     },
@@ -57,8 +65,11 @@ pub(super) enum Source {
 pub(super) struct Dialog {
     pub device: DeviceId,
     pub invite: InviteId,
-    /// From our pool.
     pub ssrc: Ssrc,
+    /// From our pool, so that no other stream has it.
+    pub ssrc_is_ours: bool,
+    /// Ports that other programs had.
+    pub ports_tried: u8,
     /// Transports that have not been tried.
     pub rest: VecDeque<MediaTransport>,
     /// When the first attempt began.
@@ -109,6 +120,8 @@ pub(super) enum Outcome {
     TracksChanged,
     /// Packets of an SSRC that nobody agreed on.
     Foreign(Ssrc),
+    /// Another port is needed.
+    PortTaken,
     Failed(ViewFailure),
     /// Was live and brings nothing more.
     Stalled,
@@ -197,6 +210,10 @@ impl Phase {
                     Outcome::Stay
                 }
             },
+            Progress::PortTaken => match self {
+                Phase::Inviting { .. } | Phase::Rtp { .. } => Outcome::PortTaken,
+                Phase::Ps | Phase::KeyFrame | Phase::Live { .. } => Outcome::Stay,
+            },
             Progress::ForeignSsrc { seen } => match self {
                 Phase::Inviting { early } if *early == Early::None => {
                     *early = Early::Foreign(seen);
@@ -206,9 +223,9 @@ impl Phase {
                     *foreign = Some(seen);
                     Outcome::Foreign(seen)
                 }
-                Phase::Inviting { .. } | Phase::Ps | Phase::KeyFrame | Phase::Live { .. } => {
-                    Outcome::Stay
-                }
+                // A device that was restarted sends on in the same dialog, with another SSRC.
+                Phase::Live { .. } => Outcome::Foreign(seen),
+                Phase::Inviting { .. } | Phase::Ps | Phase::KeyFrame => Outcome::Stay,
             },
             Progress::FirstRtp => match self {
                 Phase::Inviting { early } => keep(early, Early::Rtp),
@@ -279,7 +296,7 @@ mod tests {
         let p = Input::Progress;
         let live = || p(Progress::Live { tracks: Vec::new() });
         let codec = F::UnsupportedCodec { stream_type: 0x24 };
-        let table: [(Input, [(Stage, Outcome); 5]); 10] = [
+        let table: [(Input, [(Stage, Outcome); 5]); 11] = [
             (
                 Input::Answered,
                 [
@@ -311,13 +328,23 @@ mod tests {
                 ],
             ),
             (
+                p(Progress::PortTaken),
+                [
+                    (Inviting, Outcome::PortTaken),
+                    (Answered, Outcome::PortTaken),
+                    (Receiving, Stay),
+                    (Parsed, Stay),
+                    (Live, Stay),
+                ],
+            ),
+            (
                 p(Progress::ForeignSsrc { seen: SEEN }),
                 [
                     (Inviting, Stay),
                     (Answered, Foreign(SEEN)),
                     (Receiving, Stay),
                     (Parsed, Stay),
-                    (Live, Stay),
+                    (Live, Foreign(SEEN)),
                 ],
             ),
             (

@@ -3,12 +3,16 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use crate::gb28181::{DeviceAuth, DeviceInfo, MediaTransport};
+use crate::gb28181::manscdp::fields::BadField;
+use crate::gb28181::notice::{Alarm, Position};
+use crate::gb28181::{Answer, Ask, AskFailure, DeviceAuth, DeviceInfo, MediaTransport};
 use crate::id::{ChannelId, DeviceId, SessionId, Ssrc, StreamId, StreamKey, StreamName};
 use crate::media::frame::Track;
+use crate::media::ingest::RtpMaps;
 use crate::media::ps::demux;
 use crate::sip::log::Entry;
 
+use super::policy::DevicePolicy;
 use super::trace::Attempt;
 
 /// Something asked of the node. Every command gets exactly one `Result<Reply, Error>`.
@@ -42,9 +46,24 @@ pub enum Command {
     RefreshCatalog {
         device: DeviceId,
     },
+    /// Orders or asks a device, or one of its channels. Answers [`Reply::Answer`] when the device has done or answered.
+    Ask {
+        device: DeviceId,
+        /// `None`: the device itself.
+        channel: Option<u32>,
+        ask: Box<Ask>,
+    },
     SetDeviceAuth {
         device: DeviceId,
         auth: DeviceAuth,
+    },
+    DevicePolicy {
+        device: DeviceId,
+    },
+    /// Replaces the policies of a known device, from its next view on.
+    SetDevicePolicy {
+        device: DeviceId,
+        policy: DevicePolicy,
     },
     /// The last SIP messages of a device, whether or not it was let in.
     Messages {
@@ -58,6 +77,8 @@ pub enum Command {
         ssrc: Option<Ssrc>,
         transport: MediaTransport,
         remote: Option<SocketAddr>,
+        /// What the source says of its payload types; without, their content decides.
+        payloads: RtpMaps,
     },
     CloseIngest {
         name: StreamName,
@@ -118,6 +139,8 @@ pub enum Reply {
     Session(Box<SessionView>),
     Devices(Vec<DeviceView>),
     Device(Box<DeviceView>),
+    DevicePolicy(Box<DevicePolicy>),
+    Answer(Box<Answer>),
     /// Oldest first.
     Messages(Vec<Entry>),
     Ingest {
@@ -238,31 +261,51 @@ pub struct IngestStats {
     pub fps_milli: u32,
     /// A program stream map was seen.
     pub psm_seen: bool,
+    pub path: PathStats,
     pub detail: IngestDetail,
 }
 
 /// What only those who look for a fault ask of a stream's ingest.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct IngestDetail {
-    /// Packets that came after they had been given up.
-    pub late: u64,
     /// Neither RTP nor RTCP.
     pub invalid: u64,
-    pub rtcp_packets: u64,
-    /// Frames with packets missing in or just before them.
-    pub damaged_frames: u64,
     /// Pictures left out: before the first parameter sets, or too long.
     pub dropped_frames: u64,
-    pub time_jumps: u64,
-    /// Times that the sender began its sequence numbers anew.
-    pub restarts: u64,
     /// In the order of [`demux::Error::ALL`].
     pub ps_errors_by_kind: [u64; demux::Error::ALL.len()],
-    /// Datagrams that the kernel dropped at the port of this stream's media thread since the stream was opened, whoever
-    /// sent them.
+    /// Datagrams that the kernel dropped at the port of this stream since it was opened; at a port that streams share,
+    /// whoever sent them.
     pub kernel_dropped: u64,
-    /// Where the last packet came from.
+    /// Where its packets come from.
     pub source: Option<SocketAddr>,
+}
+
+/// What the way from the device did to a stream, beyond what is lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PathStats {
+    /// Packets that came after they had been given up.
+    pub late: u64,
+    /// Frames with packets missing in or just before them.
+    pub damaged_frames: u64,
+    /// Pictures held back because they, or one that they refer to, miss something.
+    pub held_frames: u64,
+    /// Key frames asked for.
+    pub key_frames_asked: u64,
+    /// Times that the sender started its numbers anew.
+    pub restarts: u64,
+    /// Times that the time line was anchored anew.
+    pub time_jumps: u64,
+    /// Times that the packets began to come from another address.
+    pub source_moves: u64,
+    /// Packets of the right SSRC from an address that is not the sender's.
+    pub source_refused: u64,
+    /// Receiver reports sent to the device.
+    pub reports_sent: u64,
+    /// RTCP packets that came from the device.
+    pub rtcp_received: u64,
+    /// How much faster the device's clock runs than ours, in parts per million, once it is known.
+    pub drift_ppm: Option<i64>,
 }
 
 /// Why a command failed. The message of [`std::fmt::Display`] says what to do about it.
@@ -277,7 +320,11 @@ pub enum Error {
     BadParameter {
         what: &'static str,
     },
+    /// A value outside of what the standard allows.
+    BadField(BadField),
     DeviceOffline,
+    /// An order or question that ended without an answer.
+    Ask(AskFailure),
     /// A view that did not come about, with the stage that failed.
     View(ViewFailure),
     /// At a bound of ours, named.
@@ -348,10 +395,10 @@ impl std::fmt::Display for ViewFailure {
             ViewFailure::NoConnection => f.write_str("no connection: the device did not take our TCP connection; try UDP or TCP passive"),
             ViewFailure::NoRtp => f.write_str("no RTP: the device agreed to send but nothing came; check the media address in our SDP and the firewall, or try TCP"),
             ViewFailure::ForeignSsrc { seen } => write!(f, "foreign SSRC: packets came with SSRC {seen}, which was not agreed"),
-            ViewFailure::NoProgramStream => f.write_str("no PS: packets came but hold no program stream"),
+            ViewFailure::NoProgramStream => f.write_str("no PS: packets came but hold neither a program nor a transport stream, nor H.264 or H.265"),
             ViewFailure::NoPsm => f.write_str("no PSM: the program stream does not say what it carries"),
             ViewFailure::NoKeyFrame => f.write_str("no key frame: pictures come but none that a decoder can start at; shorten the device's key frame interval"),
-            ViewFailure::UnsupportedCodec { stream_type } => write!(f, "unsupported codec: stream type 0x{stream_type:02x}; set the device to H.264 or H.265"),
+            ViewFailure::UnsupportedCodec { stream_type } => write!(f, "unsupported codec: {} (stream type 0x{stream_type:02x}); set the device to H.264 or H.265, and its sound to G.711 or AAC", crate::media::ps::name(*stream_type).unwrap_or("unknown")),
             ViewFailure::EndedByDevice => f.write_str("ended by device: it sent BYE before a picture came"),
             ViewFailure::DeviceLost => f.write_str("device lost: it went offline while the view was opened"),
         }
@@ -384,6 +431,8 @@ impl std::fmt::Display for Error {
             Error::NotFound { what } => write!(f, "{what} not found"),
             Error::Exists { what } => write!(f, "{what} exists already"),
             Error::BadParameter { what } => write!(f, "bad parameter: {what}"),
+            Error::BadField(bad) => write!(f, "bad parameter: {bad}"),
+            Error::Ask(failure) => failure.fmt(f),
             Error::DeviceOffline => f.write_str("the device is offline"),
             Error::View(failure) => failure.fmt(f),
             Error::Busy { limit } => write!(f, "busy: at the limit {limit}"),
@@ -424,4 +473,24 @@ pub enum Event {
     SessionClosed {
         session: SessionId,
     },
+    /// A device raised an alarm.
+    Alarm(Box<AlarmView>),
+    /// A device told where it is. Never empty.
+    Positions {
+        device: DeviceId,
+        positions: Vec<Position>,
+    },
+}
+
+/// An alarm with what is known of who raised it.
+#[derive(Clone, Debug)]
+pub struct AlarmView {
+    pub device: DeviceId,
+    /// Name of the device.
+    pub name: String,
+    /// Place of the channel that it concerns; `None`: the device itself, or something that is no channel.
+    pub index: Option<u32>,
+    /// When it came here; its own time is local to the device.
+    pub unix_s: i64,
+    pub alarm: Alarm,
 }

@@ -46,14 +46,18 @@ fn unit(codec: Codec, nal: &[u8]) -> Unit {
             h265::Nal::Pps => Unit::Pps,
             h265::Nal::Between | h265::Nal::Extra => Unit::Other,
         },
-        Codec::H264 | Codec::Aac | Codec::G711A | Codec::G711U | Codec::Opus => {
-            match h264::nal(nal) {
-                h264::Nal::Slice { key, first } => Unit::Slice { key, first },
-                h264::Nal::Sps => Unit::Sps,
-                h264::Nal::Pps => Unit::Pps,
-                h264::Nal::Between | h264::Nal::Extra => Unit::Other,
-            }
-        }
+        Codec::H264
+        | Codec::Aac
+        | Codec::G711A
+        | Codec::G711U
+        | Codec::G722
+        | Codec::G726(_)
+        | Codec::Opus => match h264::nal(nal) {
+            h264::Nal::Slice { key, first } => Unit::Slice { key, first },
+            h264::Nal::Sps => Unit::Sps,
+            h264::Nal::Pps => Unit::Pps,
+            h264::Nal::Between | h264::Nal::Extra => Unit::Other,
+        },
     }
 }
 
@@ -82,7 +86,13 @@ pub(super) fn pictures(codec: Codec, stream: &'static [u8]) -> Clip {
             let sps = h265::Sps::parse(&params.sps).expect("the clip has an SPS");
             (sps.width, sps.height, sps.fps_milli)
         }
-        Codec::H264 | Codec::Aac | Codec::G711A | Codec::G711U | Codec::Opus => {
+        Codec::H264
+        | Codec::Aac
+        | Codec::G711A
+        | Codec::G711U
+        | Codec::G722
+        | Codec::G726(_)
+        | Codec::Opus => {
             let sps = h264::Sps::parse(&params.sps).expect("the clip has an SPS");
             (sps.width, sps.height, sps.fps_milli)
         }

@@ -42,6 +42,10 @@ pub enum Quirk {
     Silent,
     /// Sends another SSRC than it agreed to.
     WrongSsrc,
+    /// Always sends the same SSRC, whatever it agreed to and whatever other devices send.
+    SameSsrc,
+    /// Is restarted after two seconds of each view: goes on with another SSRC, numbers and clock.
+    NewSsrc,
     /// Its UDP never arrives; TCP does.
     UdpLost,
     /// Refuses UDP with 488.

@@ -214,6 +214,7 @@ impl Plan {
             charset: Charset::Gb2312,
             info: Arc::new(self.info()),
             channels: self.catalog().into(),
+            abilities: Arc::default(),
         }
     }
 }

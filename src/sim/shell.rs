@@ -433,7 +433,12 @@ impl Worker {
         let mute = match quirk {
             Quirk::Silent => true,
             Quirk::UdpLost => offer.transport == MediaTransport::Udp,
-            Quirk::None | Quirk::WrongSsrc | Quirk::TcpOnly | Quirk::NoKeyFrame => false,
+            Quirk::None
+            | Quirk::WrongSsrc
+            | Quirk::SameSsrc
+            | Quirk::NewSsrc
+            | Quirk::TcpOnly
+            | Quirk::NoKeyFrame => false,
         };
         match offer.transport {
             MediaTransport::Udp => {

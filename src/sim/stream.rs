@@ -25,6 +25,10 @@ use super::reel::{Loop, Piece, Reel};
 const PAYLOAD_BYTES_MAX: usize = 1_388;
 /// Bytes before each packet on TCP (RFC 4571, section 2).
 const FRAMING_BYTES: usize = 2;
+/// What [`Quirk::SameSsrc`] sends.
+const SAME_SSRC: Ssrc = Ssrc(0x5a5a_5a5a);
+/// Pictures of a view after which [`Quirk::NewSsrc`] starts anew.
+const RESTART_AFTER_PICTURES: u64 = 50;
 const TIME_MASK: u64 = (1 << 33) - 1;
 
 /// How the packets leave.
@@ -107,9 +111,13 @@ impl Stream {
     ) -> Stream {
         let ssrc = match quirk {
             Quirk::WrongSsrc => Ssrc(!offer.ssrc.0),
-            Quirk::None | Quirk::Silent | Quirk::UdpLost | Quirk::TcpOnly | Quirk::NoKeyFrame => {
-                offer.ssrc
-            }
+            Quirk::SameSsrc => SAME_SSRC,
+            Quirk::None
+            | Quirk::Silent
+            | Quirk::NewSsrc
+            | Quirk::UdpLost
+            | Quirk::TcpOnly
+            | Quirk::NoKeyFrame => offer.ssrc,
         };
         Stream {
             device,
@@ -179,6 +187,9 @@ impl Stream {
                 let piece = reel.picture.piece(clock.first + clock.pictures);
                 let time = clock.pictures as i64 * reel.picture.step;
                 clock.pictures += 1;
+                if self.quirk == Quirk::NewSsrc && clock.pictures == RESTART_AFTER_PICTURES {
+                    self.rtp.restart();
+                }
                 self.send_picture(piece, time, buffer, sent)?;
             } else if let Some(sounds) = &reel.sound {
                 let piece = sounds.piece(clock.sounds);
@@ -292,6 +303,13 @@ impl Clock {
 }
 
 impl Rtp {
+    /// As a device that was switched off and on, and goes on sending.
+    fn restart(&mut self) {
+        self.ssrc = Ssrc(!self.ssrc.0);
+        self.sequence = self.sequence.wrapping_add(20_000);
+        self.base = self.base.wrapping_add(1 << 31) & TIME_MASK;
+    }
+
     /// Fills `out` with the packets of one piece, each with `framing` bytes of length before it, and says how many.
     fn write(&mut self, piece: &Piece, time: u64, framing: usize, out: &mut Vec<u8>) -> u64 {
         out.clear();
@@ -403,7 +421,9 @@ mod tests {
             let now = Instant::now();
             let mut ingest = Ingest::new(ingest::Config {
                 ssrc: Some(Ssrc(5)),
+                any_ssrc: false,
                 reliable: true,
+                ..Default::default()
             });
             let (mut frames, mut facts) = (Vec::new(), Vec::new());
             let mut tracks = Vec::new();

@@ -208,10 +208,13 @@ impl Node {
                 stream,
                 ssrc,
                 transport,
+                ..
             } => {
                 let config = ingest::Config {
                     ssrc,
+                    any_ssrc: false,
                     reliable: transport != MediaTransport::Udp,
+                    ..Default::default()
                 };
                 let feed = Feed {
                     ssrc,

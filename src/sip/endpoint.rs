@@ -765,6 +765,11 @@ impl Endpoint {
                 field(&mut hash, message.uri());
             }
         }
+        // A connection delivers each request once. What comes again on another one comes because the answer was lost with
+        // the first, and is answered anew (RFC 3261, 17.2.2: over a reliable transport timer J is zero).
+        if let (Transport::Tcp(conn), false) = (path.transport, of == Method::Invite) {
+            hash.write_u64(conn.0);
+        }
         hash.write_u64(self.dialog_key(message, path));
         hash.finish()
     }

@@ -9,7 +9,7 @@ use sqlx::{AnyPool, Row};
 
 use crate::gb28181::{CatalogItem, DeviceAuth, DeviceInfo, StoredDevice};
 use crate::id::{DeviceId, GbId};
-use crate::session::RestoredDevice;
+use crate::session::{DevicePolicy, RestoredDevice};
 
 use super::seal::Sealer;
 
@@ -350,7 +350,34 @@ pub async fn load(pool: &AnyPool, sealer: &Sealer) -> sqlx::Result<Vec<RestoredD
             devices[*place].channels.push(read_channel(row)?);
         }
     }
+    drop(rows);
+    let rows = sqlx::query("SELECT device, policy FROM device_policies")
+        .fetch_all(pool)
+        .await?;
+    for row in &rows {
+        let device: &str = row.try_get(0)?;
+        if let Some(place) = places.get(device) {
+            devices[*place].policy = DevicePolicy::from_text(row.try_get(1)?);
+        }
+    }
     Ok(devices)
+}
+
+/// Replaces what is forced for a device.
+pub async fn save_policy(
+    pool: &AnyPool,
+    device: DeviceId,
+    policy: DevicePolicy,
+) -> sqlx::Result<()> {
+    sqlx::query(
+        "INSERT INTO device_policies (device, policy) VALUES ($1, $2) \
+         ON CONFLICT (device) DO UPDATE SET policy = excluded.policy",
+    )
+    .bind(device.to_string())
+    .bind(policy.to_text())
+    .execute(pool)
+    .await?;
+    Ok(())
 }
 
 fn read_device(row: &AnyRow, device: DeviceId, sealer: &Sealer) -> sqlx::Result<RestoredDevice> {
@@ -392,6 +419,7 @@ fn read_device(row: &AnyRow, device: DeviceId, sealer: &Sealer) -> sqlx::Result<
         },
         channels: Vec::new(),
         partial: number(14)? != 0,
+        policy: DevicePolicy::default(),
     })
 }
 

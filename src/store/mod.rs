@@ -24,7 +24,7 @@ use sqlx::{AnyPool, Row};
 use crate::gb28181::{DeviceInfo, Persist};
 use crate::id::DeviceId;
 use crate::limits;
-use crate::session::RestoredDevice;
+use crate::session::{DevicePolicy, RestoredDevice};
 
 pub use user::{LoginRow, User};
 
@@ -177,6 +177,13 @@ impl Store {
     /// caller keeps channels where they were and adds new ones at the end. As [`Store::persist`] otherwise.
     pub fn save_channels(&self, device: DeviceId, channels: Vec<CatalogItem>, partial: bool) {
         self.inner.writer.save_channels(device, channels, partial);
+    }
+
+    /// Replaces what a user forced for a device. Errors: the database refuses.
+    pub async fn save_policy(&self, device: DeviceId, policy: DevicePolicy) -> Result<(), Error> {
+        device::save_policy(&self.inner.pool, device, policy)
+            .await
+            .map_err(Error::at("writing the policy of a device"))
     }
 
     /// Returns when everything taken so far is in the database. Errors: an attempt failed; the changes still wait.

@@ -344,6 +344,7 @@ mod tests {
             info: DeviceInfo::default(),
             channels: vec![],
             partial: false,
+            policy: Default::default(),
         };
         let first = RestoredDevice {
             info: DeviceInfo {

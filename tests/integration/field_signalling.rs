@@ -12,7 +12,7 @@ use gantry::gb28181::{
 use gantry::id::{ChannelId, DeviceId, Ssrc};
 use gantry::media::ingest::{self, Ingest};
 use gantry::media::{rtcp, rtp};
-use gantry::sip::{Carrier, HeaderName, Message, Method, Path, Transport};
+use gantry::sip::{Carrier, ConnId, HeaderName, Message, Method, Path, Transport};
 use gantry::time::WallClock;
 
 use crate::media_allocations::bytes_held;
@@ -457,6 +457,29 @@ fn field_45_after_a_router_comes_back_questions_go_to_the_new_address() {
     bench.pass(Duration::from_secs(40));
     bench.ask_catalog(1);
     assert_eq!(bench.sent.last().map(|(to, _)| *to), Some(new));
+}
+
+#[test]
+fn field_44_a_request_whose_answer_was_lost_with_its_connection_is_answered_on_the_next() {
+    let mut bench = Bench::new();
+    let from = at("10.0.0.9:40000");
+    let raw = bench.request("REGISTER", 1, from, "Expires: 3600\r\n", b"");
+    for conn in 1..=2 {
+        let path = Path {
+            peer: from,
+            local: at("10.0.0.1:5060"),
+            transport: Transport::Tcp(ConnId(conn)),
+        };
+        bench.sent.clear();
+        for _ in 0..2 {
+            // Twice on one connection is a repetition.
+            let raw = Bytes::copy_from_slice(&raw);
+            bench.platform.handle_message(bench.now, path, raw);
+            bench.drain();
+        }
+        let answers: Vec<_> = bench.sent.iter().filter_map(|(_, m)| m.status()).collect();
+        assert_eq!(answers, [200u16], "connection {conn}");
+    }
 }
 
 #[test]

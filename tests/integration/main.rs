@@ -8,7 +8,11 @@ mod egress_chromium;
 mod egress_files;
 mod egress_rtp;
 mod field_signalling;
+#[cfg(feature = "node")]
+mod gb_table;
 mod gb_vectors;
+#[cfg(feature = "node")]
+mod gimbal;
 #[cfg(feature = "node")]
 mod ingest;
 #[cfg(feature = "node")]
@@ -18,6 +22,10 @@ mod media_files;
 mod media_vectors;
 #[cfg(feature = "node")]
 mod node;
+#[cfg(feature = "node")]
+mod path;
+#[cfg(feature = "node")]
+mod payloads;
 #[cfg(feature = "node")]
 mod player;
 #[cfg(feature = "node")]

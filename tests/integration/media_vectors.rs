@@ -46,6 +46,7 @@ impl demux::Sink for Nothing {
     fn pes(&mut self, _: Pes) {}
     fn payload(&mut self, _: u8, _: &[u8]) {}
     fn pes_end(&mut self, _: u8) {}
+    fn hole(&mut self, _: u8) {}
     fn error(&mut self, _: demux::Error) {}
 }
 
@@ -249,7 +250,9 @@ fn the_packets_of_a_device_over_tcp_and_in_order() {
         let mut framer = Framer::new();
         let mut ingest = Ingest::new(Config {
             ssrc: None,
+            any_ssrc: false,
             reliable: true,
+            ..Default::default()
         });
         let mut seen = Seen::default();
         let now = Instant::now();

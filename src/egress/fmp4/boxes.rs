@@ -121,7 +121,13 @@ fn minf(out: &mut Vec<u8>, track: &Track) {
 fn video_entry(out: &mut Vec<u8>, track: &Track, params: &VideoParams) {
     let (entry, config): (&[u8; 4], &[u8; 4]) = match track.codec {
         Codec::H265 => (b"hvc1", b"hvcC"),
-        Codec::H264 | Codec::Aac | Codec::G711A | Codec::G711U | Codec::Opus => (b"avc1", b"avcC"),
+        Codec::H264
+        | Codec::Aac
+        | Codec::G711A
+        | Codec::G711U
+        | Codec::G722
+        | Codec::G726(_)
+        | Codec::Opus => (b"avc1", b"avcC"),
     };
     boxed(out, entry, |out| {
         out.put_slice(&[0; 6]);
@@ -144,7 +150,9 @@ fn audio_entry(out: &mut Vec<u8>, track: &Track, params: &AudioParams) {
     let entry: &[u8; 4] = match track.codec {
         Codec::G711A => b"alaw",
         Codec::G711U => b"ulaw",
-        Codec::Aac | Codec::H264 | Codec::H265 | Codec::Opus => b"mp4a",
+        Codec::Aac | Codec::H264 | Codec::H265 | Codec::G722 | Codec::G726(_) | Codec::Opus => {
+            b"mp4a"
+        }
     };
     boxed(out, entry, |out| {
         out.put_slice(&[0; 6]);

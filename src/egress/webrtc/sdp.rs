@@ -314,7 +314,7 @@ impl<'a> Line<'a> {
             Codec::G711A => ("PCMA", 8000),
             Codec::G711U => ("PCMU", 8000),
             Codec::Opus => ("opus", 48_000),
-            Codec::Aac => return None,
+            Codec::Aac | Codec::G722 | Codec::G726(_) => return None,
         };
         let fitting = self.payloads.iter().filter(|p| {
             self.encoding(**p)
@@ -326,14 +326,19 @@ impl<'a> Line<'a> {
             match track.codec {
                 Codec::H264 => h264_distance(fmtp, sps),
                 Codec::H265 => h265_distance(fmtp, sps),
-                Codec::G711A | Codec::G711U | Codec::Opus | Codec::Aac => 0,
+                Codec::G711A
+                | Codec::G711U
+                | Codec::G722
+                | Codec::G726(_)
+                | Codec::Opus
+                | Codec::Aac => 0,
             }
         })?;
         let offered = self.of_payload("fmtp", payload);
         let fmtp = match track.codec {
             Codec::H264 => offered.map(|f| h264_answer(f, sps)),
             Codec::H265 | Codec::Opus => offered.map(str::to_owned),
-            Codec::G711A | Codec::G711U | Codec::Aac => None,
+            Codec::G711A | Codec::G711U | Codec::G722 | Codec::G726(_) | Codec::Aac => None,
         };
         Some(Choice {
             payload,

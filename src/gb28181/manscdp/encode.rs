@@ -15,6 +15,19 @@ pub fn query(cmd: CmdType, sn: u32, target: GbId, charset: Charset) -> Vec<u8> {
     document(Root::Query, cmd, sn, target, charset, |_| {})
 }
 
+/// Asks a channel for a key frame (GB/T 28181-2016, A.2.3.1.5; GB/T 28181-2022 spells the element right).
+pub fn key_frame(sn: u32, channel: GbId, is_2022: bool, charset: Charset) -> Vec<u8> {
+    let name = if is_2022 { "IFrameCmd" } else { "IFameCmd" };
+    document(
+        Root::Control,
+        CmdType::DeviceControl,
+        sn,
+        channel,
+        charset,
+        |out| element(out, name, "Send"),
+    )
+}
+
 /// Keepalive of a device (GB/T 28181-2016, A.2.5 a).
 pub fn keepalive(sn: u32, device: GbId, charset: Charset) -> Vec<u8> {
     document(
@@ -45,7 +58,7 @@ pub fn catalog(
             number(out, "SumNum", total);
             _ = write!(out, "<DeviceList Num=\"{}\">\r\n", items.len());
             for item in items {
-                catalog_item(out, item);
+                catalog_item(out, item, None);
             }
             out.push_str("</DeviceList>\r\n");
         },
@@ -97,7 +110,8 @@ pub fn device_status(
     )
 }
 
-fn document(
+/// A message: its head, and what `fill` writes behind it.
+pub fn document(
     root: Root,
     cmd: CmdType,
     sn: u32,
@@ -130,9 +144,13 @@ fn document(
     }
 }
 
-fn catalog_item(out: &mut String, item: &CatalogItem) {
+/// One item of a directory; `event` says what happened to it, in a notification.
+pub fn catalog_item(out: &mut String, item: &CatalogItem, event: Option<&str>) {
     out.push_str("<Item>\r\n");
     element(out, "DeviceID", &item.id);
+    if let Some(event) = event {
+        element(out, "Event", event);
+    }
     element(out, "Name", &item.name);
     element(out, "Manufacturer", &item.manufacturer);
     element(out, "Model", &item.model);
@@ -164,7 +182,8 @@ fn number(out: &mut String, name: &str, value: u32) {
     _ = write!(out, "<{name}>{value}</{name}>\r\n");
 }
 
-fn element(out: &mut String, name: &str, value: &str) {
+/// An element with a text, escaped; control characters are left out.
+pub fn element(out: &mut String, name: &str, value: &str) {
     _ = write!(out, "<{name}>");
     for c in value.chars() {
         match c {

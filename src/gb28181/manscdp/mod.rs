@@ -4,8 +4,9 @@
 //! an element or as an attribute of the root, elements in any order, spaces around values, tags that are damaged or
 //! missing. One bad `<Item>` never costs the others. [`encode`] writes queries, and the answers of a simulated device.
 //!
-//! Read: Keepalive, Catalog, DeviceInfo, DeviceStatus, and the queries for the last three. Every other command of the
-//! standard is recognised by name, so that it can be answered and counted; its contents are not read.
+//! Read by [`parse`]: the head of every message, and Keepalive, Catalog, DeviceInfo and DeviceStatus whole. The contents
+//! of all others are read from a [`tree`] by the tables of [`fields`]: [`control`](super::control),
+//! [`settings`](super::settings), [`question`](super::question), [`answer`](super::answer), [`notice`](super::notice).
 //!
 //! Bounds: body [`MANSCDP_BODY_BYTES_MAX`](crate::limits::MANSCDP_BODY_BYTES_MAX), items in a message
 //! [`MANSCDP_ITEMS_MAX`](crate::limits::MANSCDP_ITEMS_MAX), one value
@@ -14,13 +15,15 @@
 
 pub mod charset;
 pub mod encode;
+pub mod fields;
 mod parse;
+pub mod tree;
 
 use super::types::{CatalogItem, DeviceInfo};
 use crate::id::GbId;
 
 pub use charset::Charset;
-pub use parse::parse;
+pub use parse::{catalog_item, parse};
 
 /// The element that a message is (GB/T 28181-2016, A.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

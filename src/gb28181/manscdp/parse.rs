@@ -10,6 +10,7 @@ use std::borrow::Cow;
 use quick_xml::Reader;
 use quick_xml::events::{BytesRef, BytesStart, Event};
 
+use super::tree::Element;
 use super::{
     Body, CatalogItem, CatalogPage, CmdType, DeviceInfo, Flaws, Message, ParseError, Root, charset,
 };
@@ -464,6 +465,20 @@ fn assign_item(item: &mut CatalogItem, name: &str, value: &str) {
         "PTZType" => item.ptz_type = value.parse().unwrap_or(0),
         _ => {}
     }
+}
+
+/// An item of a directory from its element; `id` is its code.
+pub fn catalog_item(id: &str, from: &Element) -> CatalogItem {
+    let mut item = CatalogItem {
+        online: true,
+        ..CatalogItem::default()
+    };
+    let info = from.child("Info").map_or(&[][..], |info| &info.children);
+    for child in from.children.iter().chain(info) {
+        assign_item(&mut item, &child.name, child.text());
+    }
+    item.id = id.to_owned();
+    item
 }
 
 /// The words by which devices say yes: ON and OFF by the standard, and what else they use.

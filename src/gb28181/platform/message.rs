@@ -7,12 +7,15 @@ use std::time::Instant;
 
 use super::register::device_of;
 use super::{Platform, Purpose, uri_at};
+use crate::gb28181::answer::Answer;
 use crate::gb28181::catalog::{Assembly, Pushed};
+use crate::gb28181::manscdp::tree::tree;
 use crate::gb28181::manscdp::{self, Body, CatalogPage, CmdType, Flaws, Root, encode};
+use crate::gb28181::notice::Notice;
 use crate::gb28181::query::{Query, QueryKind};
 use crate::gb28181::registrar::{Sender, Slot};
 use crate::gb28181::types::Event;
-use crate::id::DeviceId;
+use crate::id::{ChannelId, DeviceId, GbId};
 use crate::limits::{CATALOG_ITEMS_HELD_MAX, CATALOGS_COMING_MAX};
 use crate::sip::{Incoming, Method, Request, Response};
 
@@ -51,27 +54,115 @@ impl Platform {
                     info: *info,
                 });
             }
-            (_, Body::DeviceStatus { online, recording }) => {
+            (cmd, Body::DeviceStatus { online, recording }) => {
                 self.queries.take(slot, QueryKind::DeviceStatus);
+                self.response_told(now, slot, cmd, message.sn, incoming.message.body());
                 self.event(Event::DeviceStatus {
                     device,
                     online,
                     recording,
                 });
             }
-            (_, Body::Plain | Body::Catalog(_)) => self.counters.unhandled_cmd_type += 1,
+            (cmd, Body::Plain | Body::Catalog(_)) => {
+                let body = incoming.message.body();
+                match message.root {
+                    Root::Response => self.response_told(now, slot, cmd, message.sn, body),
+                    Root::Notify => {
+                        self.notice_told(now, slot, (cmd, message.sn, message.device), body)
+                    }
+                    Root::Query | Root::Control | Root::Other => {
+                        self.counters.unhandled_cmd_type += 1;
+                    }
+                }
+            }
         }
     }
 
-    pub(super) fn on_notify(&mut self, now: Instant, incoming: &Incoming) {
-        if self.admit_request(now, incoming).is_some() {
-            self.counters.unhandled_cmd_type += 1;
-            self.respond(now, incoming, Response::new(200));
+    /// The answer to a question or order, if somebody waits for one.
+    fn response_told(
+        &mut self,
+        now: Instant,
+        slot: Slot,
+        cmd: CmdType,
+        sn: Option<u32>,
+        body: &[u8],
+    ) {
+        let taken = tree(body).is_ok_and(|body| self.answered_ask(now, slot, cmd, sn, &body));
+        // The status may have been asked for by the queue of queries.
+        if !taken && cmd != CmdType::DeviceStatus {
+            self.counters.answers_foreign += 1;
         }
+    }
+
+    /// A notification by MESSAGE. An alarm has an answer of its own (2016, 9.4.2).
+    fn notice_told(
+        &mut self,
+        now: Instant,
+        slot: Slot,
+        (cmd, sn, about): (CmdType, Option<u32>, Option<GbId>),
+        body: &[u8],
+    ) {
+        let Ok(body) = tree(body) else {
+            self.counters.malformed_notices += 1;
+            return;
+        };
+        if cmd == CmdType::MobilePosition {
+            self.position_told(now, slot, &body);
+        }
+        if cmd == CmdType::Alarm {
+            self.acknowledge_alarm(now, slot, sn, about);
+        }
+        match Notice::read(cmd, &body) {
+            Ok(Some(notice)) => self.notified(slot, about, notice),
+            Ok(None) => self.counters.unhandled_cmd_type += 1,
+            Err(bad) => {
+                self.counters.malformed_notices += 1;
+                let device = self.registrar.get(slot).id;
+                tracing::debug!(%device, cmd = cmd.name(), %bad, "a notification cannot be read");
+            }
+        }
+    }
+
+    pub(super) fn notified(&mut self, slot: Slot, about: Option<GbId>, notice: Notice) {
+        self.counters.notices += 1;
+        let device = self.registrar.get(slot).id;
+        let notice = Box::new(notice);
+        self.event(Event::Notified {
+            device,
+            about,
+            notice,
+        });
+    }
+
+    fn acknowledge_alarm(
+        &mut self,
+        now: Instant,
+        slot: Slot,
+        sn: Option<u32>,
+        about: Option<GbId>,
+    ) {
+        let device = self.registrar.get(slot);
+        let Some(path) = device.path else { return };
+        let about = about.unwrap_or(device.id.0);
+        let charset = device.quirks.charset();
+        let uri = uri_at(device.id.0, path.peer);
+        let body = encode::document(
+            Root::Response,
+            CmdType::Alarm,
+            sn.unwrap_or(0),
+            about,
+            charset,
+            |out| Answer::Done.write(out),
+        );
+        let request = Request::new(Method::Message, uri.as_str())
+            .from(self.own_address())
+            .to(format!("<{uri}>"))
+            .body(MANSCDP, body);
+        self.send(now, path, request, Purpose::Acknowledgement);
     }
 
     /// Finds the registered device that a request speaks for, or answers the request.
-    fn admit_request(&mut self, now: Instant, incoming: &Incoming) -> Option<Slot> {
+    pub(super) fn admit_request(&mut self, now: Instant, incoming: &Incoming) -> Option<Slot> {
         let peer = incoming.path.peer;
         let Some(device) = device_of(&incoming.message) else {
             self.counters.malformed_id += 1;
@@ -98,7 +189,7 @@ impl Platform {
         None
     }
 
-    fn count_flaws(&mut self, flaws: Flaws) {
+    pub(super) fn count_flaws(&mut self, flaws: Flaws) {
         let counters = &mut self.counters;
         counters.xml_charset_flaws += u64::from(flaws.charset);
         counters.xml_repairs += u64::from(flaws.repairs);
@@ -127,6 +218,32 @@ impl Platform {
             self.counters.queries_sent += 1;
         } else if let Some(query) = self.queries.take(query.slot, query.kind) {
             self.unanswered(now, query);
+        }
+    }
+
+    /// Asks a channel for a key frame. Whether the device knows the command shows in the picture, so its answer means
+    /// nothing.
+    pub(super) fn request_key_frame(&mut self, now: Instant, id: DeviceId, channel: ChannelId) {
+        let Some(slot) = self.registrar.find(id) else {
+            return;
+        };
+        let device = self.registrar.get(slot);
+        let Some(path) = device.path.filter(|_| device.is_online()) else {
+            return;
+        };
+        let charset = device.quirks.charset();
+        let is_2022 = device.gb_version.as_deref() == Some("3.0");
+        let sn = self.queries.take_number();
+        let uri = uri_at(channel.0, path.peer);
+        let request = Request::new(Method::Message, uri.as_str())
+            .from(self.own_address())
+            .to(format!("<{uri}>"))
+            .body(MANSCDP, encode::key_frame(sn, channel.0, is_2022, charset));
+        if self
+            .send(now, path, request, Purpose::KeyFrame(slot))
+            .is_some()
+        {
+            self.counters.key_frames_asked += 1;
         }
     }
 

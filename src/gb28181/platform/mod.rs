@@ -14,19 +14,21 @@
 //! |---|---|
 //! | REGISTER | 200, 401, 403 (wrong password, pause), 400 (no device code), 503 (table full) |
 //! | MESSAGE | 200, also for an unknown CmdType; 400 for no MANSCDP; 403 for who is not registered |
-//! | NOTIFY | 200; 403 for who is not registered |
+//! | NOTIFY | 200; 481 of a subscription that a newer one has taken the place of; 403 for who is not registered |
 //! | OPTIONS | 200 with `Allow` |
 //! | BYE, INFO | 200 in a dialog of ours, else 481 |
 //! | INVITE, SUBSCRIBE, UPDATE, PRACK, REFER, PUBLISH | 405 with `Allow` (unknown methods get 501 below, in `sip`) |
 //!
-//! Not done: playback, control, subscriptions, broadcast, cascading.
+//! Not done: playback, broadcast, cascading.
 //!
 //! Bounds: those of the parts, and [`INVITES_MAX`](crate::limits::INVITES_MAX),
 //! [`CATALOGS_COMING_MAX`](crate::limits::CATALOGS_COMING_MAX). Transactions are bounded below, in `sip`.
 
+mod ask;
 mod invite;
 mod message;
 mod register;
+mod subscribe;
 mod trace;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -40,7 +42,8 @@ use super::counters::{Counters, Gauges};
 use super::query::{Queries, QueryKind};
 use super::quirk::Quirks;
 use super::registrar::{Registrar, Sender, Slot, Suspects, Touched};
-use super::types::{Command, Event, OfflineReason, Persist};
+use super::subscribe::{Subscriptions, Topic, Wanted};
+use super::types::{AskId, Command, Event, OfflineReason, Persist};
 use crate::id::{DeviceId, GbId};
 use crate::limits::PLATFORM_DRAIN_S;
 use crate::sip::digest::{self, Authenticator};
@@ -51,6 +54,7 @@ use crate::sip::{
 };
 use crate::time::{WallClock, earliest};
 
+use ask::Asks;
 use invite::Invites;
 
 /// How the platform behaves. [`Config::new`] gives every default.
@@ -82,6 +86,8 @@ pub struct Config {
     pub catalog_quiet: Duration,
     /// Longest wait for the final answer to INVITE.
     pub invite_timeout: Duration,
+    /// What every device that comes online is subscribed to for.
+    pub subscriptions: Vec<Wanted>,
     /// Policies for all devices; `Auto` asks the table of deviations.
     pub quirks: Quirks,
     pub sip: endpoint::Config,
@@ -107,6 +113,7 @@ impl Config {
             queries_per_second: 500,
             catalog_quiet: Duration::from_secs(5),
             invite_timeout: Duration::from_secs(15),
+            subscriptions: Vec::new(),
             quirks: Quirks::default(),
             sip: endpoint::Config::default(),
             sip_log_bytes: 0,
@@ -125,8 +132,14 @@ pub enum Output {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Purpose {
     Query(Slot, QueryKind),
+    Ask(AskId),
+    Subscribe(Slot, Topic),
+    Unsubscribe,
+    /// `Result` of an alarm, which nobody waits for.
+    Acknowledgement,
     Invite(super::types::InviteId),
     Bye(super::types::InviteId),
+    KeyFrame(Slot),
     /// BYE to a dialog that nobody wants; its answer changes nothing.
     StrayBye,
 }
@@ -145,6 +158,10 @@ pub struct Platform {
     /// Items in all of `catalogs`.
     catalog_items: usize,
     invites: Invites,
+    asks: Asks,
+    subscriptions: Subscriptions,
+    /// The last number given to a question or subscription.
+    sn: u32,
     purposes: HashMap<TransactionId, Purpose>,
     counters: Counters,
     output: VecDeque<Output>,
@@ -186,6 +203,9 @@ impl Platform {
             catalog_deadlines: BTreeSet::new(),
             catalog_items: 0,
             invites: Invites::default(),
+            asks: Asks::default(),
+            subscriptions: Subscriptions::new(config.queries_per_second),
+            sn: 1_000_000_000 + first_sn,
             purposes: HashMap::new(),
             counters: Counters::default(),
             output: VecDeque::new(),
@@ -224,12 +244,28 @@ impl Platform {
             Command::QueryDeviceStatus { device } => {
                 self.ask(now, device, QueryKind::DeviceStatus);
             }
+            Command::RequestKeyFrame { device, channel } => {
+                self.request_key_frame(now, device, channel);
+            }
+            Command::Ask {
+                id,
+                device,
+                target,
+                ask,
+            } => self.ask_device(now, id, device, target, &ask),
+            Command::Subscribe { device, wanted } => self.subscribe(now, device, wanted),
+            Command::Unsubscribe { device, topic } => self.unsubscribe(now, device, topic),
             Command::Invite(invite) => self.invite(now, invite),
             Command::EndInvite { id } => self.end_invite(now, id),
             Command::Restore(stored) => {
                 let address = self.config.address;
                 let restored = self.registrar.restore(now, &stored, address, &self.wall);
                 self.counters.registers_no_room += u64::from(restored.is_err());
+            }
+            Command::ForceQuirks { device, quirks } => {
+                if let Some(slot) = self.registrar.find(device) {
+                    self.registrar.force_quirks(slot, quirks);
+                }
             }
             Command::SetAuth { device, auth } => {
                 self.suspects.clear_device(device);
@@ -260,6 +296,7 @@ impl Platform {
             self.finish_catalog(slot);
         }
         self.expire_invites(now);
+        self.expire_asks(now);
         if let Drain::Until(at) = self.drain
             && at <= now
         {
@@ -286,6 +323,8 @@ impl Platform {
             self.queries.next_deadline(),
             self.catalog_deadlines.first().map(|(at, _)| *at),
             self.invites.next_deadline(),
+            self.asks.next_deadline(),
+            self.subscriptions.next_deadline(),
             drain,
         ]
         .into_iter()
@@ -308,12 +347,16 @@ impl Platform {
             queries_waiting: self.queries.waiting(),
             queries_active: self.queries.active(),
             catalogs_coming: self.catalogs.len(),
+            asks: self.asks.len(),
+            subscriptions: self.subscriptions.len(),
+            subscriptions_active: self.subscriptions.active(),
         }
     }
 
     /// Lets the SIP layer and the queue of queries run dry.
     fn pump(&mut self, now: Instant) {
         loop {
+            self.pump_subscriptions(now);
             while let Some(output) = self.endpoint.poll_output() {
                 match output {
                     endpoint::Output::Transmit(t) => {
@@ -419,7 +462,20 @@ impl Platform {
                     self.bye_answered(now, invite, path);
                 }
             }
-            Some(Purpose::StrayBye) => {}
+            Some(Purpose::KeyFrame(slot)) => {
+                self.heard_from(now, slot, path);
+            }
+            Some(Purpose::Ask(ask)) => {
+                if let Some(slot) = self.registrar.by_path(&path) {
+                    self.heard_from(now, slot, path);
+                }
+                self.ask_taken(ask, status, message);
+            }
+            Some(Purpose::Subscribe(slot, topic)) => {
+                self.heard_from(now, slot, path);
+                self.subscribe_answered(now, slot, topic, status, message);
+            }
+            Some(Purpose::StrayBye | Purpose::Unsubscribe | Purpose::Acknowledgement) => {}
             None => self.unclaimed_response(now, id, path, status, message),
         }
     }
@@ -431,9 +487,17 @@ impl Platform {
                     self.unanswered(now, query);
                 }
             }
+            Some(Purpose::Ask(ask)) => self.ask_unanswered(now, ask),
+            Some(Purpose::Subscribe(slot, topic)) => self.subscribe_unanswered(now, slot, topic),
             Some(Purpose::Invite(invite)) => self.invite_timed_out(invite),
             Some(Purpose::Bye(invite)) => self.bye_timed_out(invite),
-            Some(Purpose::StrayBye) | None => {}
+            Some(
+                Purpose::StrayBye
+                | Purpose::Unsubscribe
+                | Purpose::Acknowledgement
+                | Purpose::KeyFrame(_),
+            )
+            | None => {}
         }
     }
 
@@ -513,6 +577,7 @@ impl Platform {
             first,
         });
         self.persist_device(now, slot);
+        self.subscribe_all(now, slot);
         if first && self.config.query_on_register {
             self.queries.ask(slot, QueryKind::DeviceInfo, 0, false);
             self.queries.ask(slot, QueryKind::Catalog, 0, false);
@@ -528,6 +593,8 @@ impl Platform {
         let device = self.registrar.get(slot).id;
         tracing::debug!(%device, ?why, "offline");
         self.lose_invites(now, slot);
+        self.lose_asks(slot);
+        self.subscriptions.lost(slot);
         self.event(Event::Offline { device, why });
         self.event(Event::Persist(Persist::Offline { device }));
     }

@@ -132,7 +132,7 @@ impl Platform {
     fn learn_quirks(&mut self, slot: Slot, message: &Message) {
         let agent = message.header(HeaderName::UserAgent).unwrap_or_default();
         let quirks = self.config.quirks.for_agent(agent);
-        self.registrar.set_quirks(slot, quirks);
+        self.registrar.learn_quirks(slot, quirks);
     }
 
     fn register_response(

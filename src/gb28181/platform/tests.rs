@@ -72,6 +72,7 @@ fn device_config(n: u32, channels: u32) -> device::Config {
             firmware: "1".into(),
             channels: Some(channels),
         }),
+        abilities: Arc::default(),
         channels: (1..=channels)
             .map(|c| CatalogItem {
                 id: channel_id(n, c).to_string(),
@@ -1574,3 +1575,5 @@ fn a_bye_ends_only_the_dialog_whose_tags_it_has() {
     assert_eq!(net.told(1), ["ended Device"]);
     assert_eq!(net.status(from, &bye("a", &ours, "4")), 481);
 }
+
+mod asks;

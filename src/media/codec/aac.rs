@@ -78,6 +78,22 @@ impl Adts {
     }
 }
 
+/// Sample rate and loudspeakers of an AudioSpecificConfig. `None`: cut, a rate or channel configuration that is not of the
+/// tables. Of SBR the rate is that of the core.
+pub fn config_format(config: &[u8]) -> Option<(u32, u8)> {
+    let [first, second, ..] = *config else {
+        return None;
+    };
+    // Object type 31 and rate index 15 are escapes, which no camera needs.
+    let rate = RATES.get(usize::from((first & 7) << 1 | second >> 7))?;
+    let channels = match second >> 3 & 0x0f {
+        configuration @ 1..=6 => configuration,
+        7 => 8,
+        _ => return None,
+    };
+    (first >> 3 != 31).then_some((*rate, channels))
+}
+
 /// Writes the ADTS header for a raw access unit of `raw_bytes` bytes under an AudioSpecificConfig. `None`: the config is
 /// not of the short form (object type up to 4, rate by index), or the unit is longer than 8,184 bytes.
 pub fn adts_header(config: &[u8], raw_bytes: usize) -> Option<[u8; ADTS_HEADER_BYTES]> {
@@ -134,6 +150,15 @@ mod tests {
         assert_eq!(adts_header(&[0x12, 0x10], 8185), None);
         assert_eq!(adts_header(&[0xf8, 0x10], 1), None);
         assert_eq!(adts_header(&[0x12], 1), None);
+    }
+
+    #[test]
+    fn a_configuration_tells_rate_and_channels() {
+        assert_eq!(config_format(&[0x12, 0x10]), Some((44_100, 2)));
+        assert_eq!(config_format(&[0x14, 0x08]), Some((16_000, 1)));
+        for wrong in [&[0x14][..], &[0x17, 0x88], &[0x12, 0x00], &[0xfa, 0x10]] {
+            assert_eq!(config_format(wrong), None, "{wrong:?}");
+        }
     }
 
     #[test]

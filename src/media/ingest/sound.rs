@@ -1,9 +1,10 @@
-//! Pieces of sound from PES payloads: AAC access units out of ADTS, G.711 as it comes.
+//! Pieces of sound from PES payloads: AAC access units out of ADTS, G.711, G.722 and G.726 as they come.
 //!
 //! ISO/IEC 14496-3, 1.A.2 (ADTS); ITU-T G.711; GB/T 28181-2016, annex C.
 //!
 //! What the map says and what the bytes are do not always agree. Bytes that are ADTS, or are not, time after time win.
-//! Without a map, ADTS is AAC and everything else is PCMA, the field's default.
+//! Without a map, ADTS is AAC and everything else is PCMA, the field's default. G.726 has four rates and one stream type, and
+//! G.722 comes under the type of G.722.1: there the bytes between two times decide.
 //!
 //! Bounds: an ADTS frame (8,191 bytes) and one piece of payload are held at most; G.711 is cut at
 //! [`crate::limits::SOUND_FRAME_BYTES_MAX`].
@@ -14,8 +15,9 @@ use bytes::{Bytes, BytesMut};
 
 use super::picture::{Origin, Times};
 use crate::limits;
-use crate::media::codec::aac::{ADTS_HEADER_BYTES, Adts, SAMPLES_PER_FRAME};
-use crate::media::codec::g711;
+use crate::media::codec::aac::{ADTS_HEADER_BYTES, Adts, SAMPLES_PER_FRAME, config_format};
+use crate::media::codec::g726::{G726, Packing};
+use crate::media::codec::{g711, g722};
 use crate::media::frame::{AudioParams, Codec, Params, Track, TrackId};
 use crate::media::ps::{Coding, coding};
 use crate::time::TICKS_PER_SECOND;
@@ -26,6 +28,14 @@ const CHUNK_BYTES: usize = 8 * 1024;
 const CONTRADICTIONS_MIN: u8 = 5;
 /// PES packets in a row that must agree while there is no map.
 const AGREEMENTS_MIN: u8 = 2;
+/// Rates by which G.726, G.722 and G.722.1 are told, in kbit/s. G.722.1 shares two with G.726, but not the stream type.
+const METERED_KBITS: [u32; 6] = [16, 24, 32, 40, 48, 64];
+/// PES packets in a row that must give the same rate.
+const METER_AGREEMENTS_MIN: u8 = 3;
+/// PES packets after which the rate is no longer waited for.
+const METER_PES_MAX: u8 = 25;
+/// Stream type of G.722.1, under which some devices send G.722.
+const G722_1: u8 = 0x92;
 /// G.711 comes in blocks of 10 ms.
 const G711_BLOCK_BYTES: u32 = 80;
 
@@ -56,6 +66,7 @@ pub(super) struct Sound {
     /// What the bytes looked like lately, against what is believed, and how often in a row.
     looks: Option<Codec>,
     looks_count: u8,
+    meter: Meter,
     pes_begins: bool,
     pes_bytes: Option<u32>,
     buffer: BytesMut,
@@ -75,6 +86,7 @@ impl Sound {
             codec: None,
             looks: None,
             looks_count: 0,
+            meter: Meter::default(),
             pes_begins: false,
             pes_bytes: None,
             buffer: BytesMut::new(),
@@ -98,6 +110,7 @@ impl Sound {
             self.declared = declared;
             self.codec = None;
             self.looks = None;
+            self.meter = Meter::default();
         }
     }
 
@@ -105,6 +118,9 @@ impl Sound {
     pub fn pes(&mut self, times: Times, payload_bytes: Option<u32>) {
         self.pes_begins = true;
         self.pes_bytes = payload_bytes;
+        if self.is_metered() {
+            self.meter.pes(times.pts, payload_bytes);
+        }
         if self.codec != Some(Codec::Aac) {
             self.buffer.clear();
         }
@@ -119,10 +135,10 @@ impl Sound {
         }
         match self.codec {
             Some(Codec::Aac) => self.push_adts(origin, bytes, put),
-            Some(codec @ (Codec::G711A | Codec::G711U)) => {
+            Some(codec @ (Codec::G711A | Codec::G711U | Codec::G722 | Codec::G726(_))) => {
                 for piece in bytes.chunks(limits::SOUND_FRAME_BYTES_MAX) {
                     if self.buffer.len() + piece.len() > limits::SOUND_FRAME_BYTES_MAX {
-                        self.end_g711(codec, put);
+                        self.end_samples(codec, put);
                     }
                     self.append(origin, piece);
                 }
@@ -133,18 +149,75 @@ impl Sound {
 
     /// The PES is whole.
     pub fn pes_end(&mut self, put: &mut impl FnMut(Made)) {
-        if let Some(codec @ (Codec::G711A | Codec::G711U)) = self.codec {
-            self.end_g711(codec, put);
+        if let Some(codec) = self.codec
+            && bytes_per_s(codec).is_some()
+        {
+            self.end_samples(codec, put);
         }
     }
 
     /// Sound that came in RTP packets of its own payload type, without a program stream.
-    pub fn bare(&mut self, codec: Codec, origin: Origin, bytes: &[u8], put: &mut impl FnMut(Made)) {
-        self.codec = Some(codec);
-        self.times = Times::default();
+    pub fn bare(
+        &mut self,
+        codec: Codec,
+        origin: Origin,
+        times: Times,
+        bytes: &[u8],
+        put: &mut impl FnMut(Made),
+    ) {
+        if self.codec != Some(codec) {
+            self.codec = Some(codec);
+            self.buffer.clear();
+            self.origin = None;
+        }
+        self.times = times;
         for piece in bytes.chunks(limits::SOUND_FRAME_BYTES_MAX) {
             self.append(origin, piece);
-            self.end_g711(codec, put);
+            self.end_samples(codec, put);
+        }
+    }
+
+    /// One access unit of AAC that came without ADTS, under its AudioSpecificConfig.
+    pub fn aac_unit(
+        &mut self,
+        config: &[u8],
+        origin: Origin,
+        times: Times,
+        unit: &[u8],
+        put: &mut impl FnMut(Made),
+    ) {
+        let Some((sample_rate, channels)) = config_format(config) else {
+            put(Made::Unsupported(0x0f));
+            return;
+        };
+        let known = self.track.as_ref().filter(|t| t.codec == Codec::Aac);
+        if known
+            .and_then(Track::audio)
+            .is_none_or(|a| a.config != config)
+        {
+            self.codec = None;
+            self.buffer.clear();
+            self.origin = None;
+            self.tell(
+                aac_track(sample_rate, channels, Bytes::copy_from_slice(config)),
+                put,
+            );
+        }
+        self.append(origin, unit);
+        self.origin = None;
+        put(Made::Piece(Piece {
+            payload: self.buffer.split().freeze(),
+            damaged: std::mem::take(&mut self.damaged),
+            times,
+            origin,
+            duration: SAMPLES_PER_FRAME * TICKS_PER_SECOND / i64::from(sample_rate),
+        }));
+    }
+
+    fn tell(&mut self, track: Track, put: &mut impl FnMut(Made)) {
+        if self.track.as_ref() != Some(&track) {
+            self.track = Some(track.clone());
+            put(Made::Track(track));
         }
     }
 
@@ -172,6 +245,12 @@ impl Sound {
         let adts = Adts::parse(head).is_some();
         let blocks = self.pes_bytes.is_some_and(|n| n % G711_BLOCK_BYTES == 0);
         let (codec, enough) = match self.declared {
+            Some(Coding::Unsupported(G722_1) | Coding::Supported(Codec::G726(_))) => {
+                if self.is_metered() {
+                    self.decide_by_rate(put);
+                }
+                return;
+            }
             Some(Coding::Unsupported(number)) => {
                 put(Made::Unsupported(number));
                 return;
@@ -218,18 +297,46 @@ impl Sound {
         }
     }
 
-    fn end_g711(&mut self, codec: Codec, put: &mut impl FnMut(Made)) {
+    /// The rate is not known and decides what the sound is.
+    fn is_metered(&self) -> bool {
+        matches!(
+            self.declared,
+            Some(Coding::Unsupported(G722_1) | Coding::Supported(Codec::G726(_)))
+        ) && self.codec.is_none()
+    }
+
+    fn decide_by_rate(&mut self, put: &mut impl FnMut(Made)) {
+        let Some(rate) = self.meter.rate() else {
+            return;
+        };
+        self.codec = match (self.declared, rate) {
+            (Some(Coding::Unsupported(_)), Some(64)) => Some(Codec::G722),
+            (Some(Coding::Unsupported(number)), _) => {
+                put(Made::Unsupported(number));
+                None
+            }
+            (_, rate) => {
+                let told = rate.and_then(|kbit| G726::new(kbit, Packing::Rfc3551));
+                Some(Codec::G726(told.unwrap_or(G726::USUAL)))
+            }
+        };
+    }
+
+    fn end_samples(&mut self, codec: Codec, put: &mut impl FnMut(Made)) {
         let Some(origin) = self.origin.take() else {
             return;
         };
         if self.track.as_ref().is_none_or(|t| t.codec != codec) {
-            let track = g711::track(codec);
-            self.track = Some(track.clone());
-            put(Made::Track(track));
+            let track = match codec {
+                Codec::G722 => g722::track(),
+                Codec::G726(which) => which.track(),
+                other => g711::track(other),
+            };
+            self.tell(track, put);
         }
         let payload = self.buffer.split().freeze();
         put(Made::Piece(Piece {
-            duration: g711::duration_ticks(payload.len()),
+            duration: duration_ticks(codec, payload.len()),
             payload,
             damaged: std::mem::take(&mut self.damaged),
             times: std::mem::take(&mut self.times),
@@ -293,18 +400,77 @@ impl Sound {
         if same {
             return;
         }
-        let track = Track {
-            id: TrackId::Audio,
-            codec: Codec::Aac,
-            params: Arc::new(Params::Audio(AudioParams {
-                sample_rate: adts.sample_rate(),
-                channels: adts.channel_count(),
-                config: adts.config(),
-            })),
-        };
-        if self.track.as_ref() != Some(&track) {
-            self.track = Some(track.clone());
-            put(Made::Track(track));
+        let track = aac_track(adts.sample_rate(), adts.channel_count(), adts.config());
+        self.tell(track, put);
+    }
+}
+
+fn aac_track(sample_rate: u32, channels: u8, config: Bytes) -> Track {
+    Track {
+        id: TrackId::Audio,
+        codec: Codec::Aac,
+        params: Arc::new(Params::Audio(AudioParams {
+            sample_rate,
+            channels,
+            config,
+        })),
+    }
+}
+
+/// Bytes of a second, of sound that has a fixed rate.
+fn bytes_per_s(codec: Codec) -> Option<u32> {
+    match codec {
+        Codec::G711A | Codec::G711U => Some(g711::SAMPLE_RATE),
+        Codec::G722 => Some(g722::BYTES_PER_S),
+        Codec::G726(which) => Some(which.bytes_per_s()),
+        Codec::Aac | Codec::Opus | Codec::H264 | Codec::H265 => None,
+    }
+}
+
+/// Ticks of 1/90,000 s that so many bytes of sound last; 0 where their number does not tell.
+pub(super) fn duration_ticks(codec: Codec, bytes: usize) -> i64 {
+    bytes_per_s(codec).map_or(0, |rate| bytes as i64 * TICKS_PER_SECOND / i64::from(rate))
+}
+
+/// The rate of sound by the times of its PES packets, for types that do not tell it.
+#[derive(Debug, Default)]
+struct Meter {
+    pts: Option<u64>,
+    bytes: u32,
+    /// In kbit/s, and how often in a row.
+    rate: u32,
+    agreed: u8,
+    seen: u8,
+}
+
+impl Meter {
+    /// A PES begins: what came since the last one lasted until now.
+    fn pes(&mut self, pts: Option<u64>, payload_bytes: Option<u32>) {
+        self.seen = self.seen.saturating_add(1);
+        if let (Some(last), Some(now)) = (self.pts, pts) {
+            let ticks = now.wrapping_sub(last) & ((1 << 33) - 1);
+            let bits = u64::from(self.bytes) * 8 * TICKS_PER_SECOND as u64;
+            let rate = bits.checked_div(ticks * 1_000).unwrap_or(0) as u32;
+            // Devices stamp in whole milliseconds, and not always evenly.
+            let near = METERED_KBITS
+                .into_iter()
+                .find(|k| rate.abs_diff(*k) * 20 <= *k);
+            match near {
+                Some(near) if near == self.rate => self.agreed += 1,
+                Some(near) => (self.rate, self.agreed) = (near, 1),
+                None => self.agreed = 0,
+            }
+        }
+        self.pts = pts;
+        self.bytes = payload_bytes.unwrap_or(0);
+    }
+
+    /// kbit/s, once it is certain: `Some(None)` = it cannot be told.
+    fn rate(&self) -> Option<Option<u32>> {
+        if self.agreed >= METER_AGREEMENTS_MIN {
+            Some(Some(self.rate))
+        } else {
+            (self.seen >= METER_PES_MAX).then_some(None)
         }
     }
 }

@@ -5,9 +5,13 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::*;
-use crate::media::frame::{Params, VideoParams, nals};
+use crate::limits;
+use crate::media::frame::{Codec, Params, TrackId, VideoParams, nals};
 use crate::media::ps::mux::Mux;
 use crate::time::MediaTime;
+
+mod field;
+mod payloads;
 
 const SSRC: Ssrc = Ssrc(100_000_001);
 const SPS: [u8; 26] = [
@@ -173,7 +177,9 @@ impl Device {
 fn config() -> Config {
     Config {
         ssrc: Some(SSRC),
+        any_ssrc: false,
         reliable: false,
+        ..Config::default()
     }
 }
 
@@ -454,7 +460,7 @@ fn foreign_packets_and_junk_are_counted_and_left_out() {
 }
 
 #[test]
-fn rtcp_does_not_pin_the_ssrc() {
+fn field_05_rtcp_does_not_pin_the_ssrc() {
     let mut device = Device::new();
     let mut ingest = Ingest::new(Config::default());
     let mut seen = Seen::default();
@@ -496,14 +502,14 @@ fn what_is_no_program_stream_is_said_so_once() {
     for n in 0..limits::NO_PS_PACKETS_MAX * 2 {
         let told = seen.facts.contains(&Fact::NoProgramStream);
         assert_eq!(told, n >= limits::NO_PS_PACKETS_MAX);
-        writer.write(&[0x7c, 0x85, 0x88, 4], 0, 100, &mut |p| {
+        writer.write(&[0x9c, 0x85, 0x88, 4], 0, 100, &mut |p| {
             ingest.push(now, p, &mut seen)
         });
     }
 }
 
 #[test]
-fn bare_sound_beside_the_program_stream_is_taken() {
+fn field_15_bare_sound_beside_the_program_stream_is_taken() {
     let mut device = Device::new();
     let mut ingest = Ingest::new(config());
     let mut seen = Seen::default();
@@ -578,7 +584,7 @@ fn unsupported_types_are_told_once() {
     let mut seen = Seen::default();
     let mut writer = rtp::Writer::new(SSRC, 96, 0);
     for _ in 0..3 {
-        writer.write(&map(0x80, 0x92), 0, 1400, &mut |p| {
+        writer.write(&map(0x80, 0x93), 0, 1400, &mut |p| {
             ingest.push(Instant::now(), p, &mut seen);
         });
     }
@@ -586,14 +592,14 @@ fn unsupported_types_are_told_once() {
         seen.facts[1..],
         [
             Fact::UnsupportedVideo { stream_type: 0x80 },
-            Fact::UnsupportedAudio { stream_type: 0x92 },
+            Fact::UnsupportedAudio { stream_type: 0x93 },
             Fact::FirstPs
         ]
     );
 }
 
 #[test]
-fn the_bytes_win_over_the_map() {
+fn field_18_the_bytes_win_over_the_map() {
     // The map says AAC, the device sends PCMA in blocks of 10 ms; later it sends ADTS after all.
     let mut ingest = Ingest::new(config());
     let mut seen = Seen::default();
@@ -686,7 +692,9 @@ fn noise_loss_and_damage_never_panic() {
         let reliable = dice.below(2) == 0;
         let mut ingest = Ingest::new(Config {
             ssrc: Some(SSRC),
+            any_ssrc: false,
             reliable,
+            ..Config::default()
         });
         let mut seen = Seen::default();
         let mut now = device.start;

@@ -37,7 +37,7 @@ pub struct Pes {
     pub payload_bytes: Option<u32>,
 }
 
-/// What is wrong with a program stream. The demultiplexer goes on after each.
+/// What is wrong with a program or transport stream. The demultiplexer goes on after each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Error {
     /// Neither a start code nor the rest of a picture stands where a unit must begin.
@@ -50,15 +50,21 @@ pub enum Error {
     PesHeader,
     /// A picture went on behind the end of its PES.
     Overlong,
+    /// No sync byte stands where a transport stream packet must begin.
+    Sync,
+    /// Transport stream packets are missing by their counter.
+    Continuity,
 }
 
 impl Error {
-    pub const ALL: [Error; 5] = [
+    pub const ALL: [Error; 7] = [
         Error::NoStartCode,
         Error::PackHeader,
         Error::Length,
         Error::PesHeader,
         Error::Overlong,
+        Error::Sync,
+        Error::Continuity,
     ];
 
     /// Short stable name, for counters.
@@ -69,6 +75,8 @@ impl Error {
             Error::Length => "length",
             Error::PesHeader => "PES header",
             Error::Overlong => "overlong",
+            Error::Sync => "sync",
+            Error::Continuity => "continuity",
         }
     }
 }
@@ -81,6 +89,8 @@ pub trait Sink {
     fn payload(&mut self, stream_id: u8, bytes: &[u8]);
     /// The last [`Pes`] is whole. Not called for one that is cut off by loss or damage.
     fn pes_end(&mut self, stream_id: u8);
+    /// Bytes of this stream are missing here; what comes belongs to the PES that is open, if any.
+    fn hole(&mut self, stream_id: u8);
     fn error(&mut self, error: Error);
 }
 
@@ -445,21 +455,50 @@ fn read_map(b: &[u8], length: usize, sink: &mut impl Sink) -> Step {
 }
 
 fn read_pes(b: &[u8], length: usize, sink: &mut impl Sink) -> Step {
+    match read_pes_head(b, length) {
+        PesHead::Need(bytes) => Step::Need(bytes),
+        PesHead::Bad => Step::Bad {
+            bytes: 4,
+            error: Error::PesHeader,
+        },
+        PesHead::Whole { pes, bytes } => {
+            let stream_id = pes.stream_id;
+            let next = match pes.payload_bytes {
+                Some(left) => State::Payload { stream_id, left },
+                None => State::Open { stream_id },
+            };
+            sink.pes(pes);
+            Step::Header { bytes, next }
+        }
+    }
+}
+
+/// What the start of a PES packet says.
+pub(crate) enum PesHead {
+    /// So many bytes of it are needed.
+    Need(usize),
+    /// Its fixed bits are wrong, or it is longer than its packet.
+    Bad,
+    Whole {
+        pes: Pes,
+        bytes: usize,
+    },
+}
+
+/// Reads the header of a PES packet from its start code on (13818-1, 2.4.3.6). `length`: its length field, at least four
+/// bytes of `b` were seen to be a start code.
+pub(crate) fn read_pes_head(b: &[u8], length: usize) -> PesHead {
     let Some(fixed) = b.first_chunk::<PES_FIXED_BYTES>() else {
-        return Step::Need(PES_FIXED_BYTES);
+        return PesHead::Need(PES_FIXED_BYTES);
     };
-    let stream_id = fixed[3];
     let fields = usize::from(fixed[8]);
     let header = PES_FIXED_BYTES - 6 + fields;
     if fixed[6] >> 6 != 0b10 || (length != 0 && header > length) {
-        return Step::Bad {
-            bytes: 4,
-            error: Error::PesHeader,
-        };
+        return PesHead::Bad;
     }
     let bytes = PES_FIXED_BYTES + fields;
     if b.len() < bytes {
-        return Step::Need(bytes);
+        return PesHead::Need(bytes);
     }
     let time = |at: usize| {
         b[..bytes]
@@ -467,19 +506,14 @@ fn read_pes(b: &[u8], length: usize, sink: &mut impl Sink) -> Step {
             .and_then(|t| t.first_chunk::<5>())
             .map(read_time)
     };
-    let payload_bytes = (length != 0).then(|| (length - header) as u32);
-    sink.pes(Pes {
-        stream_id,
-        pts: (fixed[7] & 0x80 != 0).then(|| time(9)).flatten(),
-        dts: (fixed[7] & 0xc0 == 0xc0).then(|| time(14)).flatten(),
-        payload_bytes,
-    });
-    Step::Header {
-        bytes,
-        next: match payload_bytes {
-            Some(left) => State::Payload { stream_id, left },
-            None => State::Open { stream_id },
+    PesHead::Whole {
+        pes: Pes {
+            stream_id: fixed[3],
+            pts: (fixed[7] & 0x80 != 0).then(|| time(9)).flatten(),
+            dts: (fixed[7] & 0xc0 == 0xc0).then(|| time(14)).flatten(),
+            payload_bytes: (length != 0).then(|| (length - header) as u32),
         },
+        bytes,
     }
 }
 

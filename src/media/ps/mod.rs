@@ -5,6 +5,7 @@
 use smallvec::SmallVec;
 
 use crate::limits;
+use crate::media::codec::g726::G726;
 use crate::media::frame::Codec;
 
 pub mod demux;
@@ -32,8 +33,47 @@ pub fn is_audio(stream_id: u8) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coding {
     Supported(Codec),
-    /// Known by name (SVAC, MPEG-2 video, G.722.1, G.723.1, G.729, MPEG audio) or not at all.
+    /// See [`name`].
     Unsupported(u8),
+}
+
+/// What a coding is called that is not supported; `None`: not known at all. 0x92 is G.722.1 by GB/T 28181 and G.722 by some
+/// devices, whom their bit rate gives away.
+pub fn name(stream_type: u8) -> Option<&'static str> {
+    Some(match stream_type {
+        0x01 => "MPEG-1 video",
+        0x02 => "MPEG-2 video",
+        0x03 | 0x04 => "MPEG audio",
+        0x10 => "MPEG-4 video",
+        0x11 => "AAC in LATM",
+        0x33 => "H.266",
+        0x42 => "AVS",
+        0x80 => "SVAC video",
+        0x81 => "AC-3",
+        0x92 => "G.722.1",
+        0x93 => "G.723.1",
+        0x94 => "AAC-LD",
+        0x98 => "G.728",
+        0x99 => "G.729",
+        0x9a => "AMR",
+        0x9b => "SVAC audio",
+        0x9c => "linear PCM",
+        0xd2 => "AVS2",
+        _ => return None,
+    })
+}
+
+/// Whether a stream type stands for a picture, as far as it is known.
+pub fn is_video_type(stream_type: u8) -> bool {
+    matches!(
+        stream_type,
+        0x01 | 0x02 | 0x10 | 0x1b | 0x24 | 0x33 | 0x42 | 0x80 | 0xd2
+    )
+}
+
+/// Whether a stream type stands for sound, as far as it is known.
+pub fn is_audio_type(stream_type: u8) -> bool {
+    matches!(stream_type, 0x03 | 0x04 | 0x0f | 0x11 | 0x81 | 0x90..=0x9c)
 }
 
 /// Looks a stream type up.
@@ -44,6 +84,7 @@ pub fn coding(stream_type: u8) -> Coding {
         0x0f => Coding::Supported(Codec::Aac),
         0x90 => Coding::Supported(Codec::G711A),
         0x91 => Coding::Supported(Codec::G711U),
+        0x96 => Coding::Supported(Codec::G726(G726::USUAL)),
         other => Coding::Unsupported(other),
     }
 }
@@ -56,6 +97,8 @@ pub fn stream_type(codec: Codec) -> Option<u8> {
         Codec::Aac => Some(0x0f),
         Codec::G711A => Some(0x90),
         Codec::G711U => Some(0x91),
+        Codec::G722 => Some(0x92),
+        Codec::G726(_) => Some(0x96),
         Codec::Opus => None,
     }
 }
@@ -208,12 +251,18 @@ mod tests {
             Codec::Aac,
             Codec::G711A,
             Codec::G711U,
+            Codec::G726(G726::USUAL),
         ] {
             let number = stream_type(codec).expect("has one");
             assert_eq!(coding(number), Coding::Supported(codec));
         }
-        for number in [0x80, 0x92, 0x93, 0x99, 0x02, 0x10] {
+        for number in [0x80, 0x92, 0x93, 0x99, 0x9b, 0x02, 0x10] {
             assert_eq!(coding(number), Coding::Unsupported(number));
+            assert!(name(number).is_some());
+            assert!(is_video_type(number) != is_audio_type(number));
         }
+        assert_eq!(name(0x80), Some("SVAC video"));
+        assert_eq!(name(0x9b), Some("SVAC audio"));
+        assert_eq!(name(0x7f), None);
     }
 }

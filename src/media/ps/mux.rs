@@ -96,7 +96,7 @@ impl Mux {
                     None => return,
                 }
             }
-            (Codec::G711A | Codec::G711U, _) => None,
+            (Codec::G711A | Codec::G711U | Codec::G722 | Codec::G726(_), _) => None,
             (Codec::H264 | Codec::H265 | Codec::Opus | Codec::Aac, _) => return,
         };
         // A stream of sound alone has no key frames that could carry its map.

@@ -1,6 +1,6 @@
-//! Sound from the codec of a device to one that a viewer can play: G.711 or AAC in, AAC-LC or Opus out, always mono.
+//! Sound from the codec of a device to one that a viewer can play: G.711, G.722, G.726 or AAC in, AAC-LC or Opus out, always mono.
 //!
-//! ITU-T G.711; ISO/IEC 14496-3 (AAC-LC); RFC 6716 (Opus). One transcoder serves all renditions of a stream.
+//! ITU-T G.711, G.722, G.726; ISO/IEC 14496-3 (AAC-LC); RFC 6716 (Opus). One transcoder serves all renditions of a stream.
 //!
 //! AAC is made at 32 kHz from the 8 kHz of G.711: a frame is then 32 ms long instead of 128 ms, and a player waits for two
 //! of them. At 32 kbit/s that costs 0.6 dB of signal to noise against 16 kHz.
@@ -15,6 +15,8 @@
 //! Bounds: holds less than one frame out, the filter's history, and the samples of one frame in.
 
 pub mod g711;
+pub mod g722;
+pub mod g726;
 mod resample;
 
 use std::fmt;
@@ -23,6 +25,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use crate::limits;
+use crate::media::codec;
 use crate::media::frame::{AudioParams, Codec, Frame, Params, Track, TrackId};
 use crate::time::{MediaTime, TICKS_PER_SECOND};
 use resample::Resampler;
@@ -89,7 +92,7 @@ struct Run {
 }
 
 impl AudioTranscoder {
-    /// From G.711 to AAC or Opus, from AAC to Opus. What is in the right codec already needs no transcoder and is refused.
+    /// From G.711, G.722 or G.726 to AAC or Opus, from AAC to Opus. What is in the right codec already needs no transcoder and is refused.
     pub fn new(from: &Track, to: Codec) -> Result<AudioTranscoder, Unsupported> {
         let pair = Unsupported::Pair {
             from: from.codec,
@@ -98,13 +101,20 @@ impl AudioTranscoder {
         let decoder = match from.codec {
             Codec::G711A => Decoder::G711(g711::from_alaw),
             Codec::G711U => Decoder::G711(g711::from_ulaw),
+            Codec::G722 => Decoder::G722(Box::new(g722::Decoder::new())),
+            Codec::G726(which) => Decoder::G726(Box::new(g726::Decoder::new(which))),
             Codec::Aac if to != Codec::Aac => Decoder::aac(from).ok_or(Unsupported::Config)?,
             Codec::Aac | Codec::Opus | Codec::H264 | Codec::H265 => return Err(pair),
         };
         let encoder = match to {
             Codec::Aac => Encoder::aac(),
             Codec::Opus => Encoder::opus(),
-            Codec::G711A | Codec::G711U | Codec::H264 | Codec::H265 => return Err(pair),
+            Codec::G711A
+            | Codec::G711U
+            | Codec::G722
+            | Codec::G726(_)
+            | Codec::H264
+            | Codec::H265 => return Err(pair),
         };
         let track = Track {
             id: TrackId::Audio,
@@ -144,6 +154,9 @@ impl AudioTranscoder {
             return;
         }
         self.decoded.clear();
+        if frame.damaged {
+            self.decoder.lose();
+        }
         let Some(rate) = self.decoder.decode(&frame.payload, &mut self.decoded) else {
             self.errors += 1;
             return;
@@ -237,6 +250,8 @@ impl Run {
 
 enum Decoder {
     G711(fn(u8) -> i16),
+    G722(Box<g722::Decoder>),
+    G726(Box<g726::Decoder>),
     Aac(Box<AacDecoder>),
 }
 
@@ -253,12 +268,31 @@ impl Decoder {
         Some(Decoder::Aac(Box::new(AacDecoder { inner, config })))
     }
 
+    /// Bytes are missing before the next frame.
+    fn lose(&mut self) {
+        match self {
+            Decoder::G726(decoder) => decoder.lose(),
+            Decoder::G711(_) | Decoder::G722(_) | Decoder::Aac(_) => {}
+        }
+    }
+
     /// Appends the samples, -1.0 to 1.0, and tells their rate. `None`: not decodable; the next frame can be.
     fn decode(&mut self, payload: &[u8], out: &mut Vec<f32>) -> Option<u32> {
         match self {
             Decoder::G711(expand) => {
-                out.extend(payload.iter().map(|b| f32::from(expand(*b)) / 32768.0));
+                out.extend(payload.iter().map(|b| linear(expand(*b))));
                 Some(G711_RATE)
+            }
+            Decoder::G722(decoder) => {
+                let samples = payload.iter().flat_map(|b| decoder.decode(*b));
+                out.extend(samples.map(linear));
+                Some(codec::g722::SAMPLE_RATE)
+            }
+            Decoder::G726(decoder) => {
+                for byte in payload {
+                    decoder.decode(*byte, &mut |sample| out.push(linear(sample)));
+                }
+                Some(codec::g726::SAMPLE_RATE)
             }
             Decoder::Aac(aac) => {
                 let mut rate = None;
@@ -277,6 +311,10 @@ impl Decoder {
             }
         }
     }
+}
+
+fn linear(sample: i16) -> f32 {
+    f32::from(sample) / 32768.0
 }
 
 enum Encoder {

@@ -500,6 +500,11 @@ impl Peers {
         }
     }
 
+    /// Datagrams that the kernel dropped on this shard's socket, as it last said.
+    pub fn kernel_dropped(&self) -> u32 {
+        self.batch.kernel_dropped()
+    }
+
     // ---- datagrams in ----
 
     pub fn take_datagrams(&mut self, now: Instant, links: &[ShardLink], counters: &ShardCounters) {

@@ -13,7 +13,7 @@ use crate::limits;
 use crate::media::rtp;
 use crate::net::conn::Conn;
 use crate::net::stream::Stream;
-use crate::session::port::{MediaEvent, Progress};
+use crate::session::port::{IngestOptions, MediaEvent, Progress};
 
 impl Shard {
     pub(super) fn take_datagrams(&mut self, now: Instant) {
@@ -25,6 +25,9 @@ impl Shard {
                     return;
                 }
             };
+            if let Some(dropped) = self.batch.kernel_dropped_now() {
+                self.rtp_dropped = dropped;
+            }
             for i in 0..n {
                 let Some((from, packet)) = self.batch.get(i) else {
                     continue;
@@ -47,12 +50,11 @@ impl Shard {
                     continue;
                 };
                 if stream.ssrc.is_none() {
-                    stream.ssrc = Some(ssrc);
-                    stream.ingest.set_ssrc(Some(ssrc));
+                    stream.set_ssrc(ssrc);
                     self.by_ssrc.insert(ssrc, key);
                 }
-                stream.source = Some(from);
-                if guarded(&self.counters, || stream.push_packet(now, packet)).is_none() {
+                let taken = guarded(&self.counters, || stream.push_datagram(now, from, packet));
+                if taken.is_none() {
                     self.broken.push(stream.id);
                     continue;
                 }
@@ -69,13 +71,36 @@ impl Shard {
         id: StreamId,
         ssrc: Option<Ssrc>,
         transport: MediaTransport,
+        options: IngestOptions,
     ) {
         let ring_bytes = self.budget.ring_bytes(self.ring_bytes);
-        let mut stream = Stream::new(id, ssrc, transport, ring_bytes);
-        stream.kernel_dropped_before = u64::from(self.batch.kernel_dropped());
+        let own_port = match options.port.map(|port| self.open_port(id, port, transport)) {
+            None => None,
+            Some(Ok(key)) => Some(key),
+            Some(Err(error)) => {
+                tracing::warn!(shard = self.index, port = options.port, %error, "cannot open the port of a stream");
+                return self.events.send(MediaEvent::Progress {
+                    stream: id,
+                    progress: Progress::PortTaken,
+                });
+            }
+        };
+        let mut stream = Stream::new(
+            id,
+            ssrc,
+            transport,
+            options,
+            own_port,
+            ring_bytes,
+            self.sound.clone(),
+        );
+        stream.kernel_dropped_before = match own_port {
+            Some(_) => 0,
+            None => u64::from(self.rtp_dropped),
+        };
         let key = self.streams.insert(stream);
         self.by_id.insert(id, key);
-        if let Some(ssrc) = ssrc {
+        if let Some(ssrc) = ssrc.filter(|_| own_port.is_none()) {
             self.by_ssrc.insert(ssrc, key);
         }
         self.budget.stream_opened();
@@ -95,11 +120,13 @@ impl Shard {
             return;
         };
         if let Some(new) = ssrc {
-            if let Some(old) = stream.ssrc.replace(new) {
-                self.by_ssrc.remove(&old);
+            if stream.own_port.is_none() {
+                if let Some(old) = stream.ssrc {
+                    self.by_ssrc.remove(&old);
+                }
+                self.by_ssrc.insert(new, key);
             }
-            self.by_ssrc.insert(new, key);
-            stream.ingest.set_ssrc(Some(new));
+            stream.set_ssrc(new);
         }
         let Some(remote) = remote else { return };
         stream.remote = Some(remote);
@@ -121,11 +148,15 @@ impl Shard {
         let Some(mut stream) = self.streams.try_remove(key) else {
             return;
         };
-        let dropped = u64::from(self.batch.kernel_dropped());
+        let dropped = u64::from(self.rtp_dropped);
         self.ingest_gone = add(self.ingest_gone, &stream.stats(now, dropped));
         self.ps_errors_gone = add_errors(self.ps_errors_gone, &stream.last_ps_errors);
-        if let Some(ssrc) = stream.ssrc {
-            self.by_ssrc.remove(&ssrc);
+        match (stream.own_port, stream.ssrc) {
+            (Some(port), _) => self.close_port(port),
+            (None, Some(ssrc)) => {
+                self.by_ssrc.remove(&ssrc);
+            }
+            (None, None) => {}
         }
         self.budget.stream_closed();
         self.touched.retain(|k| *k != key);
@@ -176,9 +207,12 @@ pub(super) fn claim(streams: &Slab<Stream>, from: SocketAddr, is_rtcp: bool) -> 
     if is_rtcp {
         return None;
     }
-    let from_there = |s: &Stream| s.remote == Some(from);
-    let silent_there =
-        |s: &Stream| s.remote.is_some_and(|r| r.ip() == from.ip()) && s.ingest.is_silent();
+    let from_there = |s: &Stream| s.own_port.is_none() && s.remote == Some(from);
+    let silent_there = |s: &Stream| {
+        s.own_port.is_none()
+            && s.remote.is_some_and(|r| r.ip() == from.ip())
+            && s.ingest.is_silent()
+    };
     let find = |wanted: &dyn Fn(&Stream) -> bool| streams.iter().find(|(_, s)| wanted(s));
     let only_there = || {
         let mut silent = streams.iter().filter(|(_, s)| silent_there(s));

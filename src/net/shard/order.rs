@@ -17,6 +17,7 @@ use crate::id::{SessionId, StreamId};
 use crate::limits;
 use crate::media::frame::Track;
 use crate::net::peer::{Arrival, NewPeer};
+use crate::net::sound::Made;
 use crate::net::stream::FanKey;
 use crate::session::port::{MediaCommand, MediaEvent};
 use crate::time::MediaTime;
@@ -27,6 +28,8 @@ pub(in crate::net) enum Order {
     AddViewer(Box<NewViewer>),
     AddPeer(Box<NewPeer>),
     Shard(ShardMessage),
+    /// Sound that was converted for a stream at home here.
+    Sound(Made),
     Stop,
 }
 

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::Shard;
+use super::ports::report_socket;
 use crate::egress::Form;
 use crate::limits;
 use crate::net::conn::Conn;
@@ -10,23 +11,35 @@ use crate::net::counters::Snapshot;
 use crate::net::stream::PsErrors;
 use crate::net::viewer::Viewer;
 use crate::session::port::{MediaEvent, Progress};
-use crate::session::{IngestStats, MediaServiceView};
+use crate::session::{IngestStats, MediaServiceView, PathStats};
 
 impl Shard {
     pub(super) fn each_second(&mut self, now: Instant) {
         self.next_second = now + Duration::from_secs(1);
         let silence = Duration::from_secs(limits::INGEST_SILENCE_S_MAX);
-        let kernel_dropped = u64::from(self.batch.kernel_dropped());
+        let kernel_dropped = u64::from(self.rtp_dropped);
         let mut ring_bytes = 0;
         let ring_bytes_max = self.budget.ring_bytes(self.ring_bytes);
         for (_, stream) in &mut self.streams {
             stream.hub.set_bytes_max(ring_bytes_max);
             ring_bytes += stream.hub.bytes();
-            let stats = stream.stats(now, kernel_dropped);
+            let own = stream.own_port.and_then(|key| self.own_ports.get(key));
+            let dropped = own.map_or(kernel_dropped, |own| u64::from(own.kernel_dropped));
+            let stats = stream.stats(now, dropped);
             self.events.send(MediaEvent::Stats {
                 stream: stream.id,
                 stats,
             });
+            stream.renew_key_frame_wish();
+            if stream.wants_key_frame() {
+                self.events
+                    .send(MediaEvent::KeyFrameWanted { stream: stream.id });
+            }
+            if let Some(to) = stream.write_rtcp(now, &mut self.rtcp_out) {
+                // A report that cannot be sent is one that was lost.
+                let socket = report_socket(&self.rtp, &self.own_ports, stream.own_port);
+                let _ = socket.send(to, &self.rtcp_out);
+            }
             let last = stream.ingest.last_packet();
             let silent = last.is_some_and(|at| now.saturating_duration_since(at) > silence);
             if silent && !std::mem::replace(&mut stream.stalled, true) {
@@ -73,6 +86,7 @@ impl Shard {
                     progress: Progress::ConnectFailed,
                 });
             }
+            self.counters.conns_idle.inc();
             self.remove_conn(key);
         }
         self.report_service(now);
@@ -99,7 +113,10 @@ impl Shard {
         self.counters.publish(Snapshot {
             received_bytes: received,
             sent_bytes: sent,
-            kernel_dropped: u64::from(self.batch.kernel_dropped()),
+            kernel_dropped: u64::from(self.rtp_dropped),
+            ports_kernel_dropped: self.own_kernel_dropped(),
+            webrtc_kernel_dropped: u64::from(self.peers.kernel_dropped()),
+            drift_ppm: self.drift_ppm(),
             streams: self.streams.len() as u64,
             flv_viewers: of(Form::Flv),
             fmp4_viewers: of(Form::Fmp4),
@@ -114,6 +131,7 @@ impl Shard {
             ring_bytes: self.ring_bytes_reported as u64,
             events_waiting: self.events.waiting.len() as u64,
             events_dropped: self.events.dropped,
+            sound_dropped: self.sound.dropped(),
             ps_errors: self
                 .streams
                 .iter()
@@ -137,6 +155,14 @@ impl Shard {
         }));
     }
 
+    /// The slowest and the fastest clock of the streams.
+    fn drift_ppm(&self) -> (i64, i64) {
+        self.streams
+            .iter()
+            .filter_map(|(_, s)| s.last_stats.path.drift_ppm)
+            .fold((0, 0), |(low, high), ppm| (low.min(ppm), high.max(ppm)))
+    }
+
     fn form_of(&self, viewer: &Viewer) -> Option<Form> {
         self.fans.get(viewer.fan).map(|fan| fan.key.form)
     }
@@ -157,6 +183,24 @@ pub(super) fn add(sum: IngestStats, more: &IngestStats) -> IngestStats {
         ps_errors: sum.ps_errors + more.ps_errors,
         frames: sum.frames + more.frames,
         key_frames: sum.key_frames + more.key_frames,
+        path: add_path(sum.path, &more.path),
         ..sum
+    }
+}
+
+fn add_path(sum: PathStats, more: &PathStats) -> PathStats {
+    PathStats {
+        late: sum.late + more.late,
+        damaged_frames: sum.damaged_frames + more.damaged_frames,
+        held_frames: sum.held_frames + more.held_frames,
+        key_frames_asked: sum.key_frames_asked + more.key_frames_asked,
+        restarts: sum.restarts + more.restarts,
+        time_jumps: sum.time_jumps + more.time_jumps,
+        source_moves: sum.source_moves + more.source_moves,
+        source_refused: sum.source_refused + more.source_refused,
+        reports_sent: sum.reports_sent + more.reports_sent,
+        rtcp_received: sum.rtcp_received + more.rtcp_received,
+        // A clock is a device's own; there is no sum of clocks.
+        drift_ppm: None,
     }
 }

@@ -1,11 +1,13 @@
 //! Media over TCP on a media thread: connections accepted and made, and whose packets they carry.
 
+use std::net::IpAddr;
 use std::time::Instant;
 
 use mio::{Interest, Token};
 
 use super::ingest::{claim, touch};
 use super::{CONNS, KEY_MASK, Shard, guarded};
+use crate::id::StreamId;
 use crate::limits;
 use crate::media::rtp;
 use crate::net::conn::Conn;
@@ -14,19 +16,23 @@ use crate::session::port::{MediaEvent, Progress};
 impl Shard {
     pub(super) fn accept(&mut self, now: Instant) {
         while let Ok((socket, from)) = self.rtp_tcp.accept() {
-            let same_source = self
-                .conns
-                .iter()
-                .filter(|(_, c)| c.peer().ip() == from.ip())
-                .count();
-            if self.conns.len() >= limits::MEDIA_CONNS_MAX
-                || same_source >= limits::MEDIA_CONNS_PER_SOURCE_MAX
-            {
-                self.counters.conns_refused.inc();
-                continue;
+            if self.has_room_for(from.ip()) {
+                self.add_conn(Conn::accepted(socket, from, None, now));
             }
-            self.add_conn(Conn::accepted(socket, from, now));
         }
+    }
+
+    /// Whether one more media connection of an address is taken; a refused one is counted.
+    pub(super) fn has_room_for(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        let all = self.conns.len();
+        let same_source = self.conns.iter().filter(|(_, c)| c.peer().ip() == ip);
+        let room = all < limits::MEDIA_CONNS_MAX
+            && same_source.count() < limits::MEDIA_CONNS_PER_SOURCE_MAX;
+        if !room {
+            self.counters.conns_refused.inc();
+        }
+        room
     }
 
     pub(super) fn add_conn(&mut self, conn: Conn) {
@@ -73,8 +79,10 @@ impl Shard {
             (&mut self.touched, &mut self.reordering, &self.counters);
         let broken = &mut self.broken;
         let peer = conn.peer();
+        let resyncs_before = conn.resyncs();
         let mut received = 0u64;
         let mut bound = conn.stream();
+        let port_of = conn.port_of();
         let mut newly_bound = None;
         let open = conn.read(now, &mut self.read_buffer, |packet| {
             received += packet.len() as u64;
@@ -82,27 +90,29 @@ impl Shard {
                 counters.malformed.inc();
                 return;
             };
-            let found = match bound {
+            // RTCP says nothing of whose connection it is: its SSRC need not be that of the media.
+            let is_rtcp = rtp::is_rtcp(packet);
+            let found = match bound.or(port_of) {
                 Some(id) => by_id.get(&id).copied(),
+                None if is_rtcp => None,
                 None => by_ssrc
                     .get(&ssrc)
                     .copied()
-                    .or_else(|| claim(streams, peer, rtp::is_rtcp(packet))),
+                    .or_else(|| claim(streams, peer, is_rtcp)),
             };
             let Some((found, stream)) = found.and_then(|k| Some((k, streams.get_mut(k)?))) else {
                 counters.unclaimed.inc();
                 return;
             };
-            if bound.is_none() {
+            if bound.is_none() && !is_rtcp {
                 bound = Some(stream.id);
                 newly_bound = Some(stream.id);
             }
-            if stream.ssrc.is_none() {
-                stream.ssrc = Some(ssrc);
-                stream.ingest.set_ssrc(Some(ssrc));
+            if stream.ssrc.is_none() && !is_rtcp && stream.own_port.is_none() {
+                stream.set_ssrc(ssrc);
                 by_ssrc.insert(ssrc, found);
             }
-            stream.source = Some(peer);
+            stream.tcp_peer = Some(peer);
             if guarded(counters, || stream.push_packet(now, packet)).is_none() {
                 broken.push(stream.id);
                 return;
@@ -111,6 +121,7 @@ impl Shard {
         });
         self.received_bytes += received;
         if let Some(id) = newly_bound {
+            self.replace_conns(id, key);
             if let Some(conn) = self.conns.get_mut(key) {
                 conn.bind(id);
             }
@@ -119,6 +130,8 @@ impl Shard {
                 progress: Progress::Connected,
             });
         }
+        let resyncs = self.conns.get(key).map_or(0, Conn::resyncs);
+        self.counters.resyncs.add(resyncs - resyncs_before);
         if !open {
             let stream = self.conns.get(key).and_then(Conn::stream);
             self.remove_conn(key);
@@ -134,6 +147,25 @@ impl Shard {
                     progress: Progress::Stalled,
                 });
             }
+        }
+    }
+
+    /// A newer connection has brought a packet of a stream: the older ones of that stream are closed, so that two do not
+    /// interleave. Devices open a second one when they think that the first is gone.
+    fn replace_conns(&mut self, stream: StreamId, newer: usize) {
+        let older: Vec<usize> = self
+            .conns
+            .iter()
+            .filter(|(key, conn)| *key != newer && conn.stream() == Some(stream))
+            .map(|(key, _)| key)
+            .collect();
+        for key in older {
+            tracing::info!(
+                stream = stream.number,
+                "a newer media connection takes the place of one"
+            );
+            self.counters.conns_replaced.inc();
+            self.remove_conn(key);
         }
     }
 }

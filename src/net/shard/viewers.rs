@@ -2,15 +2,18 @@
 
 use std::time::Instant;
 
-use bytes::BytesMut;
+use bytes::Bytes;
 use mio::{Interest, Token};
+use socket2::SockRef;
 
+use super::ports::report_socket;
 use super::{NewIo, NewViewer, Order, Shard, ShardMessage, VIEWERS, guarded};
 use crate::egress::Unit;
 use crate::egress::fan::Framing;
 use crate::id::SessionId;
 use crate::limits;
-use crate::net::viewer::{Closed, Io, Shared, Viewer};
+use crate::net::sound::Made;
+use crate::net::viewer::{Closed, Io, Viewer};
 use crate::session::port::MediaEvent;
 
 impl Shard {
@@ -37,13 +40,47 @@ impl Shard {
                 self.broken.push(id);
                 continue;
             }
-            for fan in &stream.fans {
-                let at = self.fans.get(*fan).and_then(|fan| fan.flush_at);
-                self.next_flush = crate::time::earliest(self.next_flush, at);
+            if stream.wants_key_frame() {
+                self.events.send(MediaEvent::KeyFrameWanted { stream: id });
+                if let Some(to) = stream.write_rtcp(now, &mut self.rtcp_out) {
+                    // What cannot be sent is as good as lost; the wish is renewed.
+                    let socket = report_socket(&self.rtp, &self.own_ports, stream.own_port);
+                    let _ = socket.send(to, &self.rtcp_out);
+                }
             }
-            let at = stream.rtp.as_ref().and_then(|rtp| rtp.flush_at);
+            self.plan_flush(key);
+        }
+    }
+
+    /// Gives converted sound to its stream's renditions.
+    pub(super) fn take_sound(&mut self, now: Instant, made: Made) {
+        let Some(&key) = self.by_id.get(&made.stream) else {
+            return;
+        };
+        let Some(stream) = self.streams.get_mut(key) else {
+            return;
+        };
+        let (id, fans, holds) = (stream.id, &mut self.fans, &self.holds);
+        let done = guarded(&self.counters, || {
+            stream.take_sound(made, fans, now, holds);
+        });
+        if done.is_none() {
+            self.broken.push(id);
+            return;
+        }
+        self.plan_flush(key);
+    }
+
+    fn plan_flush(&mut self, key: usize) {
+        let Some(stream) = self.streams.get(key) else {
+            return;
+        };
+        for fan in &stream.fans {
+            let at = self.fans.get(*fan).and_then(|fan| fan.flush_at);
             self.next_flush = crate::time::earliest(self.next_flush, at);
         }
+        let at = stream.rtp.as_ref().and_then(|rtp| rtp.flush_at);
+        self.next_flush = crate::time::earliest(self.next_flush, at);
     }
 
     pub(super) fn flush_due(&mut self, now: Instant) {
@@ -74,10 +111,10 @@ impl Shard {
         };
         fan.flush_at = None;
         let mut closed = Vec::new();
-        let mut shared = Shared::default();
+        self.shared.clear();
         for viewer in &fan.viewers {
             if let Some(v) = self.viewers.get_mut(*viewer)
-                && let Err(why) = v.write(&fan.ring, &mut shared, now)
+                && let Err(why) = v.write(&fan.ring, &mut self.shared, now)
             {
                 closed.push((*viewer, why));
             }
@@ -172,7 +209,12 @@ impl Shard {
         };
         let session = new.session;
         let io = match new.io {
-            NewIo::Socket(socket) => Io::Socket(mio::net::TcpStream::from_std(socket)),
+            NewIo::Socket(socket) => {
+                // Where it is refused the kernel's own bound holds.
+                let _ =
+                    SockRef::from(&socket).set_tcp_notsent_lowat(limits::VIEWER_UNSENT_BYTES_MAX);
+                Io::Socket(mio::net::TcpStream::from_std(socket))
+            }
             NewIo::Channel(channel) => Io::Channel(channel),
         };
         let init: &[u8] = match (new.framing, &io) {
@@ -181,19 +223,17 @@ impl Shard {
                 &fan.init.head[usize::from(fan.init.ws_header_len)..]
             }
         };
-        let mut preface = BytesMut::with_capacity(new.preface.len() + init.len());
-        preface.extend_from_slice(&new.preface);
-        preface.extend_from_slice(init);
+        let preface = match &fan.preface {
+            Some(made) if is_joined(made, &new.preface, init) => made.clone(),
+            _ => {
+                let made: Bytes = [&new.preface, init].concat().into();
+                fan.preface = Some(made.clone());
+                made
+            }
+        };
         let entry = self.viewers.vacant_entry();
         let key = entry.key();
-        let viewer = entry.insert(Viewer::new(
-            session,
-            fan_key,
-            io,
-            new.framing,
-            preface.freeze(),
-            now,
-        ));
+        let viewer = entry.insert(Viewer::new(session, fan_key, io, new.framing, preface, now));
         if let Some(socket) = viewer.socket_mut()
             && self
                 .poll
@@ -235,7 +275,8 @@ impl Shard {
         let Some(fan) = self.fans.get(viewer.fan) else {
             return;
         };
-        if let Err(why) = viewer.write(&fan.ring, &mut Shared::default(), now) {
+        self.shared.clear();
+        if let Err(why) = viewer.write(&fan.ring, &mut self.shared, now) {
             self.close_viewer(key, why);
         }
     }
@@ -357,4 +398,9 @@ impl Shard {
         }
         self.peers.close_all(Instant::now(), &mut self.events);
     }
+}
+
+/// `whole` is `head` and then `rest`.
+fn is_joined(whole: &[u8], head: &[u8], rest: &[u8]) -> bool {
+    whole.strip_prefix(head).is_some_and(|tail| tail == rest)
 }

@@ -122,12 +122,14 @@ fn a_restart_is_no_event() {
             },
             channels: kept.expect("channels were stored"),
             partial: false,
+            policy: Default::default(),
         },
         RestoredDevice {
             stored: stored(2, false),
             info: DeviceInfo::default(),
             channels: Vec::new(),
             partial: false,
+            policy: Default::default(),
         },
     ]);
     rig.drain();

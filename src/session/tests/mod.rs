@@ -4,6 +4,7 @@ mod devices;
 mod ending;
 mod named;
 mod opening;
+mod path;
 mod random;
 
 use std::collections::HashMap;
@@ -273,7 +274,9 @@ impl Rig {
             Event::SessionClosed { session } => Some(session),
             Event::DeviceOnline { .. }
             | Event::DeviceOffline { .. }
-            | Event::DeviceChanged { .. } => None,
+            | Event::DeviceChanged { .. }
+            | Event::Alarm(_)
+            | Event::Positions { .. } => None,
         });
         closed.collect()
     }

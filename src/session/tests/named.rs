@@ -14,6 +14,7 @@ fn ingest(s: &str, ssrc: Option<u32>) -> Command {
         ssrc: ssrc.map(Ssrc),
         transport: Udp,
         remote: None,
+        payloads: Default::default(),
     }
 }
 
@@ -139,6 +140,7 @@ fn who_waits_stays_when_the_ingest_is_opened_anew() {
         ssrc: None,
         transport: TcpPassive,
         remote: None,
+        payloads: Default::default(),
     };
     assert!(rig.call(command).is_ok());
     let first = rig.last_stream();
@@ -162,6 +164,7 @@ fn tcp_active_tries_again() {
         ssrc: None,
         transport: TcpActive,
         remote,
+        payloads: Default::default(),
     };
     let bad = rig.call(command(None)).map(|_| ());
     assert!(matches!(bad, Err(Error::BadParameter { .. })));

@@ -112,6 +112,7 @@ fn command(dice: &mut Dice, seen: &Seen) -> Command {
             ssrc: (dice.below(2) == 0).then(|| Ssrc(dice.below(3) as u32)),
             transport: [Udp, TcpPassive, TcpActive][dice.below(3)],
             remote: Some(peer()),
+            payloads: Default::default(),
         },
         _ => Command::CloseIngest {
             name: dice

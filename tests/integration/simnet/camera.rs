@@ -100,6 +100,7 @@ impl Camera {
             charset: Charset::Gb2312,
             info: Arc::new(DeviceInfo::default()),
             channels: Arc::new([item]),
+            abilities: Arc::default(),
         };
         let mut device = Device::new(config, seed);
         device.start(now);

@@ -102,6 +102,7 @@ impl Store {
                         info: Default::default(),
                         channels: Vec::new(),
                         partial: false,
+                        policy: Default::default(),
                     });
                 row.stored = stored;
             }
@@ -147,7 +148,10 @@ impl Node {
             shards: 1,
             rtp_ports: vec![RTP_PORT],
             ssrc_realm: CoreConfig::realm_of(id),
-            media_ip: Some(setup.sip.ip()),
+            media_address: gantry::session::MediaAddress {
+                configured: Some(setup.sip.ip()),
+                ..Default::default()
+            },
             transport: setup.transport,
             fallback: setup.fallback,
             ..CoreConfig::default()

@@ -26,6 +26,9 @@ impl Sink for Found {
         assert_eq!(last.0.stream_id, stream_id);
         last.2 = true;
     }
+    fn hole(&mut self, stream_id: u8) {
+        panic!("no hole in {stream_id:#x}: losses are told from outside");
+    }
     fn error(&mut self, error: Error) {
         self.errors.push(error);
     }

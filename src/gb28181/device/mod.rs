@@ -1,8 +1,9 @@
 //! A device seen from its own side: what a camera or recorder does with a platform, for simulations and tests.
 //!
-//! GB/T 28181-2016: 9.1 registration with digest and renewal, 9.6 Keepalive, 9.5 answers to Catalog, DeviceInfo and
-//! DeviceStatus, 9.2 live view as the one that is invited, over UDP, with the platform listening (TCP passive) and with
-//! the platform connecting (TCP active).
+//! GB/T 28181-2016 and 2022: 9.1 registration with digest and renewal (here), 9.6 Keepalive (here), 9.2 live view as the
+//! one that is invited, over UDP, with the platform listening (TCP passive) and with the platform connecting (TCP
+//! active) (`media`), 9.3 orders and 9.5 questions (`answer`, with `camera` and `head` for what they do), 9.4 alarms
+//! and 9.11 subscriptions (`tell`).
 //!
 //! ```text
 //!  start() ─► Registering ──401: once more with digest──► Registering ──200──► Registered ──Keepalive…, renewal──┐
@@ -14,29 +15,41 @@
 //! The core opens no socket for media: [`Event::Invited`] asks the caller, [`Device::accept`] brings the address, and
 //! [`Event::StartMedia`] says when to send.
 //!
-//! Not done: digest of other methods than REGISTER, subscriptions, alarms, playback, control.
+//! Not done: digest of other methods than REGISTER, playback, the upload of pictures.
 //!
-//! Bounds: [`SIM_MEDIA_MAX`] views of a device at a time, at which the platform gets 486. Shared descriptions stand
+//! Bounds: [`SIM_MEDIA_MAX`](crate::limits::SIM_MEDIA_MAX) views of a device at a time, at which the platform gets 486;
+//! [`SIM_SUBSCRIPTIONS_MAX`](crate::limits::SIM_SUBSCRIPTIONS_MAX), [`SIM_JOBS_MAX`](crate::limits::SIM_JOBS_MAX). Shared descriptions stand
 //! behind `Arc`, so that a thousand devices cost what their dialogs cost.
 
-use std::collections::VecDeque;
+mod answer;
+mod camera;
+mod head;
+mod media;
+mod tell;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::manscdp::{self, Charset, CmdType, Root, encode};
-use super::offer;
+use super::answer::{FileRecord, SdCard};
+use super::edition::Edition;
+use super::manscdp::{Charset, encode};
 use super::types::{CatalogItem, DeviceInfo, MediaTransport};
 use crate::id::{ChannelId, DeviceId, GbId, Ssrc};
-use crate::limits::SIM_MEDIA_MAX;
-use crate::sip::sdp::{Direction, MediaLine, Sdp, SdpBuilder, Setup};
 use crate::sip::{
     ConnId, Dialog, Endpoint, HeaderName, Incoming, Message, Method, Path, Request, Response,
     ServerId, TransactionId, Transmit, digest, endpoint,
 };
 use crate::time::earliest;
+
+use answer::{Job, Recorder};
+use tell::Subscribed;
+
+pub use camera::{CRUISE_POINTS_MAX, Camera};
+pub use head::{Place, TRAVEL};
 
 /// What a device is and whom it talks to.
 #[derive(Clone, Debug)]
@@ -56,6 +69,21 @@ pub struct Config {
     pub charset: Charset,
     pub info: Arc<DeviceInfo>,
     pub channels: Arc<[CatalogItem]>,
+    pub abilities: Arc<Abilities>,
+}
+
+/// What a device can do and has, beyond pictures.
+#[derive(Clone, Debug)]
+pub struct Abilities {
+    /// It says so when it registers, and knows no later command.
+    pub edition: Edition,
+    /// Takes every question and answers none.
+    pub silent: bool,
+    /// All of its cameras; one without a `device_id` is every camera's.
+    pub records: Vec<FileRecord>,
+    pub cards: Vec<SdCard>,
+    /// Longitude and latitude from which it drives east. `None`: it does not know where it is.
+    pub start: Option<(f64, f64)>,
 }
 
 /// Names one view of a device.
@@ -116,6 +144,7 @@ enum Purpose {
     Register,
     Keepalive,
     Answer,
+    Notify,
     Bye,
 }
 
@@ -152,6 +181,13 @@ pub struct Device {
     sn: u32,
     media: Vec<Media>,
     next_media: u64,
+    cameras: BTreeMap<GbId, Camera>,
+    recorder: Recorder,
+    subscriptions: Vec<Subscribed>,
+    jobs: Vec<Job>,
+    /// When it was started first.
+    began: Option<Instant>,
+    alarms_acknowledged: u32,
     /// Whether [`Event::Registered`] is to be reported.
     announced: bool,
     output: VecDeque<Output>,
@@ -177,6 +213,12 @@ impl Device {
             sn: 0,
             media: Vec::new(),
             next_media: 0,
+            cameras: BTreeMap::new(),
+            recorder: Recorder::new(),
+            subscriptions: Vec::new(),
+            jobs: Vec::new(),
+            began: None,
+            alarms_acknowledged: 0,
             announced: false,
             output: VecDeque::new(),
             config,
@@ -194,8 +236,39 @@ impl Device {
     /// Registers, and stays registered until [`Device::stop`].
     pub fn start(&mut self, now: Instant) {
         self.announced = false;
+        self.began.get_or_insert(now);
         self.register(now);
         self.pump(now);
+    }
+
+    /// Whether alarms are armed.
+    pub fn is_guarded(&self) -> bool {
+        self.recorder.guard
+    }
+
+    /// Times it was started anew by order.
+    pub fn boots(&self) -> u32 {
+        self.recorder.boots
+    }
+
+    /// What it was upgraded to.
+    pub fn firmware(&self) -> Option<&str> {
+        self.recorder.firmware.as_deref()
+    }
+
+    /// Alarms that the platform has answered.
+    pub fn alarms_acknowledged(&self) -> u32 {
+        self.alarms_acknowledged
+    }
+
+    /// Subscriptions that platforms hold here.
+    pub fn subscriptions(&self) -> usize {
+        self.subscriptions.len()
+    }
+
+    /// Forgets every subscription, as after a power cut.
+    pub fn forget_subscriptions(&mut self) {
+        self.subscriptions.clear();
     }
 
     /// BYE to every view, then REGISTER with Expires 0; ends with [`Event::Unregistered`].
@@ -241,6 +314,9 @@ impl Device {
             let body = encode::keepalive(self.sn, self.config.id.0, self.config.charset);
             self.send_message(now, body, Purpose::Keepalive);
         }
+        self.finish_jobs(now);
+        self.tell_positions(now);
+        self.drop_ended(now);
         self.pump(now);
     }
 
@@ -251,69 +327,11 @@ impl Device {
     pub fn next_deadline(&self) -> Option<Instant> {
         earliest(
             self.endpoint.next_deadline(),
-            earliest(self.register_at, self.keepalive_at),
+            earliest(
+                self.next_telling(),
+                earliest(self.register_at, self.keepalive_at),
+            ),
         )
-    }
-
-    /// Accepts a view. `media` is where the device sends from (UDP) or listens (`TcpActive`); its port is not used when
-    /// the device connects.
-    pub fn accept(&mut self, now: Instant, id: MediaId, media: SocketAddr) {
-        let Some(at) = self.media.iter().position(|m| m.offer.id == id) else {
-            return;
-        };
-        let MediaState::Invited { incoming } = &self.media[at].state else {
-            return;
-        };
-        let incoming = incoming.clone();
-        let offer = self.media[at].offer;
-        let tag = self.endpoint.local_tag(&incoming);
-        let Ok(dialog) = Dialog::from_request(&incoming.message, &tag) else {
-            return self.refuse(now, id, 400);
-        };
-        let contact = format!("<sip:{}@{}>", self.config.id, self.config.path.local);
-        let response = Response::new(200)
-            .contact(contact)
-            .body("application/sdp", answer_sdp(&offer, media));
-        if self.endpoint.respond(now, &incoming, response).is_err() {
-            self.media.remove(at);
-            return self.event(Event::StopMedia { id, by_us: true });
-        }
-        self.media[at].state = MediaState::Accepted {
-            server: incoming.id,
-            dialog: Box::new(dialog),
-        };
-        self.pump(now);
-    }
-
-    pub fn refuse(&mut self, now: Instant, id: MediaId, status: u16) {
-        let Some(at) = self.media.iter().position(|m| m.offer.id == id) else {
-            return;
-        };
-        if let MediaState::Invited { incoming } = &self.media[at].state {
-            // It fails only for an INVITE that was cancelled and answered in between.
-            _ = self.endpoint.respond(now, incoming, Response::new(status));
-            self.media.remove(at);
-        }
-        self.pump(now);
-    }
-
-    /// Ends a view from the device's side.
-    pub fn end_media(&mut self, now: Instant, id: MediaId) {
-        let Some(at) = self.media.iter().position(|m| m.offer.id == id) else {
-            return;
-        };
-        let media = self.media.remove(at);
-        match media.state {
-            MediaState::Invited { incoming } => {
-                _ = self.endpoint.respond(now, &incoming, Response::new(480));
-            }
-            MediaState::Accepted { mut dialog, .. } | MediaState::Running { mut dialog } => {
-                let request = dialog.request(Method::Bye);
-                self.send(now, request, Purpose::Bye);
-            }
-        }
-        self.event(Event::StopMedia { id, by_us: true });
-        self.pump(now);
     }
 
     fn event(&mut self, event: Event) {
@@ -377,7 +395,8 @@ impl Device {
             .call_id(self.register_call_id.as_str())
             .cseq(self.register_cseq)
             .contact(format!("<sip:{}@{}>", config.id, config.path.local))
-            .header(HeaderName::Expires, expires.to_string());
+            .header(HeaderName::Expires, expires.to_string())
+            .header_named("X-GB-Ver", config.abilities.edition.version());
         if let Some((name, value)) = authorization {
             request = request.header(name, value);
         }
@@ -447,7 +466,7 @@ impl Device {
             }
             // The platform does not know us any more, or is not there.
             (Purpose::Keepalive, State::Registered) => self.register(now),
-            (Purpose::Keepalive | Purpose::Answer | Purpose::Bye, _) => {}
+            (Purpose::Keepalive | Purpose::Answer | Purpose::Notify | Purpose::Bye, _) => {}
         }
     }
 
@@ -481,6 +500,7 @@ impl Device {
         };
         match self.take_purpose(id) {
             Some(Purpose::Register) => self.register_answered(now, status, message),
+            Some(Purpose::Notify) if status == 481 => self.notify_refused(message.call_id()),
             Some(purpose) if status >= 300 => self.failed(now, purpose, status),
             Some(_) | None => {}
         }
@@ -492,6 +512,7 @@ impl Device {
         let status = match incoming.message.method() {
             Some(Method::Invite) => return self.invited(now, incoming),
             Some(Method::Message) => return self.asked(now, &incoming),
+            Some(Method::Subscribe) => return self.subscribed(now, &incoming),
             Some(Method::Bye) => self.bye(&incoming.message),
             Some(Method::Ack) => return self.acknowledged(&incoming.message),
             Some(Method::Options) => 200,
@@ -499,7 +520,6 @@ impl Device {
                 Method::Register
                 | Method::Cancel
                 | Method::Info
-                | Method::Subscribe
                 | Method::Notify
                 | Method::Prack
                 | Method::Update
@@ -510,182 +530,4 @@ impl Device {
         };
         _ = self.endpoint.respond(now, &incoming, Response::new(status));
     }
-
-    fn asked(&mut self, now: Instant, incoming: &Incoming) {
-        let Ok(message) = manscdp::parse(incoming.message.body()) else {
-            _ = self.endpoint.respond(now, incoming, Response::new(400));
-            return;
-        };
-        _ = self.endpoint.respond(now, incoming, Response::new(200));
-        if message.root != Root::Query {
-            return;
-        }
-        let config = &self.config;
-        let (id, charset, sn) = (config.id.0, config.charset, message.sn.unwrap_or(0));
-        match message.cmd {
-            CmdType::Catalog => {
-                let channels = Arc::clone(&config.channels);
-                let total = channels.len() as u32;
-                let size = config.items_per_message.max(1);
-                if channels.is_empty() {
-                    let body = encode::catalog(sn, id, 0, &[], charset);
-                    self.send_message(now, body, Purpose::Answer);
-                }
-                for items in channels.chunks(size) {
-                    let body = encode::catalog(sn, id, total, items, charset);
-                    self.send_message(now, body, Purpose::Answer);
-                }
-            }
-            CmdType::DeviceInfo => {
-                let body = encode::device_info(sn, id, &config.info, charset);
-                self.send_message(now, body, Purpose::Answer);
-            }
-            CmdType::DeviceStatus => {
-                let body = encode::device_status(sn, id, true, false, charset);
-                self.send_message(now, body, Purpose::Answer);
-            }
-            _ => {}
-        }
-    }
-
-    fn invited(&mut self, now: Instant, incoming: Incoming) {
-        let id = MediaId(self.next_media);
-        let answer = if self.media.len() >= SIM_MEDIA_MAX {
-            Err(486)
-        } else {
-            self.read_offer(id, &incoming.message)
-        };
-        match answer {
-            Ok(offer) => {
-                self.next_media += 1;
-                self.media.push(Media {
-                    offer,
-                    state: MediaState::Invited {
-                        incoming: Box::new(incoming),
-                    },
-                });
-                self.event(Event::Invited(offer));
-            }
-            Err(status) => {
-                _ = self.endpoint.respond(now, &incoming, Response::new(status));
-            }
-        }
-    }
-
-    /// Errors: the status that refuses the INVITE.
-    fn read_offer(&self, id: MediaId, message: &Message) -> Result<MediaOffer, u16> {
-        let channel: GbId = message
-            .uri_user()
-            .and_then(|user| user.parse().ok())
-            .ok_or(400u16)?;
-        let known = channel == self.config.id.0
-            || self
-                .config
-                .channels
-                .iter()
-                .any(|item| item.id == channel.as_str());
-        if !known {
-            return Err(404);
-        }
-        let sdp = Sdp::parse(message.body()).map_err(|_| 400u16)?;
-        let video = sdp.first("video").ok_or(488u16)?;
-        let payload_type = video
-            .payload_types()
-            .find(|pt| {
-                video
-                    .rtpmap(*pt)
-                    .is_some_and(|map| map.name.eq_ignore_ascii_case("PS"))
-            })
-            .ok_or(488u16)?;
-        let transport = match (video.is_tcp(), video.setup()) {
-            (false, _) => MediaTransport::Udp,
-            (true, Some(Setup::Active)) => MediaTransport::TcpActive,
-            (true, Some(Setup::Passive | Setup::ActPass) | None) => MediaTransport::TcpPassive,
-            (true, Some(Setup::HoldConn)) => return Err(488),
-        };
-        let ip = video.ip().or_else(|| sdp.connection_ip()).ok_or(488u16)?;
-        Ok(MediaOffer {
-            id,
-            channel: ChannelId(channel),
-            ssrc: Ssrc(sdp.ssrc().ok_or(488u16)?),
-            transport,
-            remote: SocketAddr::new(ip, video.port()),
-            payload_type,
-        })
-    }
-
-    fn acknowledged(&mut self, message: &Message) {
-        let started = self.media.iter_mut().find_map(|media| {
-            let MediaState::Accepted { dialog, .. } = &media.state else {
-                return None;
-            };
-            if !dialog.matches(message) {
-                return None;
-            }
-            let dialog = dialog.clone();
-            media.state = MediaState::Running { dialog };
-            Some(media.offer)
-        });
-        if let Some(offer) = started {
-            self.event(Event::StartMedia(offer));
-        }
-    }
-
-    /// Answers the status for a BYE.
-    fn bye(&mut self, message: &Message) -> u16 {
-        let ended = self.media.iter().position(|media| match &media.state {
-            MediaState::Invited { .. } => false,
-            MediaState::Accepted { dialog, .. } | MediaState::Running { dialog } => {
-                dialog.matches(message)
-            }
-        });
-        match ended {
-            Some(at) => {
-                let id = self.media.remove(at).offer.id;
-                self.event(Event::StopMedia { id, by_us: false });
-                200
-            }
-            None => 481,
-        }
-    }
-
-    fn cancelled(&mut self, now: Instant, invite: ServerId) {
-        let waiting = self.media.iter().position(|media| {
-            matches!(&media.state, MediaState::Invited { incoming } if incoming.id == invite)
-        });
-        if let Some(at) = waiting {
-            let media = self.media.remove(at);
-            if let MediaState::Invited { incoming } = media.state {
-                _ = self.endpoint.respond(now, &incoming, Response::new(487));
-            }
-            self.event(Event::StopMedia {
-                id: media.offer.id,
-                by_us: false,
-            });
-        }
-    }
-}
-
-/// The SDP of a 200 OK to `offer`.
-fn answer_sdp(offer: &MediaOffer, media: SocketAddr) -> Vec<u8> {
-    let (setup, port) = match offer.transport {
-        MediaTransport::Udp => (None, media.port()),
-        // The discard port, as RFC 4145, 4.1 has it for the side that connects.
-        MediaTransport::TcpPassive => (Some(Setup::Active), 9),
-        MediaTransport::TcpActive => (Some(Setup::Passive), media.port()),
-    };
-    SdpBuilder::new(offer.channel.0.as_str(), media.ip(), "Play")
-        .media(MediaLine {
-            kind: "video",
-            port,
-            tcp: offer::is_tcp(offer.transport),
-            direction: Direction::SendOnly,
-            payloads: vec![(offer.payload_type, "PS".to_owned(), 90_000)],
-            setup,
-            connection_new: setup.is_some(),
-            attributes: Vec::new(),
-        })
-        .y(offer.ssrc.0)
-        .build()
-        .write()
 }

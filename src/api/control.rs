@@ -1,0 +1,454 @@
+//! Orders, questions and settings of GB/T 28181 that bvcsp has no call for, under `/gantry/v1/device`, and those bvcsp
+//! calls that are one order or question: recording, restart, position, storage (bvcsp 2.5, 2.6).
+//!
+//! Every order of [`Control`] but PTZCmd, every [`Question`] and every type of [`Settings`] can be reached here; PTZCmd has
+//! its calls in `gimbal`. Restart, upgrade, formatting and settings need an administrator.
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::gb28181::answer::SdCard;
+use crate::gb28181::control::{Area, HomePosition, PtzPrecise, Tracking, Upgrade};
+use crate::gb28181::notice::PtzPosition;
+use crate::gb28181::question::{AlarmFilter, RecordFilter};
+use crate::gb28181::settings::{ConfigType, Settings};
+use crate::gb28181::{Answer as DeviceAnswer, Ask, Control, Question};
+use crate::id::GbId;
+use crate::session::{Command, Reply};
+
+use super::ApiState;
+use super::caller::{Caller, HttpCaller};
+use super::envelope::{Answer, Code, Done, Failure, Path, wrong_reply};
+use super::gimbal;
+use super::problem::Problem;
+
+/// An order.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(tag = "order", rename_all = "camelCase")]
+pub enum Order {
+    /// Starts the device anew.
+    TeleBoot,
+    Record {
+        start: bool,
+        /// 0 the main stream, and so on.
+        stream: Option<u32>,
+    },
+    Guard {
+        set: bool,
+    },
+    ResetAlarm {
+        method: Option<String>,
+        kind: Option<String>,
+    },
+    /// A key frame at once.
+    KeyFrame,
+    DragZoom {
+        closer: bool,
+        area: Area,
+    },
+    HomePosition(HomePosition),
+    PtzPrecise(PtzPrecise),
+    Upgrade(Upgrade),
+    FormatSdCard {
+        /// Counts from 1; 0 is all.
+        card: u32,
+    },
+    TargetTrack {
+        /// `Auto`, `Manual` or `Stop`.
+        mode: String,
+        /// Code of the channel with the panorama.
+        panorama: Option<String>,
+        area: Option<Area>,
+    },
+}
+
+/// A question.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(tag = "query", rename_all = "camelCase")]
+pub enum Query {
+    DeviceStatus,
+    Records(RecordFilter),
+    Alarms(AlarmFilter),
+    Presets,
+    Position,
+    HomePosition,
+    CruiseTracks,
+    CruiseTrack {
+        number: u32,
+    },
+    PtzPosition,
+    SdCards,
+    Config {
+        /// `BasicParam`, `VideoParamOpt`, `SVACEncodeConfig`, `SVACDecodeConfig`, `VideoParamAttribute`,
+        /// `VideoRecordPlan`, `VideoAlarmRecord`, `PictureMask`, `FrameMirror`, `AlarmReport`, `OSDConfig`,
+        /// `SnapShotConfig`.
+        types: Vec<String>,
+    },
+}
+
+impl Order {
+    fn needs_admin(&self) -> bool {
+        match self {
+            Order::TeleBoot | Order::Upgrade(_) | Order::FormatSdCard { .. } => true,
+            Order::Record { .. }
+            | Order::Guard { .. }
+            | Order::ResetAlarm { .. }
+            | Order::KeyFrame
+            | Order::DragZoom { .. }
+            | Order::HomePosition(_)
+            | Order::PtzPrecise(_)
+            | Order::TargetTrack { .. } => false,
+        }
+    }
+
+    fn control(self) -> Result<Control, Problem> {
+        Ok(match self {
+            Order::TeleBoot => Control::TeleBoot,
+            Order::Record { start, stream } => Control::Record { start, stream },
+            Order::Guard { set } => Control::Guard { set },
+            Order::ResetAlarm { method, kind } => Control::ResetAlarm { method, kind },
+            Order::KeyFrame => Control::KeyFrame,
+            Order::DragZoom { closer, area } => Control::DragZoom { closer, area },
+            Order::HomePosition(home) => Control::HomePosition(home),
+            Order::PtzPrecise(precise) => Control::PtzPrecise(precise),
+            Order::Upgrade(upgrade) => Control::Upgrade(upgrade),
+            Order::FormatSdCard { card } => Control::FormatSdCard { card },
+            Order::TargetTrack {
+                mode,
+                panorama,
+                area,
+            } => Control::TargetTrack {
+                mode: Tracking::from_name(&mode)
+                    .ok_or_else(|| bad("mode must be Auto, Manual or Stop"))?,
+                panorama: panorama
+                    .map(|code| code.parse::<GbId>())
+                    .transpose()
+                    .map_err(|_| bad("panorama must be a code of 1 to 20 digits"))?,
+                area,
+            },
+        })
+    }
+}
+
+impl Query {
+    fn question(self) -> Result<Question, Problem> {
+        Ok(match self {
+            Query::DeviceStatus => Question::DeviceStatus,
+            Query::Records(filter) => Question::Records(filter),
+            Query::Alarms(filter) => Question::Alarms(filter),
+            Query::Presets => Question::Presets,
+            Query::Position => Question::Position,
+            Query::HomePosition => Question::HomePosition,
+            Query::CruiseTracks => Question::CruiseTracks,
+            Query::CruiseTrack { number } => Question::CruiseTrack { number },
+            Query::PtzPosition => Question::PtzPosition,
+            Query::SdCards => Question::SdCards,
+            Query::Config { types } => {
+                let kinds = types.iter().map(|name| {
+                    ConfigType::from_name(name)
+                        .ok_or_else(|| bad(&format!("types: {name} is not known")))
+                });
+                Question::Config(kinds.collect::<Result<_, _>>()?)
+            }
+        })
+    }
+}
+
+fn bad(what: &str) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, format!("bad parameter: {what}"))
+}
+
+fn admin_needed() -> Problem {
+    Problem::new(StatusCode::FORBIDDEN, "an administrator is needed")
+}
+
+fn read<T: serde::de::DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
+    serde_json::from_slice(body).map_err(|error| bad(&format!("the body cannot be read: {error}")))
+}
+
+/// `-` is the device itself.
+fn channel_of(index: &str) -> Result<Option<u32>, Problem> {
+    match index {
+        "-" => Ok(None),
+        number => number
+            .parse()
+            .map(Some)
+            .map_err(|_| bad("index must be a number, or - for the device itself")),
+    }
+}
+
+async fn ask(
+    state: &ApiState,
+    (puid, index): &(String, String),
+    ask: Ask,
+) -> Result<DeviceAnswer, Problem> {
+    let device = crate::id::DeviceId::from_pu_id(puid)
+        .map_err(|_| bad("puid must be PU_ and a code of 1 to 20 digits"))?;
+    let channel = channel_of(index)?;
+    let ask = Box::new(ask);
+    let command = Command::Ask {
+        device,
+        channel,
+        ask,
+    };
+    let Reply::Answer(answer) = state.session.call(command).await? else {
+        return Err(Problem::wrong_reply());
+    };
+    Ok(*answer)
+}
+
+/// Orders a device or one of its channels.
+#[utoipa::path(post, path = "/gantry/v1/device/control/{puid}/{index}", operation_id = "controlDevice", tag = "gb28181", security(("token" = [])),
+    params(("puid" = String, Path, example = "PU_34020000001110000001"), ("index" = String, Path, description = "of the channel; - is the device itself", example = "0")),
+    request_body(content = Order, example = json!({"order": "guard", "set": true})),
+    responses((status = 204, description = "done, as far as the device says"), (status = 400, body = Problem),
+        (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
+        (status = 409, body = Problem, description = "the device is offline"),
+        (status = 502, body = Problem, description = "the device refused"), (status = 503, body = Problem),
+        (status = 504, body = Problem, description = "the device did not answer; what was sent and how long was waited")))]
+pub async fn control(
+    State(state): State<ApiState>,
+    caller: HttpCaller,
+    Path(place): Path<(String, String)>,
+    body: Bytes,
+) -> Result<StatusCode, Problem> {
+    let order: Order = read(&body)?;
+    if order.needs_admin() && !caller.login.admin {
+        return Err(admin_needed());
+    }
+    ask(&state, &place, Ask::Control(order.control()?)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Asks a device or one of its channels.
+#[utoipa::path(post, path = "/gantry/v1/device/query/{puid}/{index}", operation_id = "queryDevice", tag = "gb28181", security(("token" = [])),
+    params(("puid" = String, Path, example = "PU_34020000001110000001"), ("index" = String, Path, description = "of the channel; - is the device itself", example = "0")),
+    request_body(content = Query, example = json!({"query": "config", "types": ["BasicParam"]})),
+    responses((status = 200, body = DeviceAnswer, example = json!({"presets": [{"id": 1, "name": "Gate"}]})),
+        (status = 400, body = Problem), (status = 401, body = Problem), (status = 404, body = Problem),
+        (status = 409, body = Problem, description = "the device is offline"),
+        (status = 502, body = Problem, description = "the device refused"), (status = 503, body = Problem),
+        (status = 504, body = Problem, description = "the device did not answer; what was sent and how long was waited")))]
+pub async fn query(
+    State(state): State<ApiState>,
+    _: HttpCaller,
+    Path(place): Path<(String, String)>,
+    body: Bytes,
+) -> Result<Json<DeviceAnswer>, Problem> {
+    let query: Query = read(&body)?;
+    let answer = ask(&state, &place, Ask::Query(query.question()?)).await?;
+    Ok(Json(answer))
+}
+
+/// Sets one type of configuration.
+#[utoipa::path(put, path = "/gantry/v1/device/settings/{puid}/{index}", operation_id = "setDevice", tag = "gb28181", security(("token" = [])),
+    params(("puid" = String, Path, example = "PU_34020000001110000001"), ("index" = String, Path, description = "of the channel; - is the device itself", example = "0")),
+    request_body(content = Settings, example = json!({"FrameMirror": {"mode": 1}})),
+    responses((status = 204, description = "done"), (status = 400, body = Problem), (status = 401, body = Problem),
+        (status = 403, body = Problem), (status = 404, body = Problem),
+        (status = 409, body = Problem, description = "the device is offline"),
+        (status = 502, body = Problem, description = "the device refused"), (status = 503, body = Problem),
+        (status = 504, body = Problem, description = "the device did not answer")))]
+pub async fn set(
+    State(state): State<ApiState>,
+    caller: HttpCaller,
+    Path(place): Path<(String, String)>,
+    body: Bytes,
+) -> Result<StatusCode, Problem> {
+    if !caller.login.admin {
+        return Err(admin_needed());
+    }
+    let settings: Settings = read(&body)?;
+    ask(&state, &place, Ask::Set(settings)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Where a camera looks (GB/T 28181-2022).
+#[utoipa::path(get, path = "/gantry/v1/ptz/{puid}/{index}", operation_id = "ptzPosition", tag = "gb28181", security(("token" = [])),
+    params(("puid" = String, Path, example = "PU_34020000001110000001"), ("index" = String, Path, example = "0")),
+    responses((status = 200, body = PtzPosition, example = json!({"pan": 180.0, "tilt": -10.5, "zoom": 4.0})),
+        (status = 400, body = Problem), (status = 401, body = Problem), (status = 404, body = Problem),
+        (status = 409, body = Problem), (status = 502, body = Problem), (status = 503, body = Problem),
+        (status = 504, body = Problem)))]
+pub async fn position(
+    State(state): State<ApiState>,
+    _: HttpCaller,
+    Path(place): Path<(String, String)>,
+) -> Result<Json<PtzPosition>, Problem> {
+    let answer = ask(&state, &place, Ask::Query(Question::PtzPosition)).await?;
+    let DeviceAnswer::PtzPosition(position) = answer else {
+        return Err(Problem::new(
+            StatusCode::BAD_GATEWAY,
+            "the device answered something else",
+        ));
+    };
+    Ok(Json(position))
+}
+
+// ---- bvcsp ----
+
+fn admin(caller: &Caller) -> Result<(), Failure> {
+    if caller.login.admin {
+        Ok(())
+    } else {
+        let msg = "an administrator is needed";
+        Err(Failure::new(Code::NoPermission, msg))
+    }
+}
+
+async fn record(state: &ApiState, puid: &str, index: u32, start: bool) -> Result<Done, Failure> {
+    let stream = None;
+    let order = Ask::Control(Control::Record { start, stream });
+    gimbal::ask(state, puid, Some(index), order).await?;
+    Ok(Done::new())
+}
+
+/// Lets a device record one of its channels, on itself.
+#[utoipa::path(post, path = "/bvcsp/v1/pu/record/start/{puid}/{index}", operation_id = "startRecord", tag = "device", security(("token" = [])),
+    params(("puid" = String, Path, example = "PU_34020000001110000001"), ("index" = u32, Path, example = 0)),
+    responses((status = 200, body = Done, example = json!({"code": 0, "msg": "success"}))))]
+pub async fn start_record(
+    State(state): State<ApiState>,
+    _: Caller,
+    Path((puid, index)): Path<(String, u32)>,
+) -> Result<Done, Failure> {
+    record(&state, &puid, index, true).await
+}
+
+/// Ends what `record/start` began.
+#[utoipa::path(post, path = "/bvcsp/v1/pu/record/stop/{puid}/{index}", operation_id = "stopRecord", tag = "device", security(("token" = [])),
+    params(("puid" = String, Path, example = "PU_34020000001110000001"), ("index" = u32, Path, example = 0)),
+    responses((status = 200, body = Done, example = json!({"code": 0, "msg": "success"}))))]
+pub async fn stop_record(
+    State(state): State<ApiState>,
+    _: Caller,
+    Path((puid, index)): Path<(String, u32)>,
+) -> Result<Done, Failure> {
+    record(&state, &puid, index, false).await
+}
+
+/// Starts a device anew.
+#[utoipa::path(post, path = "/bvcsp/v1/pu/reboot/{puid}", operation_id = "rebootDevice", tag = "device", security(("token" = [])),
+    params(("puid" = String, Path, example = "PU_34020000001110000001")),
+    responses((status = 200, body = Done, example = json!({"code": 0, "msg": "success"}))))]
+pub async fn reboot(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path(puid): Path<String>,
+) -> Result<Done, Failure> {
+    admin(&caller)?;
+    gimbal::ask(&state, &puid, None, Ask::Control(Control::TeleBoot)).await?;
+    Ok(Done::new())
+}
+
+/// Where a device is.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GpsData {
+    #[schema(example = "PU_34020000001110000001")]
+    pub dev_id: String,
+    pub lng: f64,
+    pub lat: f64,
+    /// Metres above the sea.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub height: Option<f64>,
+    /// km/h.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub speed: Option<f64>,
+    /// Degrees from the north, clockwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub angle: Option<f64>,
+}
+
+/// Asks a device where it is.
+#[utoipa::path(get, path = "/bvcsp/v1/pu/gpsdata/{puid}", operation_id = "deviceGps", tag = "device", security(("token" = [])),
+    params(("puid" = String, Path, example = "PU_34020000001110000001")),
+    responses((status = 200, body = Answer<GpsData>, example = json!({"code": 0, "msg": "success", "data":
+        {"devId": "PU_34020000001110000001", "lng": 117.28, "lat": 31.86, "speed": 36.0}}))))]
+pub async fn gps(
+    State(state): State<ApiState>,
+    _: Caller,
+    Path(puid): Path<String>,
+) -> Result<Answer<GpsData>, Failure> {
+    let answer = gimbal::ask(&state, &puid, None, Ask::Query(Question::Position)).await?;
+    let DeviceAnswer::Positions(positions) = answer else {
+        return Err(wrong_reply());
+    };
+    let first = positions.into_iter().next();
+    let position =
+        first.ok_or_else(|| Failure::new(Code::NotFound, "the device told no position"))?;
+    Ok(Answer::data(GpsData {
+        dev_id: puid,
+        lng: position.longitude,
+        lat: position.latitude,
+        height: position.altitude,
+        speed: position.speed,
+        angle: position.direction,
+    }))
+}
+
+/// How far the formatting of a card is (bvcsp 2.28).
+#[derive(Debug, Serialize, ToSchema)]
+pub struct FormatProgress {
+    /// 0 idle, 1 running.
+    pub action: u8,
+    /// 0 to 100; -1 failed.
+    pub percent: i32,
+}
+
+/// Formats a card of a device. `index` counts from 0.
+#[utoipa::path(post, path = "/bvcsp/v1/pu/storage/format/{puid}/{index}", operation_id = "formatStorage", tag = "device", security(("token" = [])),
+    params(("puid" = String, Path, example = "PU_34020000001110000001"), ("index" = u32, Path, example = 0)),
+    responses((status = 200, body = Done, example = json!({"code": 0, "msg": "success"}))))]
+pub async fn format(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Path((puid, index)): Path<(String, u32)>,
+) -> Result<Done, Failure> {
+    admin(&caller)?;
+    let card = index.saturating_add(1);
+    let order = Ask::Control(Control::FormatSdCard { card });
+    gimbal::ask(&state, &puid, None, order).await?;
+    Ok(Done::new())
+}
+
+/// How far the formatting of a card is.
+#[utoipa::path(get, path = "/bvcsp/v1/pu/storage/format/{puid}/{index}", operation_id = "formatProgress", tag = "device", security(("token" = [])),
+    params(("puid" = String, Path, example = "PU_34020000001110000001"), ("index" = u32, Path, example = 0)),
+    responses((status = 200, body = Answer<FormatProgress>, example = json!({"code": 0, "msg": "success", "data": {"action": 1, "percent": 40}}))))]
+pub async fn format_progress(
+    State(state): State<ApiState>,
+    _: Caller,
+    Path((puid, index)): Path<(String, u32)>,
+) -> Result<Answer<FormatProgress>, Failure> {
+    let answer = gimbal::ask(&state, &puid, None, Ask::Query(Question::SdCards)).await?;
+    let DeviceAnswer::SdCards(cards) = answer else {
+        return Err(wrong_reply());
+    };
+    let card = cards
+        .into_iter()
+        .find(|card| card.id.checked_sub(1) == Some(index));
+    let card = card.ok_or_else(|| Failure::new(Code::NotFound, "the device has no such card"))?;
+    Ok(Answer::data(progress_of(&card)))
+}
+
+fn progress_of(card: &SdCard) -> FormatProgress {
+    match card.status.as_deref() {
+        Some("formatting") => FormatProgress {
+            action: 1,
+            percent: card.format_progress.unwrap_or(0).min(100) as i32,
+        },
+        Some("error") => FormatProgress {
+            action: 0,
+            percent: -1,
+        },
+        Some(_) | None => FormatProgress {
+            action: 0,
+            percent: 100,
+        },
+    }
+}
