@@ -229,6 +229,9 @@ impl Node {
             persist: Box::new(move |persist| match persist {
                 Persist::Platform(change) => persisting.persist(change),
                 Persist::Info { device, info } => persisting.save_info(device, info),
+                Persist::Transport { device, transport } => {
+                    persisting.save_transport(device, transport);
+                }
                 Persist::Channels {
                     device,
                     channels,
@@ -265,7 +268,7 @@ impl Node {
             media.handle.clone(),
             store.clone(),
             auth.clone(),
-            metrics,
+            metrics.clone(),
             config.clone(),
         );
         let router = api::router(state).merge(console::router());
@@ -275,6 +278,7 @@ impl Node {
             auth,
             open_media,
             router,
+            metrics,
         );
         let http_addr = http
             .local_addr()

@@ -360,6 +360,32 @@ pub const SIP_BATCHES_PER_TURN: usize = 8;
 /// Longest SIP datagram: the longest that UDP has. A Catalog of forty cameras is some 15 kB.
 pub const SIP_DATAGRAM_BYTES_MAX: usize = 65_535;
 
+/// Messages a second, and at once, from the address of a device, beyond what is paid back for good ones (see
+/// [`crate::gb28181::gate`]). A gateway may stand for 20,000 devices, whose first logins come at once. At it: dropped, counted.
+pub const SIP_DEVICE_MESSAGES_PER_S: u32 = 200;
+pub const SIP_DEVICE_BURST: u32 = 10_000;
+
+/// The same for a source at which no device is known. A few thousand cameras behind one NAT may log in at once. At it:
+/// dropped, counted.
+pub const SIP_SOURCE_MESSAGES_PER_S: u32 = 200;
+pub const SIP_SOURCE_BURST: u32 = 5_000;
+
+/// The same for all of these sources together: reading and refusing 2,000 messages takes a twentieth of a core. At it:
+/// dropped, counted.
+pub const SIP_STRANGERS_MESSAGES_PER_S: u32 = 2_000;
+pub const SIP_STRANGERS_BURST: u32 = 20_000;
+
+/// Sources whose rate is remembered, 64 bytes each. At it: the older half is forgotten.
+pub const SIP_SOURCES_MAX: usize = 65_536;
+
+/// Datagrams in a second from which on the control thread rests a little between turns, so that one wake-up serves several;
+/// and that rest. An answer comes that much later.
+pub const SIP_GATHER_FROM_PER_S: u32 = 1_000;
+pub const SIP_GATHER_US: u64 = 1_000;
+
+/// Answers given to the kernel by one call. More would overrun the receive buffer of a small gateway. At it: another call.
+pub const SIP_SEND_BATCH: usize = 16;
+
 /// Peers whose route is remembered. At it: all are forgotten and asked for again.
 pub const ROUTES_KNOWN_MAX: usize = 65_536;
 
@@ -370,6 +396,16 @@ pub const SIP_CONNS_PER_SOURCE_MAX: usize = 1_024;
 pub const SIP_CONN_MESSAGES_WAITING_MAX: usize = 4_096;
 /// Messages waiting for one connection that does not read. At it: the connection is given up.
 pub const SIP_CONN_OUT_MAX: usize = 256;
+/// Seconds in which a connection must have shown a device, and in which a message that has begun must be whole. At it:
+/// closed, counted.
+pub const SIP_CONN_STRANGER_S_MAX: u64 = 40;
+pub const SIP_CONN_MESSAGE_S_MAX: u64 = 20;
+/// Bytes of messages that have begun to come on all connections of one source, and on all connections. At it: the connection
+/// that asks for more is closed, counted.
+pub const SIP_HALF_READ_BYTES_PER_SOURCE_MAX: usize = 4 << 20;
+pub const SIP_HALF_READ_BYTES_MAX: usize = 64 << 20;
+/// Messages of connections taken in one turn of the control thread. At it: datagrams have their turn.
+pub const SIP_CONN_MESSAGES_PER_TURN: usize = 64;
 /// Seconds a SIP connection may be silent: three keepalive intervals of the slowest devices. At it: closed.
 pub const SIP_CONN_IDLE_S_MAX: u64 = 600;
 /// Bytes read from a SIP connection at once: memory of an idle one.
@@ -456,6 +492,9 @@ pub const STOP_S_MAX: u64 = 5;
 /// HTTP connections that the router serves or that are being taken. Viewers handed to media threads do not count. At it:
 /// closed at once.
 pub const HTTP_CONNS_MAX: usize = 8_192;
+/// Of these, of one address: a proxy may stand for many users, but no single one takes every place. At it: closed at once,
+/// counted.
+pub const HTTP_CONNS_PER_SOURCE_MAX: usize = HTTP_CONNS_MAX / 2;
 /// Bytes and headers of a request head, and seconds it may take. At it: closed.
 pub const HTTP_HEAD_BYTES_MAX: usize = 16 << 10;
 pub const HTTP_HEADERS_MAX: usize = 64;
@@ -599,6 +638,9 @@ pub const LOGINS_MAX: usize = 10_000;
 /// Failed logins of one source (an IPv4 address or an IPv6 /64) within [`LOGIN_PAUSE_S`]. At it: the source is refused
 /// for that long, right password or not.
 pub const LOGIN_FAILURES_MAX: u32 = 5;
+
+/// Bytes of a device's own password: what devices have room for, and more. At it: refused with 400.
+pub const DEVICE_PASSWORD_BYTES_MAX: usize = 64;
 
 /// Seconds that a source is refused after too many failed logins.
 pub const LOGIN_PAUSE_S: u64 = 60;

@@ -159,6 +159,9 @@ metrics! {
     devices: Level ["state"] "Known devices, online and offline";
     sip_messages: Count ["direction"] "SIP messages on the wire";
     sip_retransmissions: Count ["direction"] "SIP messages that came or went again";
+    sip_dropped: Count ["limit", "kind"] "SIP messages dropped unread, by whose rate was used up and what they looked like";
+    connections_refused: Count ["door"] "Connections closed at once because there were too many";
+    connections_cut_off: Count ["door"] "Connections closed because they took too long or too much";
     orders: Count ["outcome"] "Orders and questions to devices, by how they ended";
     subscriptions: Level ["state"] "Subscriptions at devices";
     malformed: Count ["kind"] "Input that could not be read, by kind";

@@ -100,9 +100,20 @@ pub struct MediaPath {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Counters {
+    /// Packets that came after they had been given up.
+    pub late: u64,
     /// Neither RTP nor RTCP.
     pub invalid: u64,
+    /// Pictures left out: before the first parameter sets, or too long.
     pub dropped_frames: u64,
+    /// Times that the sender began its sequence numbers anew.
+    pub restarts: u64,
+    /// Packets of the right SSRC from an address that is not the sender's.
+    pub source_refused: u64,
+    /// Key frames that the device was asked for.
+    pub key_frames_asked: u64,
+    pub rtcp_received: u64,
+    pub reports_sent: u64,
     /// Datagrams that the kernel dropped at this port since the stream was opened.
     pub kernel_dropped: u64,
     /// Errors of the program stream by kind; kinds without one are left out.
@@ -263,8 +274,14 @@ fn counters(stats: &IngestStats) -> Counters {
     let detail = &stats.detail;
     let kinds = demux::Error::ALL.iter().zip(detail.ps_errors_by_kind);
     Counters {
+        late: stats.path.late,
         invalid: detail.invalid,
         dropped_frames: detail.dropped_frames,
+        restarts: stats.path.restarts,
+        source_refused: stats.path.source_refused,
+        key_frames_asked: stats.path.key_frames_asked,
+        rtcp_received: stats.path.rtcp_received,
+        reports_sent: stats.path.reports_sent,
         kernel_dropped: detail.kernel_dropped,
         ps_errors: kinds
             .filter(|(_, n)| *n > 0)

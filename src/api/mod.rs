@@ -14,6 +14,7 @@ pub mod auth;
 mod caller;
 mod control;
 mod device;
+mod device_auth;
 mod diagnosis;
 mod dialog;
 mod envelope;
@@ -123,6 +124,10 @@ pub fn router(state: ApiState) -> Router {
         .route(
             "/gantry/v1/ingest/{stream}",
             axum::routing::delete(ingest::close),
+        )
+        .route(
+            "/gantry/v1/devices/{puid}/auth",
+            axum::routing::put(device_auth::set),
         )
         .route("/gantry/v1/devices/{puid}/sip", get(sip::list))
         .route("/gantry/v1/devices/{puid}/sip.pcap", get(sip::download))

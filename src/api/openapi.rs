@@ -8,7 +8,8 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    control, device, dialog, event, gimbal, ingest, live, login, observe, policy, sip, whep,
+    control, device, device_auth, dialog, event, gimbal, ingest, live, login, observe, policy, sip,
+    whep,
 };
 
 #[derive(OpenApi)]
@@ -35,7 +36,7 @@ use super::{
         event::online_status, event::alarm, event::gps,
         whep::open_channel, whep::open_named, whep::close, whep::trickle,
         live::serve,
-        ingest::open, ingest::close, policy::show, policy::set,
+        ingest::open, ingest::close, policy::show, policy::set, device_auth::set,
         sip::list, sip::download,
         observe::health, observe::metrics, serve,
     ),

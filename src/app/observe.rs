@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::gb28181::Platform;
+use crate::gb28181::{Platform, gate};
 use crate::media::ps::demux;
 use crate::metrics::Metrics;
 use crate::net::budget::Budget;
@@ -81,6 +81,17 @@ fn signalling(metrics: &Metrics, platform: &Platform, sockets: SipCounters) {
     metrics.sip_retransmissions.set(&["out"], s.retransmitted);
     metrics.kernel_drops.set(&["sip"], sockets.kernel_dropped);
     metrics.queue_dropped.set(&["sip out"], sockets.send_failed);
+    for (limit, of_limit) in gate::Limit::ALL.iter().zip(platform.dropped()) {
+        for (kind, n) in gate::Kind::ALL.iter().zip(of_limit) {
+            metrics.sip_dropped.set(&[limit.name(), kind.name()], *n);
+        }
+    }
+    metrics
+        .connections_refused
+        .set(&["sip"], sockets.connections_refused);
+    metrics
+        .connections_cut_off
+        .set(&["sip"], sockets.connections_cut_off);
     let g = platform.gauges();
     metrics
         .subscriptions
@@ -186,6 +197,12 @@ fn media(metrics: &Metrics, shard: &str, counters: &ShardCounters) {
     metrics
         .malformed
         .set(&[&format!("rtp {shard}")], counters.malformed.get());
+    metrics
+        .connections_refused
+        .set(&[&format!("rtp {shard}")], counters.conns_refused.get());
+    metrics
+        .connections_cut_off
+        .set(&[&format!("viewers {shard}")], counters.too_slow.get());
     metrics.panics.set(&of_shard, counters.panics.get());
     metrics.malformed.set(
         &[&format!("webrtc {shard}")],

@@ -9,6 +9,7 @@ pub mod counters;
 pub mod device;
 pub mod edition;
 pub mod fuzzing;
+pub mod gate;
 pub mod manscdp;
 pub mod notice;
 pub mod offer;

@@ -35,6 +35,18 @@ use crate::time::WallClock;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot(u32);
 
+impl Slot {
+    /// Below [`DEVICES_MAX`].
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    #[cfg(test)]
+    pub(super) fn test(n: u32) -> Slot {
+        Slot(n)
+    }
+}
+
 /// One device.
 #[derive(Debug)]
 pub struct Device {

@@ -132,6 +132,14 @@ pub fn peek_ssrc(bytes: &[u8]) -> Option<Ssrc> {
     (bytes[0] >> 6 == 2).then(|| Ssrc(u32::from_be_bytes(*ssrc)))
 }
 
+/// Where the SSRC of an RTP packet would be, whatever the version is. `None`: shorter than a header.
+#[inline]
+pub fn peek_ssrc_any_version(bytes: &[u8]) -> Option<Ssrc> {
+    let header = bytes.first_chunk::<HEADER_BYTES>()?;
+    let [.., a, b, c, d] = *header;
+    Some(Ssrc(u32::from_be_bytes([a, b, c, d])))
+}
+
 /// Cuts frames into RTP packets with running sequence numbers. One buffer is used again for every packet.
 #[derive(Debug)]
 pub struct Writer {
@@ -251,6 +259,11 @@ mod tests {
         assert_eq!(peek_ssrc(&[0x80, 200, 0, 1, 0, 0, 0, 7]), Some(Ssrc(7)));
         assert_eq!(peek_ssrc(&PLAIN), Some(Ssrc(100_000_000)));
         assert_eq!(peek_ssrc(&PLAIN[..11]), None);
+        let mut other = PLAIN;
+        other[0] = 0;
+        assert_eq!(peek_ssrc(&other), None);
+        assert_eq!(peek_ssrc_any_version(&other), Some(Ssrc(100_000_000)));
+        assert_eq!(peek_ssrc_any_version(&other[..11]), None);
     }
 
     #[test]

@@ -4,12 +4,13 @@
 //! thread of the stream, which writes it from then on. Everything else (API, page, TLS, a live request on a connection that
 //! was used before) goes through the router.
 //!
-//! Bounds: connections by [`limits::HTTP_CONNS_MAX`], a request head by [`limits::HTTP_HEAD_BYTES_MAX`] and
+//! Bounds: connections by [`limits::HTTP_CONNS_MAX`], of one source by [`limits::HTTP_CONNS_PER_SOURCE_MAX`], a request head by [`limits::HTTP_HEAD_BYTES_MAX`] and
 //! [`limits::HTTP_HEAD_S_MAX`].
 
+use std::collections::HashMap;
 use std::convert::Infallible;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -31,6 +32,7 @@ use crate::api::live::{self, LiveRequest};
 use crate::api::problem::Problem;
 use crate::egress::fan::Framing;
 use crate::limits;
+use crate::metrics::Metrics;
 use crate::session::shell::Handle;
 use crate::session::{Command, Reply};
 
@@ -44,6 +46,44 @@ pub struct Front {
     pub open_media: bool,
     pub router: Router,
     pub connections: Arc<Semaphore>,
+    sources: Arc<Sources>,
+    metrics: Arc<Metrics>,
+}
+
+/// Connections by source.
+type Sources = Mutex<HashMap<IpAddr, usize>>;
+
+/// One connection of a source, until it is dropped.
+struct Place {
+    sources: Arc<Sources>,
+    ip: IpAddr,
+}
+
+impl Place {
+    /// `None` at [`limits::HTTP_CONNS_PER_SOURCE_MAX`].
+    fn take(sources: &Arc<Sources>, ip: IpAddr) -> Option<Place> {
+        let ip = ip.to_canonical();
+        let mut table = sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = table.entry(ip).or_default();
+        if *taken >= limits::HTTP_CONNS_PER_SOURCE_MAX {
+            return None;
+        }
+        *taken += 1;
+        let sources = sources.clone();
+        Some(Place { sources, ip })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut table = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(taken) = table.get_mut(&self.ip) {
+            *taken -= 1;
+            if *taken == 0 {
+                table.remove(&self.ip);
+            }
+        }
+    }
 }
 
 impl Front {
@@ -53,6 +93,7 @@ impl Front {
         auth: Auth,
         open_media: bool,
         router: Router,
+        metrics: Arc<Metrics>,
     ) -> Self {
         let connections = Arc::new(Semaphore::new(limits::HTTP_CONNS_MAX));
         Front {
@@ -62,6 +103,8 @@ impl Front {
             open_media,
             router,
             connections,
+            sources: Arc::default(),
+            metrics,
         }
     }
 
@@ -86,8 +129,11 @@ impl Front {
                     continue;
                 }
             };
-            let Ok(place) = self.connections.clone().try_acquire_owned() else {
-                tracing::debug!(%peer, limit = limits::HTTP_CONNS_MAX, "HTTP connection refused: too many");
+            let place = self.connections.clone().try_acquire_owned().ok();
+            let of_source = Place::take(&self.sources, peer.ip());
+            let Some((place, of_source)) = place.zip(of_source) else {
+                self.metrics.connections_refused.add(&["http"], 1);
+                tracing::debug!(%peer, "HTTP connection refused: too many");
                 continue;
             };
             let (front, tls, stop) = (self.clone(), tls.clone(), stop.clone());
@@ -104,7 +150,7 @@ impl Front {
                         }
                     }
                 }
-                drop(place);
+                drop((place, of_source));
             });
         }
     }
@@ -323,4 +369,24 @@ async fn refuse(socket: &mut TcpStream, problem: Problem) -> std::io::Result<()>
     head.extend_from_slice(rest.as_bytes());
     socket.write_all(&head).await?;
     socket.shutdown().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_source_does_not_take_every_place() {
+        let sources: Arc<Sources> = Arc::default();
+        let (one, two) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
+        let mut places: Vec<Place> = (0..limits::HTTP_CONNS_PER_SOURCE_MAX)
+            .map(|_| Place::take(&sources, one).expect("there is room"))
+            .collect();
+        assert!(Place::take(&sources, one).is_none());
+        assert!(Place::take(&sources, two).is_some());
+        places.pop();
+        assert!(Place::take(&sources, one).is_some());
+        drop(places);
+        assert!(sources.lock().expect("no panic").is_empty());
+    }
 }

@@ -8,6 +8,7 @@ mod conn;
 pub mod counters;
 pub mod front;
 mod interfaces;
+pub mod outbox;
 mod peer;
 mod shard;
 mod sound;

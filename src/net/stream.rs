@@ -944,7 +944,7 @@ mod tests {
             for n in 0..10 {
                 stream.push_datagram(now, at(port), &packet(SSRC, 100 + n));
             }
-            assert_eq!(stream.stats(now).packets, 10, "from port {port}");
+            assert_eq!(stream.stats(now, 0).packets, 10, "from port {port}");
         }
     }
 
@@ -962,7 +962,7 @@ mod tests {
             stream.push_datagram(now, at(1_000), &packet(SSRC, n));
         }
         assert_eq!(stream.ingest.ssrc(), Some(SSRC));
-        let stats = stream.stats(now);
+        let stats = stream.stats(now, 0);
         assert_eq!((stats.packets, stats.foreign), (10, 0));
     }
 
@@ -988,7 +988,7 @@ mod tests {
         now += Duration::from_secs(3);
         stream.push_datagram(now, at(1_000), &packet(third, 2));
         assert_eq!(stream.ingest.ssrc(), Some(third), "the old one fell silent");
-        assert_eq!(stream.stats(now).foreign, 2);
+        assert_eq!(stream.stats(now, 0).foreign, 2);
     }
 
     #[test]

@@ -252,7 +252,10 @@ fn from_sockaddr(name: &libc::sockaddr_storage) -> Option<SocketAddr> {
     }
 }
 
-fn to_sockaddr(addr: SocketAddr, socket_is_v6: bool) -> (libc::sockaddr_storage, libc::socklen_t) {
+pub(super) fn to_sockaddr(
+    addr: SocketAddr,
+    socket_is_v6: bool,
+) -> (libc::sockaddr_storage, libc::socklen_t) {
     let addr = match addr {
         SocketAddr::V4(v4) if socket_is_v6 => {
             SocketAddr::new(v4.ip().to_ipv6_mapped().into(), v4.port())

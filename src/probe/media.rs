@@ -87,10 +87,10 @@ pub struct Run {
 impl Run {
     /// Runs packets of one SSRC. `epoch` is any moment: time is counted from it.
     pub fn of(epoch: Instant, ssrc: Ssrc, reliable: bool, packets: &[Timed]) -> Run {
-        let ssrc_wanted = Some(ssrc);
         let mut ingest = Ingest::new(ingest::Config {
-            ssrc: ssrc_wanted,
+            ssrc: Some(ssrc),
             reliable,
+            ..ingest::Config::default()
         });
         let first = packets.iter().map(|p| p.us).min().unwrap_or(0);
         let last = packets.iter().map(|p| p.us).max().unwrap_or(0);

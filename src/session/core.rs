@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
-use crate::gb28181::{self, AskId, CatalogItem, DeviceInfo, InviteId};
+use crate::gb28181::{self, AskId, CatalogItem, DeviceInfo, InviteId, MediaTransport};
 use crate::id::{DeviceId, SessionId, Ssrc, StreamId, StreamKey};
 use crate::limits;
 use crate::time::WallClock;
@@ -68,6 +68,11 @@ pub enum Persist {
     Info {
         device: DeviceId,
         info: DeviceInfo,
+    },
+    /// By what a picture came after another way had brought none.
+    Transport {
+        device: DeviceId,
+        transport: MediaTransport,
     },
     /// The whole list of a device by index; replaces the one before.
     Channels {

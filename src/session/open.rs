@@ -17,7 +17,7 @@ use crate::gb28181::{
 use crate::id::{ChannelId, DeviceId, SessionId, Ssrc, StreamId, StreamKey};
 use crate::limits;
 
-use super::core::{Core, Output, RequestId};
+use super::core::{Core, Output, Persist, RequestId};
 use super::counters::Ended;
 use super::devices::ended_by;
 use super::policy::ForeignSsrcPolicy;
@@ -438,17 +438,24 @@ impl Core {
         };
         self.timers.clear(Timer::Stream(stream.id));
         self.counters.live += 1;
+        let mut learned = None;
         if let Source::Device(dialog) = &stream.source {
             let ms = now.saturating_duration_since(dialog.started).as_millis() as u64;
             info!(device = %dialog.device, ssrc = %dialog.ssrc, stream = stream.id.number, ms, "live");
             if dialog.furthest.is_some() {
                 self.counters.fallbacks_live += 1;
-                if let Some(device) = self.registry.get_mut(dialog.device) {
-                    device.transport = Some(stream.transport);
+                let (device, transport) = (dialog.device, stream.transport);
+                if let Some(known) = self.registry.get_mut(device)
+                    && known.transport.replace(transport) != Some(transport)
+                {
+                    learned = Some(Persist::Transport { device, transport });
                 }
             }
         }
         let waiting: Vec<SessionId> = stream.sessions.iter().copied().collect();
+        if let Some(fact) = learned {
+            self.push(Output::Persist(fact));
+        }
         for id in waiting {
             self.answer(now, id);
         }

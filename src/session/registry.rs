@@ -22,6 +22,8 @@ use super::types::{ChannelView, DeviceView};
 pub struct RestoredDevice {
     pub stored: StoredDevice,
     pub info: DeviceInfo,
+    /// See [`super::Persist::Transport`].
+    pub transport: Option<MediaTransport>,
     /// By index: the place in the list.
     pub channels: Vec<CatalogItem>,
     pub partial: bool,
@@ -249,6 +251,7 @@ impl Registry {
         device.over_tcp = stored.over_tcp;
         device.last_seen_unix_s = stored.last_seen_unix_s;
         device.partial = restored.partial;
+        device.transport = restored.transport;
         device.policy = restored.policy;
         device.restore_channels(restored.channels);
         true
@@ -482,6 +485,7 @@ mod tests {
                 gb_version: None,
             },
             info: DeviceInfo::default(),
+            transport: Some(MediaTransport::TcpPassive),
             channels,
             partial: false,
             policy: Default::default(),
@@ -491,6 +495,7 @@ mod tests {
         let back = registry.get(nvr()).expect("restored");
         assert_eq!(ids(back), ids(&device));
         assert!(back.online && back.over_tcp && !back.partial);
+        assert_eq!(back.transport, Some(MediaTransport::TcpPassive));
         channels[0].id = "unreadable".into();
         let mut registry = Registry::default();
         assert!(registry.restore(restored(channels), 1));

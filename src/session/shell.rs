@@ -3,8 +3,10 @@
 //! One thread, no locks: datagrams, connections, calls of the API and events of the media threads come in, each core is
 //! driven until it has nothing more to say, and then the thread waits for the next of them or for the nearest deadline.
 //!
-//! SIP over TCP: a task a connection reads and frames; what it reads goes through one bounded queue, so a slow control
-//! thread slows the readers instead of filling memory.
+//! Every message passes [`Platform::admits`] before it is copied or read. When there are many the thread rests a moment
+//! between turns, so that one wake-up and one system call serve several.
+
+mod conns;
 
 use std::collections::HashMap;
 use std::io;
@@ -12,9 +14,11 @@ use std::net::{IpAddr, SocketAddr, UdpSocket as StdUdpSocket};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
+use tokio::io::Interest;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{broadcast, mpsc, oneshot};
+
+use conns::{Connections, Said};
 
 use super::core::{Core, Output, Persist, RequestId};
 use super::port::MediaEvent;
@@ -22,10 +26,10 @@ use super::types::{Command, Error, Event, Reply};
 use crate::gb28181::{self, Platform};
 use crate::limits;
 use crate::net::MediaHandle;
+use crate::net::outbox::Outbox;
 use crate::net::udp::RecvBatch;
 use crate::sip::endpoint::Transmit;
-use crate::sip::framing::{Frame, Framer};
-use crate::sip::{ConnId, Path, Transport};
+use crate::sip::{Path, Transport};
 use crate::time::earliest;
 
 /// A command with the place for its answer.
@@ -95,6 +99,8 @@ pub struct SipCounters {
     pub kernel_dropped: u64,
     pub connections: u64,
     pub connections_refused: u64,
+    /// Closed by us: too much or too long half a message, or no device showed.
+    pub connections_cut_off: u64,
 }
 
 /// Starts the control thread. It ends after [`Command::Shutdown`] is answered.
@@ -110,8 +116,11 @@ pub fn start(setup: Setup) -> io::Result<(Handle, std::thread::JoinHandle<()>)> 
         setup.sip_udp.set_nonblocking(true)?;
         setup.sip_tcp.set_nonblocking(true)?;
         let (said, heard) = mpsc::channel(limits::SIP_CONN_MESSAGES_WAITING_MAX);
+        let local = setup.sip_udp.local_addr()?;
         Control {
-            local: setup.sip_udp.local_addr()?,
+            local,
+            outbox: Outbox::new(local),
+            pace: Pace::new(Instant::now()),
             udp: UdpSocket::from_std(setup.sip_udp)?,
             tcp: TcpListener::from_std(setup.sip_tcp)?,
             batch: RecvBatch::new(limits::SIP_DATAGRAM_BYTES_MAX),
@@ -131,9 +140,7 @@ pub fn start(setup: Setup) -> io::Result<(Handle, std::thread::JoinHandle<()>)> 
             next_request: 0,
             shutdown: None,
             done: false,
-            conns: HashMap::new(),
-            next_conn: 0,
-            said,
+            conns: Connections::new(said),
             heard,
             counters: SipCounters::default(),
         }
@@ -181,16 +188,48 @@ fn route_to(peer: IpAddr) -> Option<IpAddr> {
     socket.local_addr().ok().map(|addr| addr.ip())
 }
 
-/// What a connection's task tells the control thread.
-enum Said {
-    Message(Path, Bytes),
-    Ping(Path),
-    Closed(ConnId),
+/// Whether datagrams come so often that it pays to let them gather.
+struct Pace {
+    since: Instant,
+    taken: u32,
+    busy: bool,
+    last_turn: Instant,
 }
 
-struct Connection {
-    peer: IpAddr,
-    out: mpsc::Sender<Bytes>,
+impl Pace {
+    /// A tenth of a second tells the rate.
+    const WINDOW: Duration = Duration::from_millis(100);
+
+    fn new(now: Instant) -> Pace {
+        Pace {
+            since: now,
+            taken: 0,
+            busy: false,
+            last_turn: now,
+        }
+    }
+
+    fn took(&mut self, now: Instant, datagrams: usize) {
+        self.last_turn = now;
+        self.taken = self
+            .taken
+            .saturating_add(u32::try_from(datagrams).unwrap_or(u32::MAX));
+        if now.duration_since(self.since) >= Self::WINDOW {
+            self.busy = self.taken >= limits::SIP_GATHER_FROM_PER_S / 10;
+            (self.since, self.taken) = (now, 0);
+        }
+    }
+
+    /// How long to rest before the next turn; nothing when little comes or something is due sooner.
+    fn rest(&self, now: Instant, deadline: Option<Instant>) -> Duration {
+        if !self.busy {
+            return Duration::ZERO;
+        }
+        let until = self.last_turn + Duration::from_micros(limits::SIP_GATHER_US);
+        earliest(Some(until), deadline)
+            .unwrap_or(until)
+            .saturating_duration_since(now)
+    }
 }
 
 struct Control {
@@ -198,6 +237,8 @@ struct Control {
     tcp: TcpListener,
     local: SocketAddr,
     batch: RecvBatch,
+    outbox: Outbox,
+    pace: Pace,
     routes: Routes,
     platform: Platform,
     core: Core,
@@ -211,9 +252,7 @@ struct Control {
     next_request: u64,
     shutdown: Option<RequestId>,
     done: bool,
-    conns: HashMap<ConnId, Connection>,
-    next_conn: u64,
-    said: mpsc::Sender<Said>,
+    conns: Connections,
     heard: mpsc::Receiver<Said>,
     counters: SipCounters,
 }
@@ -225,6 +264,10 @@ impl Control {
         self.drain(Instant::now());
         while !self.done {
             let deadline = earliest(self.platform.next_deadline(), self.core.next_deadline());
+            let rest = self.pace.rest(Instant::now(), deadline);
+            if !rest.is_zero() {
+                std::thread::sleep(rest);
+            }
             let timer = async {
                 match deadline {
                     Some(at) => tokio::time::sleep_until(at.into()).await,
@@ -247,7 +290,11 @@ impl Control {
                     Err(e) => tracing::debug!(error = %e, "cannot take a SIP connection"),
                 },
                 _ = second.tick() => {
+                    self.pace.took(Instant::now(), 0);
+                    self.conns.close_strangers(Instant::now(), |path| self.platform.knows(path));
                     self.counters.connections = self.conns.len() as u64;
+                    self.counters.connections_refused = self.conns.refused();
+                    self.counters.connections_cut_off = self.conns.cut_off();
                     self.counters.kernel_dropped = u64::from(self.batch.kernel_dropped());
                     (self.observe)(&self.platform, &self.core, self.counters);
                 }
@@ -269,6 +316,7 @@ impl Control {
             });
             let Ok(n) = n else { return };
             let now = Instant::now();
+            self.pace.took(now, n);
             for i in 0..n {
                 let Some((peer, datagram)) = self.batch.get(i) else {
                     continue;
@@ -280,8 +328,10 @@ impl Control {
                     local,
                     transport: Transport::Udp,
                 };
-                self.platform
-                    .handle_message(now, path, Bytes::copy_from_slice(datagram));
+                if self.platform.admits(now, &path, datagram) {
+                    self.platform
+                        .handle_message(now, path, Bytes::copy_from_slice(datagram));
+                }
             }
             self.drain(now);
         }
@@ -326,19 +376,31 @@ impl Control {
         }
     }
 
-    fn take_said(&mut self, said: Said) {
+    fn take_said(&mut self, first: Said) {
         let now = Instant::now();
+        self.hear(now, first);
+        for _ in 1..limits::SIP_CONN_MESSAGES_PER_TURN {
+            let Ok(said) = self.heard.try_recv() else {
+                return;
+            };
+            self.hear(now, said);
+        }
+    }
+
+    fn hear(&mut self, now: Instant, said: Said) {
         match said {
             Said::Message(path, raw) => {
                 self.counters.received += 1;
-                self.platform.handle_message(now, path, raw);
+                if self.platform.admits(now, &path, &raw) {
+                    self.platform.handle_message(now, path, raw);
+                }
             }
             Said::Ping(path) => {
                 self.send_tcp(path, Bytes::from_static(b"\r\n"));
                 self.platform.handle_ping(now, path);
             }
             Said::Closed(conn) => {
-                self.conns.remove(&conn);
+                self.conns.remove(conn);
                 self.platform.handle_closed(now, conn);
             }
         }
@@ -386,7 +448,7 @@ impl Control {
                 }
             }
             if idle {
-                return;
+                return self.flush();
             }
         }
     }
@@ -395,107 +457,62 @@ impl Control {
         self.counters.sent += 1;
         match path.transport {
             Transport::Udp => {
-                if let Err(e) = self.udp.try_send_to(&payload, path.peer) {
-                    self.counters.send_failed += 1;
-                    tracing::debug!(peer = %path.peer, error = %e, "a SIP datagram could not be sent");
+                if self.outbox.push(path.peer, payload) {
+                    self.flush();
                 }
             }
             Transport::Tcp(_) => self.send_tcp(path, payload),
         }
     }
 
+    /// Gives the kernel what waits to be sent.
+    fn flush(&mut self) {
+        let (lost, why) = self.outbox.flush(&self.udp);
+        self.counters.send_failed += lost as u64;
+        if let Some(error) = why {
+            tracing::debug!(lost, %error, "SIP datagrams could not be sent");
+        }
+    }
+
     fn send_tcp(&mut self, path: Path, payload: Bytes) {
-        let Transport::Tcp(id) = path.transport else {
-            return;
-        };
-        let Some(connection) = self.conns.get(&id) else {
+        if let Transport::Tcp(id) = path.transport
+            && !self.conns.send(id, payload)
+        {
             self.counters.send_failed += 1;
-            return;
-        };
-        // A peer that does not read: its connection is given up, its transactions time out.
-        if connection.out.try_send(payload).is_err() {
-            self.counters.send_failed += 1;
-            self.conns.remove(&id);
         }
     }
 
     fn accept(&mut self, socket: TcpStream, peer: SocketAddr) {
-        let same_source = self.conns.values().filter(|c| c.peer == peer.ip()).count();
-        if self.conns.len() >= limits::SIP_CONNS_MAX
-            || same_source >= limits::SIP_CONNS_PER_SOURCE_MAX
-        {
-            self.counters.connections_refused += 1;
-            return;
-        }
-        let id = ConnId(self.next_conn);
-        self.next_conn += 1;
         let local = socket.local_addr().unwrap_or(self.local);
         let local = self
             .routes
             .announced
             .map_or(local, |ip| SocketAddr::new(ip, local.port()));
-        let path = Path {
-            peer,
-            local,
-            transport: Transport::Tcp(id),
-        };
-        let (out, queue) = mpsc::channel(limits::SIP_CONN_OUT_MAX);
-        self.conns.insert(
-            id,
-            Connection {
-                peer: peer.ip(),
-                out,
-            },
-        );
-        tokio::spawn(serve_connection(socket, path, id, self.said.clone(), queue));
+        self.conns.accept(Instant::now(), socket, peer, local);
     }
 }
 
-/// Reads, frames and writes one connection until it ends, is silent for too long, or the control thread gives it up.
-async fn serve_connection(
-    mut socket: TcpStream,
-    path: Path,
-    id: ConnId,
-    said: mpsc::Sender<Said>,
-    mut queue: mpsc::Receiver<Bytes>,
-) {
-    let (mut reader, mut writer) = socket.split();
-    let idle = Duration::from_secs(limits::SIP_CONN_IDLE_S_MAX);
-    let read = async {
-        let mut framer = Framer::new();
-        let mut buffer = vec![0; limits::SIP_CONN_READ_BYTES];
-        loop {
-            let n = match tokio::time::timeout(idle, reader.read(&mut buffer)).await {
-                Ok(Ok(n)) if n > 0 => n,
-                _ => return,
-            };
-            framer.push(&buffer[..n]);
-            while let Some(frame) = framer.next() {
-                let message = match frame {
-                    Ok(Frame::Message(raw)) => Said::Message(path, raw),
-                    Ok(Frame::Ping) => Said::Ping(path),
-                    Err(e) => {
-                        tracing::debug!(peer = %path.peer, error = ?e, "a SIP connection is closed: its framing is lost");
-                        return;
-                    }
-                };
-                if said.send(message).await.is_err() {
-                    return;
-                }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn datagrams_gather_only_when_there_are_many() {
+        let start = Instant::now();
+        let ms = Duration::from_millis;
+        let mut pace = Pace::new(start);
+        let run = |pace: &mut Pace, from: Instant, per_ms: usize| {
+            for i in 1..=101 {
+                pace.took(from + ms(i), per_ms);
             }
-        }
-    };
-    let write = async {
-        while let Some(payload) = queue.recv().await {
-            if writer.write_all(&payload).await.is_err() {
-                return;
-            }
-        }
-    };
-    tokio::select! {
-        () = read => {}
-        () = write => {}
+            from + ms(101)
+        };
+        let now = run(&mut pace, start, 2);
+        let full = Duration::from_micros(limits::SIP_GATHER_US);
+        assert_eq!(pace.rest(now, None), full);
+        assert_eq!(pace.rest(now, Some(now)), Duration::ZERO);
+        assert_eq!(pace.rest(now + ms(1), None), Duration::ZERO);
+        let now = run(&mut pace, now, 0);
+        assert_eq!(pace.rest(now, None), Duration::ZERO);
     }
-    // The control thread may be gone already.
-    let _ = said.send(Said::Closed(id)).await;
 }

@@ -384,6 +384,23 @@ impl Endpoint {
         Ok(())
     }
 
+    /// Refuses a request and forgets it: its repetition comes as a new request, to be refused again (RFC 3261, 8.2.7). So
+    /// nobody without a password fills the table of transactions, and a challenge costs no memory. The refusal of an
+    /// INVITE is not repeated by timer either (17.2.1 would), because that multiplies a flood.
+    pub fn refuse_request(&mut self, incoming: &Incoming, response: Response) {
+        self.plains.forget_newest(incoming.id.key);
+        if incoming.id.kind == ServerKind::Invite {
+            self.invites.forget(incoming.id.key);
+        }
+        if incoming.id.kind != ServerKind::Ack {
+            let (path, tag) = (incoming.path, self.local_tag(incoming));
+            let message = &incoming.message;
+            let bytes =
+                self.written(|out, product| response.write(out, message, &path, &tag, product));
+            self.transmit(path, bytes);
+        }
+    }
+
     /// Acknowledges a 2xx to our INVITE; the same ACK goes out for each repetition of the 2xx.
     ///
     /// Errors: [`SendError::Incomplete`] if it is no ACK of a dialog.

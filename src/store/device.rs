@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use sqlx::any::AnyRow;
 use sqlx::{AnyPool, Row};
 
-use crate::gb28181::{CatalogItem, DeviceAuth, DeviceInfo, StoredDevice};
+use crate::gb28181::{CatalogItem, DeviceAuth, DeviceInfo, MediaTransport, StoredDevice};
 use crate::id::{DeviceId, GbId};
 use crate::session::{DevicePolicy, RestoredDevice};
 
@@ -22,6 +22,7 @@ pub struct Change {
     /// Set only while `registration` is not.
     pub offline: bool,
     pub info: Option<DeviceInfo>,
+    pub transport: Option<MediaTransport>,
     pub channels: Option<(Vec<CatalogItem>, bool)>,
 }
 
@@ -58,6 +59,7 @@ impl Change {
             self.lose();
         }
         self.info = later.info.or(self.info);
+        self.transport = later.transport.or(self.transport);
         self.channels = later.channels.or(self.channels);
         self
     }
@@ -151,6 +153,14 @@ static INFO: LazyLock<Bulk> = LazyLock::new(|| {
     )
 });
 
+static TRANSPORT: LazyLock<Bulk> = LazyLock::new(|| {
+    Bulk::new(
+        "INSERT INTO devices (id, media_transport) VALUES",
+        2,
+        "ON CONFLICT (id) DO UPDATE SET media_transport = excluded.media_transport",
+    )
+});
+
 static PARTIAL: LazyLock<Bulk> = LazyLock::new(|| {
     Bulk::new(
         "INSERT INTO devices (id, catalog_partial) VALUES",
@@ -227,12 +237,32 @@ pub async fn write(
     })
     .await?;
 
+    let transports: Vec<(DeviceId, MediaTransport)> = batch
+        .iter()
+        .filter_map(|(device, change)| Some((*device, change.transport?)))
+        .collect();
+    TRANSPORT
+        .run(transaction, &transports, |query, (device, transport)| {
+            query
+                .bind(device.to_string())
+                .bind(transport_number(*transport))
+        })
+        .await?;
+
     for (device, change) in batch {
         if let Some((channels, partial)) = &change.channels {
             write_channels(transaction, *device, channels, *partial).await?;
         }
     }
     Ok(())
+}
+
+fn transport_number(transport: MediaTransport) -> i64 {
+    match transport {
+        MediaTransport::Udp => 1,
+        MediaTransport::TcpPassive => 2,
+        MediaTransport::TcpActive => 3,
+    }
 }
 
 fn bind_registration<'q>(
@@ -322,7 +352,7 @@ fn clean(text: &str) -> String {
 pub async fn load(pool: &AnyPool, sealer: &Sealer) -> sqlx::Result<Vec<RestoredDevice>> {
     let rows = sqlx::query(
         "SELECT id, auth, password, peer, over_tcp, online, expires_s, last_seen_s, gb_version, \
-         name, manufacturer, model, firmware, channel_count, catalog_partial FROM devices ORDER BY id",
+         name, manufacturer, model, firmware, channel_count, catalog_partial, media_transport FROM devices ORDER BY id",
     )
     .fetch_all(pool)
     .await?;
@@ -417,6 +447,13 @@ fn read_device(row: &AnyRow, device: DeviceId, sealer: &Sealer) -> sqlx::Result<
             firmware: text(12)?,
             channels: u32::try_from(number(13)?).ok(),
         },
+        transport: [
+            MediaTransport::Udp,
+            MediaTransport::TcpPassive,
+            MediaTransport::TcpActive,
+        ]
+        .into_iter()
+        .find(|transport| number(15).is_ok_and(|n| n == transport_number(*transport))),
         channels: Vec::new(),
         partial: number(14)? != 0,
         policy: DevicePolicy::default(),

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use sqlx::any::AnyPoolOptions;
 use sqlx::{AnyPool, Row};
 
-use crate::gb28181::{DeviceInfo, Persist};
+use crate::gb28181::{DeviceInfo, MediaTransport, Persist};
 use crate::id::DeviceId;
 use crate::limits;
 use crate::session::{DevicePolicy, RestoredDevice};
@@ -171,6 +171,11 @@ impl Store {
     /// As [`Store::persist`].
     pub fn save_info(&self, device: DeviceId, info: DeviceInfo) {
         self.inner.writer.save_info(device, info);
+    }
+
+    /// Keeps by what a picture came from a device. As [`Store::persist`] otherwise.
+    pub fn save_transport(&self, device: DeviceId, transport: MediaTransport) {
+        self.inner.writer.save_transport(device, transport);
     }
 
     /// Replaces the channels of a device. **Order**: the place of a channel in the list is its index in the API, so the

@@ -16,7 +16,7 @@ use sqlx::AnyPool;
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 
-use crate::gb28181::{CatalogItem, DeviceInfo, Persist};
+use crate::gb28181::{CatalogItem, DeviceInfo, MediaTransport, Persist};
 use crate::id::DeviceId;
 use crate::limits;
 
@@ -91,6 +91,11 @@ impl Writer {
 
     pub fn save_info(&self, device: DeviceId, info: DeviceInfo) {
         self.queue.change(device, |change| change.info = Some(info));
+    }
+
+    pub fn save_transport(&self, device: DeviceId, transport: MediaTransport) {
+        self.queue
+            .change(device, |change| change.transport = Some(transport));
     }
 
     pub fn save_channels(&self, device: DeviceId, channels: Vec<CatalogItem>, partial: bool) {
@@ -330,6 +335,8 @@ mod tests {
             ..DeviceInfo::default()
         };
         store.save_info(id(1), info.clone());
+        store.save_transport(id(1), MediaTransport::TcpPassive);
+        store.save_transport(id(1), MediaTransport::TcpActive);
         let channels: Vec<_> = (0..123).map(channel).collect();
         store.save_channels(id(1), vec![channel(7)], false);
         store.save_channels(id(1), channels.clone(), true);
@@ -342,6 +349,7 @@ mod tests {
         let record = |stored| RestoredDevice {
             stored,
             info: DeviceInfo::default(),
+            transport: None,
             channels: vec![],
             partial: false,
             policy: Default::default(),
@@ -352,6 +360,7 @@ mod tests {
                 ..info
             },
             channels,
+            transport: Some(MediaTransport::TcpActive),
             partial: true,
             ..record(stored(1))
         };

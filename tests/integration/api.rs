@@ -524,8 +524,10 @@ async fn bad_bodies_and_unknown_calls_get_the_envelope() {
         .bvcsp("POST", "/bvcsp/v1/pu/list", &format!("{large} "))
         .await;
     assert_eq!(answer["code"], 4, "over the bound");
-    let answer = node.post("/bvcsp/v1/pu/ptz/camera/PU_1/0", json!({})).await;
-    assert_eq!(answer["code"], 8);
+    let answer = node.post("/bvcsp/v1/pu/shutdown/PU_1", json!({})).await;
+    assert_eq!(answer["code"], 8, "there is no such call");
+    let answer = node.post("/bvcsp/v1/pu/ptz/camera/PU_1/x", json!({})).await;
+    assert_eq!(answer["code"], 4, "no number in the path");
     assert_eq!(node.get("/bvcsp/v1/pu/list").await["code"], 8);
 }
 

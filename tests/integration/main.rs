@@ -3,11 +3,15 @@
 #[cfg(feature = "node")]
 mod api;
 #[cfg(feature = "node")]
+mod device_auth;
+#[cfg(feature = "node")]
 mod diagnosis;
 mod egress_chromium;
 mod egress_files;
 mod egress_rtp;
 mod field_signalling;
+#[cfg(feature = "node")]
+mod flood;
 #[cfg(feature = "node")]
 mod gb_table;
 mod gb_vectors;

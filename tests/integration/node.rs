@@ -14,6 +14,14 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub const ADMIN_PASSWORD: &str = "a password of the tests";
 
+/// The program under test: that of this build, or another one (a release build, for load).
+fn binary() -> PathBuf {
+    std::env::var_os("GANTRY_TEST_BINARY").map_or_else(
+        || PathBuf::from(env!("CARGO_BIN_EXE_gantry")),
+        PathBuf::from,
+    )
+}
+
 /// A running node. Dropping it ends the process and removes its folder.
 pub struct Node {
     child: Child,
@@ -43,7 +51,7 @@ impl Node {
 
     /// Starts a node on a data folder that may have been used before.
     pub fn start_in(dir: PathBuf, variables: &[(&str, &str)]) -> Node {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_gantry"))
+        let mut child = Command::new(binary())
             .args(["serve", "--data"])
             .arg(&dir)
             .env("GANTRY_HTTP_LISTEN", "127.0.0.1:0")
@@ -207,6 +215,15 @@ impl Node {
         )
     }
 
+    /// Memory of the process that lies in RAM.
+    pub fn resident_bytes(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let text = std::fs::read_to_string(path).expect("it runs");
+        let line = text.lines().find(|line| line.starts_with("VmRSS"));
+        let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+        kib.expect("VmRSS in kB") << 10
+    }
+
     /// The value of a metric, summed over its labels.
     pub fn metric(&self, name: &str) -> f64 {
         self.metric_where(name, "")
@@ -345,7 +362,7 @@ impl Devices {
     }
 
     pub fn with_password(node: &Node, password: &str, arguments: &[&str]) -> Devices {
-        let child = Command::new(env!("CARGO_BIN_EXE_gantry"))
+        let child = Command::new(binary())
             .args([
                 "simulate",
                 "--server",

@@ -482,8 +482,8 @@ fn policies_of_a_device_are_forced_by_the_api_and_kept() {
     plays(&node, &token, puid, Duration::from_secs(1));
     let inviting = || {
         let log = node.log();
-        let lines = log.lines().filter(|line| line.contains("\"inviting\""));
-        lines.last().map(str::to_owned)
+        let mut lines = log.lines().filter(|line| line.contains("\"inviting\""));
+        lines.next_back().map(str::to_owned)
     };
     let line = wait_until("an INVITE is in the log", inviting);
     assert!(line.contains("TcpPassive"), "{line}");

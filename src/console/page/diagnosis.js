@@ -83,8 +83,9 @@ export class Diagnosis {
       row(t('diag.order'), `${ingest.reordered} / ${ingest.duplicate} / ${more.late}`),
       row(t('diag.frames'), `${ingest.frames} / ${ingest.keyFrames}`),
       optional('foreign', ingest.foreign), optional('kernel', more.kernelDropped), optional('invalid', more.invalid),
-      optional('damaged', more.damagedFrames), optional('dropped', more.droppedFrames), optional('jumps', more.timeJumps),
-      optional('restarts', more.restarts), optional('ps', errors))];
+      optional('damaged', ingest.damagedFrames), optional('held', ingest.heldFrames), optional('dropped', more.droppedFrames), optional('asked', more.keyFramesAsked),
+      optional('moves', ingest.sourceMoves), optional('refused', more.sourceRefused), optional('jumps', ingest.timeJumps), optional('restarts', more.restarts), optional('ps', errors),
+      ingest.clockDriftPpm === undefined ? [] : row(t('diag.drift'), `${ingest.clockDriftPpm} ppm`), row(t('diag.rtcp'), `${more.rtcpReceived} / ${more.reportsSent}`))];
   }
 
   #exchange({ messages }) {

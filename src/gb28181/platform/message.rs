@@ -167,7 +167,7 @@ impl Platform {
         let Some(device) = device_of(&incoming.message) else {
             self.counters.malformed_id += 1;
             let response = Response::new(400).reason("No device code in From");
-            self.respond(now, incoming, response);
+            self.refuse(incoming, response);
             return None;
         };
         let slot = self.registrar.find(device);
@@ -175,17 +175,18 @@ impl Platform {
             if self.registrar.sender(slot, &incoming.path) == Sender::Impostor {
                 self.counters.impostors += 1;
                 tracing::debug!(%device, %peer, "request from another address than the device's");
-                self.respond(now, incoming, Response::new(403));
+                self.refuse(incoming, Response::new(403));
                 return None;
             }
             if self.heard_from(now, slot, incoming.path) {
+                self.earned = 1;
                 return Some(slot);
             }
         }
         self.counters.strangers += 1;
         tracing::debug!(%device, %peer, "request of a device that is not registered");
         let response = Response::new(403).reason("Not registered");
-        self.respond(now, incoming, response);
+        self.refuse(incoming, response);
         None
     }
 

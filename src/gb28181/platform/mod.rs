@@ -39,6 +39,7 @@ use bytes::Bytes;
 
 use super::catalog::Assembly;
 use super::counters::{Counters, Gauges};
+use super::gate::{Dropped, Gate};
 use super::query::{Queries, QueryKind};
 use super::quirk::Quirks;
 use super::registrar::{Registrar, Sender, Slot, Suspects, Touched};
@@ -151,6 +152,9 @@ pub struct Platform {
     endpoint: Endpoint,
     authenticator: Authenticator,
     registrar: Registrar,
+    gate: Gate,
+    /// What the message in hand pays back: see [`Gate::settle`].
+    earned: u8,
     suspects: Suspects,
     queries: Queries,
     catalogs: HashMap<Slot, Assembly>,
@@ -192,6 +196,8 @@ impl Platform {
         Platform {
             authenticator: Authenticator::new(digest, secret, now),
             registrar: Registrar::new(config.keepalive * config.keepalive_misses.max(1)),
+            gate: Gate::new(now),
+            earned: 0,
             suspects: Suspects::default(),
             queries: Queries::new(
                 config.queries_at_once,
@@ -217,11 +223,30 @@ impl Platform {
         }
     }
 
+    /// Whether a message that came is to be read at all: see [`gate`](super::gate). To be asked right before
+    /// [`Platform::handle_message`].
+    pub fn admits(&mut self, now: Instant, path: &Path, raw: &[u8]) -> bool {
+        let device = self.registrar.by_path(path);
+        self.gate.admit(now, path.peer.ip(), device, raw)
+    }
+
+    /// Whether a device is known at this address or connection.
+    pub fn knows(&self, path: &Path) -> bool {
+        self.registrar.by_path(path).is_some()
+    }
+
+    /// Messages that [`Platform::admits`] refused.
+    pub fn dropped(&self) -> &Dropped {
+        self.gate.dropped()
+    }
+
     /// Takes a datagram, or one message of a stream as [`crate::sip::framing`] cuts them.
     pub fn handle_message(&mut self, now: Instant, path: Path, raw: Bytes) {
+        self.earned = 0;
         self.note(now, Direction::In, path, &raw);
         self.endpoint.handle_message(now, path, raw);
         self.pump(now);
+        self.gate.settle(self.earned);
     }
 
     /// Takes a CRLF of a stream (RFC 5626, 3.5.1): a sign of life. The shell answers it.
@@ -430,7 +455,7 @@ impl Platform {
             | None => {
                 self.counters.method_not_allowed += 1;
                 let response = Response::new(405).header(HeaderName::Allow, ALLOW);
-                self.respond(now, incoming, response);
+                self.refuse(incoming, response);
             }
         }
     }
@@ -444,6 +469,9 @@ impl Platform {
         } else {
             self.purposes.remove(&id)
         };
+        if purpose.is_some() {
+            self.earned = 1;
+        }
         match purpose {
             Some(Purpose::Query(slot, kind)) => {
                 self.heard_from(now, slot, path);
@@ -519,6 +547,11 @@ impl Platform {
                 None
             }
         }
+    }
+
+    /// Refuses without keeping anything: a repetition is refused again. Strangers must not fill our memory.
+    fn refuse(&mut self, incoming: &Incoming, response: Response) {
+        self.endpoint.refuse_request(incoming, response);
     }
 
     fn respond(&mut self, now: Instant, incoming: &Incoming, response: Response) {

@@ -28,7 +28,7 @@ impl Platform {
             self.counters.malformed_id += 1;
             tracing::debug!(peer = %incoming.path.peer, "REGISTER without a device code");
             let response = Response::new(400).reason("No device code in From");
-            return self.respond(now, incoming, response);
+            return self.refuse(incoming, response);
         };
         match self.admit(now, device, incoming) {
             Admission::Accepted => self.accept_register(now, device, incoming),
@@ -38,11 +38,11 @@ impl Platform {
                 for challenge in self.authenticator.challenge(now, source, stale) {
                     response = response.header(HeaderName::WwwAuthenticate, challenge);
                 }
-                self.respond(now, incoming, response);
+                self.refuse(incoming, response);
             }
             Admission::Refused => {
                 self.counters.registers_refused += 1;
-                self.respond(now, incoming, Response::new(403));
+                self.refuse(incoming, Response::new(403));
             }
         }
     }
@@ -117,6 +117,7 @@ impl Platform {
         {
             Ok((slot, first)) => {
                 self.counters.registers_ok += 1;
+                self.earned = 2;
                 self.learn_quirks(slot, &incoming.message);
                 let response = self.register_response(now, device, expires, incoming);
                 self.respond(now, incoming, response);

@@ -121,7 +121,7 @@ fn every_type_is_read_as_it_was_written() {
         settings.write(&mut body);
         body.push_str("</R>");
         let read = Settings::read_all(&tree(body.as_bytes()).expect("our writing")).expect("whole");
-        assert_eq!(read, [settings.clone()], "{body}");
+        assert_eq!(read, std::slice::from_ref(&settings), "{body}");
         let kind = settings.kind();
         assert_eq!(ConfigType::from_name(kind.name()), Some(kind));
     }

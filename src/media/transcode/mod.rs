@@ -101,7 +101,7 @@ impl AudioTranscoder {
         let decoder = match from.codec {
             Codec::G711A => Decoder::G711(g711::from_alaw),
             Codec::G711U => Decoder::G711(g711::from_ulaw),
-            Codec::G722 => Decoder::G722(Box::new(g722::Decoder::new())),
+            Codec::G722 => Decoder::G722(Box::default()),
             Codec::G726(which) => Decoder::G726(Box::new(g726::Decoder::new(which))),
             Codec::Aac if to != Codec::Aac => Decoder::aac(from).ok_or(Unsupported::Config)?,
             Codec::Aac | Codec::Opus | Codec::H264 | Codec::H265 => return Err(pair),

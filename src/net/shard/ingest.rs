@@ -33,7 +33,10 @@ impl Shard {
                     continue;
                 };
                 self.received_bytes += packet.len() as u64;
-                let Some(ssrc) = rtp::peek_ssrc(packet) else {
+                // Some devices write a wrong version: whose SSRC is expected is known by that.
+                let of_another_version =
+                    || rtp::peek_ssrc_any_version(packet).filter(|s| self.by_ssrc.contains_key(s));
+                let Some(ssrc) = rtp::peek_ssrc(packet).or_else(of_another_version) else {
                     self.counters.malformed.inc();
                     continue;
                 };

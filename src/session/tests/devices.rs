@@ -109,7 +109,7 @@ fn a_restart_is_no_event() {
     let mut before = Rig::new();
     let kept = before.persist.iter().rev().find_map(|p| match p {
         Persist::Channels { channels, .. } => Some(channels.clone()),
-        Persist::Platform(_) | Persist::Info { .. } => None,
+        Persist::Platform(_) | Persist::Info { .. } | Persist::Transport { .. } => None,
     });
     let (opened, _) = before.view(0);
     let mut rig = Rig::with(config());
@@ -120,6 +120,7 @@ fn a_restart_is_no_event() {
                 name: "gate".into(),
                 ..DeviceInfo::default()
             },
+            transport: None,
             channels: kept.expect("channels were stored"),
             partial: false,
             policy: Default::default(),
@@ -127,6 +128,7 @@ fn a_restart_is_no_event() {
         RestoredDevice {
             stored: stored(2, false),
             info: DeviceInfo::default(),
+            transport: None,
             channels: Vec::new(),
             partial: false,
             policy: Default::default(),

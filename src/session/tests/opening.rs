@@ -317,6 +317,14 @@ fn what_worked_is_tried_first_the_next_time() {
     assert_eq!(rig.core.counters().fallbacks_live, 1);
     rig.open(1);
     assert_eq!(rig.invite().transport, TcpPassive);
+    let kept = |p: &&Persist| matches!(p, Persist::Transport { .. });
+    assert!(matches!(
+        rig.persist.iter().filter(kept).collect::<Vec<_>>()[..],
+        [Persist::Transport {
+            transport: TcpPassive,
+            ..
+        }]
+    ));
 }
 
 #[test]

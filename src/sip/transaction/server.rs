@@ -114,6 +114,16 @@ impl Plains {
         Ok(())
     }
 
+    /// Forgets a request that came a moment ago and was not answered. Does nothing for any other.
+    pub fn forget_newest(&mut self, key: u64) {
+        if self.queue.back().is_some_and(|(_, newest)| *newest == key) {
+            self.queue.pop_back();
+            if let Some(plain) = self.map.remove(&key) {
+                self.bytes -= plain.response.len();
+            }
+        }
+    }
+
     fn forget_oldest(&mut self) {
         if let Some((_, key)) = self.queue.pop_front()
             && let Some(plain) = self.map.remove(&key)
@@ -345,6 +355,11 @@ impl Invites {
             }
             None => OnAck::Unknown,
         }
+    }
+
+    /// Forgets an INVITE that was not answered with a final answer. Its timer finds nothing.
+    pub fn forget(&mut self, key: u64) {
+        self.map.remove(&key);
     }
 
     /// A CANCEL came: `None` = no such INVITE; `Some(true)` = tell the user.

@@ -100,6 +100,7 @@ impl Store {
                     .or_insert_with(|| RestoredDevice {
                         stored: stored.clone(),
                         info: Default::default(),
+                        transport: None,
                         channels: Vec::new(),
                         partial: false,
                         policy: Default::default(),
@@ -119,6 +120,11 @@ impl Store {
             Persist::Info { device, info } => {
                 if let Some(row) = self.0.get_mut(&device) {
                     row.info = info;
+                }
+            }
+            Persist::Transport { device, transport } => {
+                if let Some(row) = self.0.get_mut(&device) {
+                    row.transport = Some(transport);
                 }
             }
             Persist::Channels {

@@ -446,7 +446,14 @@ fn recorded(hours: u32) -> Abilities {
         start_time: Some(format!("2026-06-14T{hour:02}:00:00")),
         end_time: Some(format!("2026-06-14T{hour:02}:59:59")),
         name: Some(format!("录像{hour}")),
-        kind: Some(if hour % 4 == 0 { "alarm" } else { "time" }.into()),
+        kind: Some(
+            if hour.is_multiple_of(4) {
+                "alarm"
+            } else {
+                "time"
+            }
+            .into(),
+        ),
         secrecy: Some(0),
         ..FileRecord::default()
     };

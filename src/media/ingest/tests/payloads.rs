@@ -106,12 +106,12 @@ fn h264_without_a_container_is_recognised() {
                 .all(|f| !f.damaged && f.payload.len() == 3_005)
         );
         // Times go on through the wrap of the RTP time.
-        let times = source
+        let mut times = source
             .seen
             .pictures
             .windows(2)
             .map(|w| w[1].pts.0 - w[0].pts.0);
-        assert!(times.into_iter().all(|step| step == 3600));
+        assert!(times.all(|step| step == 3600));
         assert_eq!(source.ingest.has_picture(), Some(true));
         let stats = source.ingest.stats(source.now);
         assert_eq!((stats.time_jumps, stats.ps_errors), (0, 0));
@@ -294,11 +294,8 @@ fn sound_alone_is_known_by_its_type_or_its_declaration() {
         }
         assert_eq!(source.seen.tracks[0].codec, codec);
         assert!(source.seen.sounds.len() >= 18, "{codec:?}");
-        let last = source.seen.sounds.windows(2).skip(2);
-        assert!(
-            last.into_iter().all(|w| w[1].dts.0 - w[0].dts.0 == 1_800),
-            "{codec:?}"
-        );
+        let mut last = source.seen.sounds.windows(2).skip(2);
+        assert!(last.all(|w| w[1].dts.0 - w[0].dts.0 == 1_800), "{codec:?}");
     }
 }
 
