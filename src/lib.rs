@@ -37,6 +37,8 @@ pub mod metrics;
 #[cfg(feature = "node")]
 pub mod net;
 #[cfg(feature = "node")]
+pub mod probe;
+#[cfg(feature = "node")]
 pub mod sim;
 #[cfg(feature = "node")]
 pub mod store;

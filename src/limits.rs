@@ -421,6 +421,9 @@ pub const STREAMS_MAX: usize = 4096;
 /// Sessions (viewers and those who wait) at once. About 300 bytes each. At it: `Busy`.
 pub const SESSIONS_MAX: usize = 20_000;
 
+/// Attempts of one opening whose steps are remembered: one a transport, and one more. At it: the oldest is forgotten.
+pub const ATTEMPTS_TRACED_MAX: usize = 4;
+
 /// Closed sessions whose record can still be asked for. At it: the oldest is forgotten.
 pub const SESSIONS_CLOSED_MAX: usize = 1_000;
 
@@ -663,6 +666,21 @@ pub const EVENT_SOCKET_DEVICES_MAX: usize = 10_000;
 
 /// Bytes of a message that a client sends on an event WebSocket; its content is ignored. At it: closed.
 pub const EVENT_SOCKET_MESSAGE_BYTES_MAX: usize = 64 * 1024;
+
+// ---- diagnosis ----
+
+/// Datagrams of a capture that are being put together from fragments. At it: all of them are given up.
+pub const CAPTURE_FRAGMENTS_MAX: usize = 256;
+
+/// Segments of one direction of a captured connection that wait for a missing one. At it: the hole stays.
+pub const CAPTURE_SEGMENTS_WAITING_MAX: usize = 256;
+
+/// Bytes of a file that `gantry probe` reads: ten minutes of a dozen cameras. At it: refused.
+pub const PROBE_FILE_BYTES_MAX: u64 = 1 << 30;
+
+/// SIP messages and streams of a recording that are shown. At it: the rest is left out; messages are counted.
+pub const PROBE_SIP_MESSAGES_MAX: usize = 10_000;
+pub const PROBE_STREAMS_MAX: usize = 64;
 
 // ---- sim ----
 

@@ -1,6 +1,6 @@
 //! Arguments → config → app → exit code.
 //!
-//! Exit codes: 0 done, 1 failed while running, 2 cannot start (config, ports, certificate, data folder).
+//! Exit codes: 0 done, 1 failed while running (`probe`: something is wrong with the recording), 2 cannot start (config, ports, certificate, data folder).
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use gantry::app::{self, ServeOptions};
 use gantry::config::Config;
-use gantry::sim;
+use gantry::{probe, sim};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -37,6 +37,8 @@ enum Task {
     },
     /// Run simulated devices against a node.
     Simulate(sim::Args),
+    /// Say what is in a recording and what is wrong with it: .pcap, .pcapng, .rtpdump, .ps, .ts.
+    Probe(probe::Args),
     /// Read a configuration as `serve` would, and say what is wrong with it.
     CheckConfig {
         #[arg(value_name = "FILE")]
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
             app::start_logs(&gantry::config::Log::default());
             app::run(sim::run(arguments))
         }
+        Task::Probe(arguments) => probe::run(&arguments),
         Task::CheckConfig { config } => match Config::load(config.as_deref(), variables(), &[]) {
             Ok(_) => {
                 println!("the configuration is good");

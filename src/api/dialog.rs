@@ -1,6 +1,6 @@
 //! `/dialog`: open media between a client and a device, and what is known about it (bvcsp 2.23, 3.1).
 
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -11,8 +11,9 @@ use crate::session::{Command, IngestStats, MediaServiceView, Reply, SessionView,
 use super::ApiState;
 use super::caller::Caller;
 use super::device::{MEDIA_DIR_SENDS, read_puid};
+use super::diagnosis::{Diagnosis, decodes_h265};
 use super::envelope::{Answer, Body, Code, Done, Failure, Paging, wrong_reply};
-use super::view;
+use super::{sip, view};
 
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct OpenRequest {
@@ -99,6 +100,9 @@ pub struct DialogInfo {
     pub skipped: u32,
     pub tracks: Vec<TrackInfo>,
     pub ingest: IngestInfo,
+    /// Of `/dialog/info` alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub diagnosis: Option<Diagnosis>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -218,6 +222,7 @@ impl From<SessionView> for DialogInfo {
             skipped: view.skipped,
             tracks: view.tracks.iter().map(show_track).collect(),
             ingest: view.ingest.into(),
+            diagnosis: None,
         }
     }
 }
@@ -389,18 +394,36 @@ pub async fn list(
     Ok(request.paging.cut(sessions, DialogInfo::from))
 }
 
-/// One dialog with its stage, its failure if it failed, and its statistics.
+/// What a viewer says of itself when it asks for a diagnosis.
+#[derive(Debug, Deserialize)]
+pub struct InfoQuery {
+    decodes: Option<String>,
+}
+
+/// One dialog with its stage, its failure if it failed, its statistics, and why there is a picture or none. Dialogs that
+/// are over can be asked for as long as their record is kept (the last thousand).
 #[utoipa::path(get, path = "/bvcsp/v1/dialog/info/{dialogid}", operation_id = "dialogInfo", tag = "dialog", security(("token" = [])),
-    params(("dialogid" = String, Path, example = "D1f")),
+    params(("dialogid" = String, Path, example = "D1f"), ("decodes" = Option<String>, Query,
+        description = "picture codecs that the viewer can decode, such as h264,h265", example = "h264")),
     responses((status = 200, body = Answer<DialogInfo>, example = json!({"code": 2, "msg": "dialog not found"}))))]
 pub async fn info(
     State(state): State<ApiState>,
     caller: Caller,
     Path(dialogid): Path<String>,
+    Query(query): Query<InfoQuery>,
 ) -> Result<Answer<DialogInfo>, Failure> {
     let session = dialogid.parse::<SessionId>().map_err(|_| not_found())?;
     let view = find(&state, &caller, session).await?;
-    Ok(Answer::data(view.into()))
+    let messages = match &view.key {
+        StreamKey::Live { device, .. } => sip::of_device(&state, *device).await?,
+        StreamKey::Named(_) => Vec::new(),
+    };
+    let decodes = decodes_h265(query.decodes.as_deref());
+    let diagnosis = Diagnosis::of(&view, &messages, decodes, &sip::wall_now());
+    Ok(Answer::data(DialogInfo {
+        diagnosis: Some(diagnosis),
+        ..view.into()
+    }))
 }
 
 async fn find(

@@ -15,6 +15,7 @@ mod caller;
 mod control;
 mod device;
 mod device_auth;
+mod diagnosis;
 mod dialog;
 mod envelope;
 mod event;

@@ -72,6 +72,7 @@ static ASSETS: &[Asset] = &[
     page!("favicon.svg", SVG),
     page!("main.js", JS),
     page!("api.js", JS),
+    page!("diagnosis.js", JS),
     page!("dom.js", JS),
     page!("i18n.js", JS),
     page!("panel.js", JS),

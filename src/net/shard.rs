@@ -347,8 +347,9 @@ impl Shard {
             MediaCommand::CloseViewer { session, .. } => self.close_session(now, session, true),
             MediaCommand::ResetStatistics => {
                 self.statistics_from = (self.received_bytes, self.sent_bytes());
+                let dropped = u64::from(self.rtp_dropped);
                 for (_, stream) in &mut self.streams {
-                    self.ingest_gone = add(self.ingest_gone, &stream.stats(now));
+                    self.ingest_gone = add(self.ingest_gone, &stream.stats(now, dropped));
                     self.ps_errors_gone = add_errors(self.ps_errors_gone, &stream.last_ps_errors);
                     stream.reset_stats();
                 }

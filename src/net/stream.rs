@@ -27,7 +27,7 @@ use crate::media::transcode::AudioTranscoder;
 use crate::media::{rtcp, rtp};
 use crate::net::sound::{Conversion, Made, SoundLink};
 use crate::session::port::{IngestOptions, Progress};
-use crate::session::{IngestStats, PathStats};
+use crate::session::{IngestDetail, IngestStats, PathStats};
 use crate::time::{MediaTime, earliest};
 
 /// Damage found in a program stream, in the order of [`demux::Error::ALL`].
@@ -284,6 +284,10 @@ pub(super) struct Stream {
     pub transport: MediaTransport,
     /// Where the device said it sends from, or listens.
     pub remote: Option<SocketAddr>,
+    /// Other end of the connection that it comes over.
+    pub tcp_peer: Option<SocketAddr>,
+    /// Of its port, when the stream was opened.
+    pub kernel_dropped_before: u64,
     /// Key of its own port in the shard; `None` = it shares that of the thread.
     pub own_port: Option<usize>,
     pub ingest: Ingest,
@@ -340,6 +344,8 @@ impl Stream {
             ssrc,
             transport,
             remote: None,
+            tcp_peer: None,
+            kernel_dropped_before: 0,
             own_port,
             ingest,
             source: SourceGuard::default(),
@@ -481,7 +487,13 @@ impl Stream {
         let mut outputs = std::mem::take(&mut self.outputs);
         for output in outputs.drain(..) {
             match output {
-                ingest::Output::Track(track) => self.set_track(track, fans, now, holds),
+                ingest::Output::Track(track) => {
+                    self.set_track(track, fans, now, holds);
+                    if self.live.is_none() {
+                        let tracks = self.hub.tracks().cloned().collect();
+                        progress(Progress::Tracks { tracks });
+                    }
+                }
                 ingest::Output::Frame(frame) => match self.hold.judge(&frame) {
                     Verdict::Give => self.put_frame(frame, fans, now, holds),
                     Verdict::Hold { ask } => {
@@ -744,7 +756,9 @@ impl Stream {
         });
     }
 
-    pub fn stats(&mut self, now: Instant) -> IngestStats {
+    /// `kernel_dropped` = datagrams that the kernel dropped at this thread's port since its start.
+    pub fn stats(&mut self, now: Instant, kernel_dropped: u64) -> IngestStats {
+        let kernel_dropped = kernel_dropped.saturating_sub(self.kernel_dropped_before);
         let s = self.ingest.stats(now);
         self.last_ps_errors = s.ps_errors_by_kind;
         self.last_stats = IngestStats {
@@ -760,6 +774,13 @@ impl Stream {
             bits_per_s: s.bits_per_s,
             fps_milli: s.fps_milli,
             psm_seen: s.psm_seen,
+            detail: IngestDetail {
+                invalid: s.invalid,
+                dropped_frames: s.dropped_frames,
+                ps_errors_by_kind: s.ps_errors_by_kind,
+                kernel_dropped,
+                source: self.source.address().or(self.tcp_peer),
+            },
             path: PathStats {
                 late: s.late,
                 damaged_frames: s.damaged_frames,
@@ -923,7 +944,7 @@ mod tests {
             for n in 0..10 {
                 stream.push_datagram(now, at(port), &packet(SSRC, 100 + n));
             }
-            assert_eq!(stream.stats(now).packets, 10, "from port {port}");
+            assert_eq!(stream.stats(now, 0).packets, 10, "from port {port}");
         }
     }
 
@@ -941,7 +962,7 @@ mod tests {
             stream.push_datagram(now, at(1_000), &packet(SSRC, n));
         }
         assert_eq!(stream.ingest.ssrc(), Some(SSRC));
-        let stats = stream.stats(now);
+        let stats = stream.stats(now, 0);
         assert_eq!((stats.packets, stats.foreign), (10, 0));
     }
 
@@ -967,7 +988,7 @@ mod tests {
         now += Duration::from_secs(3);
         stream.push_datagram(now, at(1_000), &packet(third, 2));
         assert_eq!(stream.ingest.ssrc(), Some(third), "the old one fell silent");
-        assert_eq!(stream.stats(now).foreign, 2);
+        assert_eq!(stream.stats(now, 0).foreign, 2);
     }
 
     #[test]

@@ -15,6 +15,7 @@
 //! Bounds: streams, sessions and devices by [`CoreConfig`]; records and channels by [`crate::limits`].
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use rand_chacha::ChaCha8Rng;
@@ -34,7 +35,8 @@ use super::registry::{Registry, RestoredDevice};
 use super::ssrc::Pool;
 use super::stream::Stream;
 use super::timers::{Timer, Timers};
-use super::types::{Command, Error, Event, MediaServiceView, Reply};
+use super::trace::Trace;
+use super::types::{Command, Error, Event, MediaServiceView, Reply, SessionView};
 
 /// The caller's number of a request; never used twice in one run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -101,6 +103,8 @@ pub struct Core {
     pub(super) expected: HashMap<(u8, Ssrc), StreamId>,
     pub(super) registry: Registry,
     pub(super) streams: BTreeMap<StreamKey, Stream>,
+    /// How each of them was opened.
+    pub(super) traces: HashMap<StreamKey, Trace>,
     pub(super) by_stream: HashMap<StreamId, StreamKey>,
     pub(super) by_invite: HashMap<InviteId, StreamKey>,
     /// Streams of each shard.
@@ -141,6 +145,7 @@ impl Core {
             expected: HashMap::new(),
             registry: Registry::default(),
             streams: BTreeMap::new(),
+            traces: HashMap::new(),
             by_stream: HashMap::new(),
             by_invite: HashMap::new(),
             load: vec![0; usize::from(config.shards)],
@@ -281,7 +286,7 @@ impl Core {
                 session,
                 sent_bytes,
                 skipped,
-            } => self.viewer(session, sent_bytes, skipped),
+            } => self.viewer(now, session, sent_bytes, skipped),
             MediaEvent::ViewerClosed { session } => {
                 let opened = self.sessions.get(&session);
                 if opened.is_some_and(|s| matches!(s.state, State::Unclaimed | State::Watching)) {
@@ -341,10 +346,13 @@ impl Core {
     }
 
     /// A viewer reports: it has come, and so much it was given.
-    fn viewer(&mut self, id: SessionId, sent_bytes: u64, skipped: u32) {
+    fn viewer(&mut self, now: Instant, id: SessionId, sent_bytes: u64, skipped: u32) {
         match self.sessions.get_mut(&id) {
             Some(session) => {
                 session.sent_bytes = sent_bytes;
+                if sent_bytes > 0 {
+                    session.first_byte.get_or_insert(now);
+                }
                 session.skipped = skipped;
                 if session.state == State::Unclaimed {
                     session.state = State::Watching;
@@ -365,15 +373,31 @@ impl Core {
     fn list_sessions(&self) -> Reply {
         let all = self.sessions.iter().filter_map(|(id, session)| {
             let stream = self.streams.get(&session.key)?;
-            Some(session.view(*id, stream, &self.wall))
+            Some(self.view(*id, session, stream))
         });
         Reply::Sessions(all.collect())
+    }
+
+    fn view(&self, id: SessionId, session: &Session, stream: &Stream) -> SessionView {
+        let trace = self.traces.get(&stream.key);
+        SessionView {
+            sip_peer: self.sip_peer(&stream.key),
+            ..session.view(id, stream, trace, &self.wall)
+        }
+    }
+
+    /// Where the SIP of a stream's device comes from.
+    pub(super) fn sip_peer(&self, key: &StreamKey) -> Option<SocketAddr> {
+        match key {
+            StreamKey::Live { device, .. } => self.registry.get(*device)?.peer,
+            StreamKey::Named(_) => None,
+        }
     }
 
     fn show_session(&self, id: SessionId) -> Result<Reply, Error> {
         let open = self.sessions.get(&id).and_then(|session| {
             let stream = self.streams.get(&session.key)?;
-            Some(session.view(id, stream, &self.wall))
+            Some(self.view(id, session, stream))
         });
         open.or_else(|| self.history.get(id).map(|record| record.view.clone()))
             .map(|view| Reply::Session(Box::new(view)))

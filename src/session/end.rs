@@ -27,7 +27,7 @@ impl Core {
             return;
         };
         stream.sessions.remove(&id);
-        let view = session.view(id, stream, &self.wall);
+        let view = session.view(id, stream, self.traces.get(&key), &self.wall);
         let waits = matches!(session.state, State::Waiting { .. });
         let (stream, session) = (stream.id, id);
         if !waits && why != Closed::ViewerGone {
@@ -176,17 +176,19 @@ impl Core {
         let ids = std::mem::take(&mut stream.sessions);
         for id in ids {
             if let Some(session) = self.sessions.get(&id) {
-                let view = session.view(id, stream, &self.wall);
+                let trace = self.traces.get(&stream.key);
+                let view = session.view(id, stream, trace, &self.wall);
                 self.file(now, view, stream.id, why, failure.clone(), error.clone());
             }
         }
+        self.traces.remove(&stream.key);
     }
 
     /// Takes a session out, answers it with `error` if it still waits, and keeps its record.
     pub(super) fn file(
         &mut self,
         now: Instant,
-        view: SessionView,
+        mut view: SessionView,
         stream: StreamId,
         why: Closed,
         failure: Option<(Stage, ViewFailure)>,
@@ -198,6 +200,7 @@ impl Core {
         };
         self.timers.clear(Timer::Session(id));
         let unix_s = self.wall.unix_ms(now).div_euclid(1000);
+        view.sip_peer = self.sip_peer(&view.key);
         self.history.add(view, stream, failure, unix_s);
         self.counters.closed(why);
         if let State::Waiting { request } = session.state {

@@ -26,6 +26,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod trace;
 pub mod types;
 
 pub use address::{MediaAddress, Network, NotANetwork};
@@ -34,4 +35,5 @@ pub use core::{Core, Output, Persist, RequestId};
 pub use counters::{Closed, Counters, Ended, Gauges};
 pub use policy::{DevicePolicy, ForeignSsrcPolicy, LossChoice, NotAPolicy, TransportPolicy};
 pub use registry::RestoredDevice;
+pub use trace::Attempt;
 pub use types::*;

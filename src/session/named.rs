@@ -207,7 +207,7 @@ impl Core {
             Source::Named { .. } | Source::Device(_) => stream.phase.missing(&stream.stats),
         };
         stream.sessions.remove(&id);
-        let view = session.view(id, stream, &self.wall);
+        let view = session.view(id, stream, self.traces.get(&session.key), &self.wall);
         let stream_id = stream.id;
         let error = Error::View(missing.clone());
         self.counters.failed(&error);

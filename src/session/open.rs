@@ -26,6 +26,7 @@ use super::ports::Lease;
 use super::record::{Session, State};
 use super::stream::{Dialog, Early, Input, Outcome, Phase, Source, Stream};
 use super::timers::Timer;
+use super::trace::Trace;
 use super::types::{Error, IngestStats, Opened, Owner, Reply, Target, ViewFailure, ViewKind};
 
 /// The port that an SDP names when nobody listens there (RFC 4145, section 4.1: "discard").
@@ -83,6 +84,7 @@ impl Core {
                 state: State::Waiting { request },
                 created: now,
                 first_frame_ms: None,
+                first_byte: None,
                 sent_bytes: 0,
                 skipped: 0,
             },
@@ -223,6 +225,8 @@ impl Core {
         };
         info!(device = %dialog.device, %channel, %ssrc, stream = id.number, shard, ?transport, "inviting");
         self.counters.attempts += 1;
+        let trace = self.traces.entry(key.clone()).or_default();
+        trace.begin(now, transport, Some(ssrc));
         self.by_invite.insert(dialog.invite, key.clone());
         self.add_stream(Stream {
             key: key.clone(),
@@ -286,6 +290,9 @@ impl Core {
             return;
         }
         let outcome = stream.phase.step(Input::Answered, &stats);
+        if let Some(trace) = self.traces.get_mut(&key) {
+            trace.answered(now, answer.remote);
+        }
         let stream_id = stream.id;
         let other = answer
             .ssrc
@@ -355,6 +362,12 @@ impl Core {
             return;
         };
         let stats = stream.stats;
+        let trace = self.traces.entry(key.clone()).or_insert_with(|| {
+            let mut trace = Trace::default();
+            trace.begin(now, stream.transport, stream.expects);
+            trace
+        });
+        trace.progress(now, &progress);
         let outcome = stream.phase.step(Input::Progress(progress), &stats);
         match stream.source {
             Source::Device(_) => {
@@ -576,6 +589,11 @@ impl Core {
         };
         warn!(device = %dialog.device, %channel, ssrc = %dialog.ssrc, stream = stream.id.number,
             transport = ?stream.transport, stage = stage.name(), %error, "attempt failed");
+        if let Some(trace) = self.traces.get_mut(key)
+            && let Error::View(failure) = &error
+        {
+            trace.failed(stage, failure, stream.stats);
+        }
         let Error::View(failure) = error else {
             self.close_failed(now, stream, stage, error);
             return;

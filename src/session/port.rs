@@ -98,6 +98,10 @@ pub enum Progress {
     UnsupportedCodec {
         stream_type: u8,
     },
+    /// What the source carries, as far as is known; again when more is. Only until it is live.
+    Tracks {
+        tracks: Vec<Track>,
+    },
     /// Tracks are known and a key frame is in the ring.
     Live {
         tracks: Vec<Track>,

@@ -11,6 +11,7 @@ use crate::time::WallClock;
 
 use super::core::RequestId;
 use super::stream::Stream;
+use super::trace::Trace;
 use super::types::{Owner, SessionView, Stage, ViewFailure, ViewKind};
 
 /// One thing a client asked for.
@@ -23,6 +24,7 @@ pub(super) struct Session {
     pub state: State,
     pub created: Instant,
     pub first_frame_ms: Option<u32>,
+    pub first_byte: Option<Instant>,
     pub sent_bytes: u64,
     pub skipped: u32,
 }
@@ -40,7 +42,18 @@ pub(super) enum State {
 }
 
 impl Session {
-    pub fn view(&self, id: SessionId, stream: &Stream, wall: &WallClock) -> SessionView {
+    /// As lists and details show it. `trace` is that of the stream.
+    pub fn view(
+        &self,
+        id: SessionId,
+        stream: &Stream,
+        trace: Option<&Trace>,
+        wall: &WallClock,
+    ) -> SessionView {
+        let known = match stream.phase.tracks() {
+            [] => trace.map_or(&[][..], Trace::tracks),
+            tracks => tracks,
+        };
         SessionView {
             session: id,
             key: self.key.clone(),
@@ -50,12 +63,16 @@ impl Session {
             stage: stream.phase.stage(),
             created_unix_s: wall.unix_ms(self.created).div_euclid(1000),
             first_frame_ms: self.first_frame_ms,
-            tracks: stream.phase.tracks().to_vec(),
+            tracks: known.to_vec(),
             ingest: stream.stats,
             sent_bytes: self.sent_bytes,
             skipped: self.skipped,
             failure: None,
             closed_unix_s: None,
+            attempts: trace.map_or_else(Vec::new, |t| t.attempts().to_vec()),
+            opened: self.created,
+            first_byte: self.first_byte,
+            sip_peer: None,
         }
     }
 }

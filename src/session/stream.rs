@@ -203,7 +203,7 @@ impl Phase {
 
     fn progress(&mut self, progress: Progress, stats: &IngestStats) -> Outcome {
         match progress {
-            Progress::Connected => Outcome::Stay,
+            Progress::Connected | Progress::Tracks { .. } => Outcome::Stay,
             Progress::ConnectFailed => match self {
                 Phase::Rtp { .. } => Outcome::Failed(ViewFailure::NoConnection),
                 Phase::Inviting { .. } | Phase::Ps | Phase::KeyFrame | Phase::Live { .. } => {

@@ -1,6 +1,7 @@
 //! Commands, replies and events of the control facade, and the named stages at which a view can fail.
 
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use crate::gb28181::manscdp::fields::BadField;
 use crate::gb28181::notice::{Alarm, Position};
@@ -8,9 +9,11 @@ use crate::gb28181::{Answer, Ask, AskFailure, DeviceAuth, DeviceInfo, MediaTrans
 use crate::id::{ChannelId, DeviceId, SessionId, Ssrc, StreamId, StreamKey, StreamName};
 use crate::media::frame::Track;
 use crate::media::ingest::RtpMaps;
+use crate::media::ps::demux;
 use crate::sip::log::Entry;
 
 use super::policy::DevicePolicy;
+use super::trace::Attempt;
 
 /// Something asked of the node. Every command gets exactly one `Result<Reply, Error>`.
 #[derive(Clone, Debug)]
@@ -204,6 +207,15 @@ pub struct SessionView {
     /// Why no picture came, when that is how it ended; `stage` is then how far it had come.
     pub failure: Option<ViewFailure>,
     pub closed_unix_s: Option<i64>,
+    /// How the stream was opened; the last one is the one that runs, or failed last.
+    pub attempts: Vec<Attempt>,
+    /// When it was asked for.
+    pub opened: Instant,
+    /// The first bytes had left for this viewer, as far as was reported: at once for FLV and fMP4, within a second for
+    /// WebRTC.
+    pub first_byte: Option<Instant>,
+    /// Of the device's SIP.
+    pub sip_peer: Option<SocketAddr>,
 }
 
 /// How far an opening has come (and where a failed one stopped).
@@ -250,6 +262,23 @@ pub struct IngestStats {
     /// A program stream map was seen.
     pub psm_seen: bool,
     pub path: PathStats,
+    pub detail: IngestDetail,
+}
+
+/// What only those who look for a fault ask of a stream's ingest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IngestDetail {
+    /// Neither RTP nor RTCP.
+    pub invalid: u64,
+    /// Pictures left out: before the first parameter sets, or too long.
+    pub dropped_frames: u64,
+    /// In the order of [`demux::Error::ALL`].
+    pub ps_errors_by_kind: [u64; demux::Error::ALL.len()],
+    /// Datagrams that the kernel dropped at the port of this stream since it was opened; at a port that streams share,
+    /// whoever sent them.
+    pub kernel_dropped: u64,
+    /// Where its packets come from.
+    pub source: Option<SocketAddr>,
 }
 
 /// What the way from the device did to a stream, beyond what is lost.
@@ -372,6 +401,26 @@ impl std::fmt::Display for ViewFailure {
             ViewFailure::UnsupportedCodec { stream_type } => write!(f, "unsupported codec: {} (stream type 0x{stream_type:02x}); set the device to H.264 or H.265, and its sound to G.711 or AAC", crate::media::ps::name(*stream_type).unwrap_or("unknown")),
             ViewFailure::EndedByDevice => f.write_str("ended by device: it sent BYE before a picture came"),
             ViewFailure::DeviceLost => f.write_str("device lost: it went offline while the view was opened"),
+        }
+    }
+}
+
+impl ViewFailure {
+    /// What [`std::fmt::Display`] says, in Chinese.
+    pub fn in_chinese(&self) -> String {
+        match self {
+            ViewFailure::NoAnswer => "设备无应答：未应答 INVITE；请检查网络是否可达、SIP 端口是否开放".into(),
+            ViewFailure::Rejected { status, reason } => format!("设备拒绝了 INVITE（{status} {reason}）；请检查通道编码及其码流路数"),
+            ViewFailure::BadAnswer { what } => format!("应答无法使用：设备 200 OK 中的 SDP 有误（{what}）"),
+            ViewFailure::NoConnection => "连接失败：设备没有接受 TCP 连接；请改用 UDP 或 TCP 被动方式".into(),
+            ViewFailure::NoRtp => "未收到媒体流：设备同意发送但没有数据到达；请检查 SDP 中的媒体地址和防火墙，或改用 TCP".into(),
+            ViewFailure::ForeignSsrc { seen } => format!("SSRC 不符：收到的包 SSRC 为 {seen}，与约定不同"),
+            ViewFailure::NoProgramStream => "不是 PS 流：收到数据包，但其中没有 PS 流".into(),
+            ViewFailure::NoPsm => "缺少 PSM：PS 流没有说明所载内容".into(),
+            ViewFailure::NoKeyFrame => "没有关键帧：有画面数据，但没有可供解码起始的关键帧；请缩短设备的关键帧间隔".into(),
+            ViewFailure::UnsupportedCodec { stream_type } => format!("不支持的编码：流类型 0x{stream_type:02x}；请将设备编码改为 H.264 或 H.265"),
+            ViewFailure::EndedByDevice => "设备结束了会话：画面到来之前设备发送了 BYE".into(),
+            ViewFailure::DeviceLost => "设备掉线：打开画面时设备离线".into(),
         }
     }
 }

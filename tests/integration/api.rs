@@ -225,6 +225,10 @@ fn session(number: u64, user: &str) -> SessionView {
         skipped: 0,
         failure: (number == 2).then_some(ViewFailure::NoPsm),
         closed_unix_s: (number == 2).then_some(1_792_000_010),
+        attempts: Vec::new(),
+        opened: std::time::Instant::now(),
+        first_byte: None,
+        sip_peer: None,
     }
 }
 
@@ -249,6 +253,7 @@ fn reply(command: Command) -> Result<Reply, Error> {
             })),
             Target::Named(_) => Err(Error::NotFound { what: "stream" }),
         },
+        Command::Messages { .. } => Ok(Reply::Messages(Vec::new())),
         Command::Sessions => Ok(Reply::Sessions(vec![
             session(2, "other"),
             session(1, "admin"),

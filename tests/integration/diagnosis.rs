@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::node::{Devices, Node, fresh_folder, tool};
+use super::node::{Devices, Node, fresh_folder, tool, wait_until};
+use super::player::HttpStream;
 
 const ID: &str = "34020000001320000001";
 const PUID: &str = "PU_34020000001320000001";
@@ -209,4 +210,209 @@ fn tshark_reads_the_capture_file() {
         "{text}"
     );
     let _ = std::fs::remove_dir_all(dir);
+}
+
+/// Short times to fail in.
+const IMPATIENT: [(&str, &str); 2] = [
+    ("GANTRY_MEDIA_RTP_TIMEOUT_MS", "1500"),
+    ("GANTRY_MEDIA_PICTURE_TIMEOUT_MS", "2500"),
+];
+
+/// The newest dialog of the camera, open or over.
+fn newest(node: &Node, token: &str, closed: bool) -> Option<String> {
+    let body = json!({ "filter": { "puid": PUID, "closed": closed } });
+    let answer = node.post("/bvcsp/v1/dialog/list", Some(token), &body);
+    let list = answer["data"].as_array().expect("a list");
+    let one = if closed { list.first() } else { list.last() };
+    Some(one?["dialogid"].as_str()?.to_owned())
+}
+
+fn info(node: &Node, token: &str, dialog: &str, query: &str) -> Value {
+    let path = format!("/bvcsp/v1/dialog/info/{dialog}{query}");
+    let answer = node.get(&path, Some(token)).json();
+    assert_eq!(answer["code"], 0, "{answer}");
+    answer["data"].clone()
+}
+
+/// Steps by their state, in order.
+fn steps(diagnosis: &Value) -> Vec<&str> {
+    let steps = diagnosis["steps"].as_array().expect("a list");
+    steps.iter().filter_map(|s| s["state"].as_str()).collect()
+}
+
+/// What the node says of a view that fails.
+fn fails(quirk: &str, kind: &str, stage: &str, reached: usize) -> Value {
+    let (node, _devices, token) = camera(quirk, &IMPATIENT);
+    let (status, _) = view(&node, &token);
+    assert_ne!(status, 200, "{quirk}");
+    let dialog = newest(&node, &token, true).expect("it is on record");
+    let info = info(&node, &token, &dialog, "");
+    let diagnosis = &info["diagnosis"];
+    assert_eq!(diagnosis["kind"], kind, "{info:#}");
+    assert_eq!(diagnosis["healthy"], false);
+    assert_eq!(info["stage"], stage, "{info:#}");
+    let states = steps(diagnosis);
+    let mut expected = vec!["done"; reached];
+    expected.push("failed");
+    expected.resize(7, "open");
+    assert_eq!(states, expected, "{quirk}: {diagnosis:#}");
+    let en = diagnosis["en"].as_str().expect("words");
+    assert_eq!(
+        info["failure"]
+            .as_str()
+            .map(|failure| en.starts_with(failure)),
+        Some(true),
+        "{info:#}"
+    );
+    assert!(
+        diagnosis["zh"]
+            .as_str()
+            .is_some_and(|zh| zh.chars().any(|c| c > '\u{4e00}'))
+    );
+    let messages = diagnosis["messages"].as_array().expect("a list");
+    let lines = starts(messages);
+    assert!(lines[0].starts_with("INVITE "), "{lines:?}");
+    assert!(
+        lines.iter().all(|line| !line.starts_with("REGISTER")),
+        "{lines:?}"
+    );
+    info["diagnosis"].clone()
+}
+
+#[test]
+fn a_refused_invite_is_shown_with_the_message() {
+    let diagnosis = fails("tcp-only", "rejected", "inviting", 1);
+    let en = diagnosis["en"].as_str().expect("words");
+    assert!(en.contains("SIP/2.0 488"), "{en}");
+    assert_eq!(diagnosis["attempts"][0]["transport"], "udp");
+}
+
+#[test]
+fn a_camera_that_sends_nothing_is_told_where_it_was_to_send() {
+    let diagnosis = fails("silent", "no-rtp", "answered", 2);
+    let offered = diagnosis["path"]["offered"].as_str().expect("an address");
+    assert!(offered.starts_with("127.0.0.1:"), "{offered}");
+    for words in ["en", "zh"] {
+        let words = diagnosis[words].as_str().expect("words");
+        assert!(words.contains(offered), "{offered} in {words}");
+    }
+    assert_eq!(diagnosis["path"]["source"], Value::Null);
+}
+
+#[test]
+fn a_camera_without_key_frames_is_told_so() {
+    let diagnosis = fails("no-key-frame", "no-key-frame", "parsed", 5);
+    assert!(
+        diagnosis["path"]["source"]
+            .as_str()
+            .is_some_and(|s| s.starts_with("127.0.0.1:"))
+    );
+}
+
+#[test]
+fn every_transport_that_was_tried_is_shown() {
+    let (node, _devices, token) =
+        camera("silent", &[IMPATIENT[0], ("GANTRY_MEDIA_FALLBACK", "true")]);
+    view(&node, &token);
+    let dialog = newest(&node, &token, true).expect("it is on record");
+    let info = info(&node, &token, &dialog, "");
+    let attempts = info["diagnosis"]["attempts"].as_array().expect("a list");
+    let tried: Vec<&str> = attempts
+        .iter()
+        .filter_map(|a| a["transport"].as_str())
+        .collect();
+    assert_eq!(tried, ["udp", "tcp-passive", "tcp-active"], "{info:#}");
+    assert!(
+        attempts.iter().all(|a| a["failure"].is_string()),
+        "{info:#}"
+    );
+}
+
+#[test]
+fn a_running_view_has_all_its_steps_and_is_well() {
+    let (node, _devices, token) = camera("wrong-ssrc", &[]);
+    let mut stream = HttpStream::open(node.http, &format!("/live/{PUID}/0.flv?token={token}"));
+    assert_eq!(stream.status, 200, "{}", stream.head);
+    stream.some();
+    let dialog = newest(&node, &token, false).expect("it is open");
+    let info = wait_until("packets are counted", || {
+        let info = info(&node, &token, &dialog, "");
+        (info["ingest"]["packets"].as_u64()? > 0).then_some(info)
+    });
+    let diagnosis = &info["diagnosis"];
+    assert_eq!(
+        (&diagnosis["kind"], &diagnosis["healthy"]),
+        (&json!("well"), &json!(true)),
+        "{info:#}"
+    );
+    assert_eq!(steps(diagnosis), ["done"; 7], "{info:#}");
+    let times: Vec<u64> = diagnosis["steps"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|s| s["ms"].as_u64())
+        .collect();
+    assert!(times.len() == 7 && times.is_sorted(), "{times:?}");
+    // This camera puts another SSRC into its packets, which was taken over.
+    assert!(
+        diagnosis["attempts"][0]["foreignSsrc"].is_string(),
+        "{info:#}"
+    );
+    assert_ne!(
+        diagnosis["attempts"][0]["foreignSsrc"],
+        diagnosis["path"]["ssrc"]
+    );
+    let track = &diagnosis["tracks"][0];
+    assert_eq!(
+        (&track["kind"], &track["codec"]),
+        (&json!("video"), &json!("H264"))
+    );
+    assert!(
+        track["profile"].is_string() && track["level"].is_string(),
+        "{track}"
+    );
+    assert!(
+        track["sps"]
+            .as_str()
+            .is_some_and(|sps| sps.starts_with("67") || sps.starts_with("27"))
+    );
+    let lines = starts(diagnosis["messages"].as_array().expect("a list")).len();
+    assert!(lines >= 3, "INVITE, 200 and ACK");
+
+    // Closed, it stays on record with its counters.
+    drop(stream);
+    let closed = wait_until("the viewer is gone", || newest(&node, &token, true));
+    assert_eq!(closed, dialog);
+    let info = self::info(&node, &token, &dialog, "");
+    assert_eq!(info["stage"], "closed");
+    assert_eq!(info["diagnosis"]["kind"], "well", "{info:#}");
+}
+
+#[test]
+fn h265_is_named_for_a_viewer_that_cannot_decode_it() {
+    let node = Node::start(&[]);
+    let arguments = [
+        "--count",
+        "1",
+        "--channels",
+        "1",
+        "--id-base",
+        ID,
+        "--codec",
+        "h265",
+    ];
+    let _devices = Devices::start(&node, &arguments);
+    let token = node.login();
+    node.wait_for_device(&token, PUID, 1);
+    let mut stream = HttpStream::open(node.http, &format!("/live/{PUID}/0.mp4?token={token}"));
+    stream.some();
+    let dialog = newest(&node, &token, false).expect("it is open");
+    for (query, kind) in [
+        ("?decodes=h264", "browser-codec"),
+        ("?decodes=h264,h265", "well"),
+        ("", "well"),
+    ] {
+        let info = info(&node, &token, &dialog, query);
+        assert_eq!(info["diagnosis"]["kind"], kind, "{query}");
+    }
 }

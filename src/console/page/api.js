@@ -115,11 +115,41 @@ export async function openWebrtc({ puid, index }, sdp, signal) {
 export const closeDialog = (dialogId) =>
   call('POST', `/dialog/close/${encodeURIComponent(dialogId)}`, {}, { keepalive: true }).catch(() => {});
 
-export const dialogInfo = async (dialogId) => (await call('GET', `/dialog/info/${encodeURIComponent(dialogId)}`)).data;
+/** `decodes` names the picture codecs that this browser can decode, such as "h264,h265". */
+export const dialogInfo = async (dialogId, decodes = '') =>
+  (await call('GET', `/dialog/info/${encodeURIComponent(dialogId)}${decodes && `?decodes=${encodeURIComponent(decodes)}`}`)).data;
 
-export async function dialogs() {
-  const { data } = await call('POST', '/dialog/list', { page: 0, pageSize: LIST_PAGE, filter: {} });
+/** Open dialogs, or with `{closed: true}` the last that are over, newest first. */
+export async function dialogs(filter = {}) {
+  const { data } = await call('POST', '/dialog/list', { page: 0, pageSize: LIST_PAGE, filter });
   return data ?? [];
+}
+
+/** The newest dialog of a channel that failed, with its diagnosis; null where none is on record. */
+export async function lastFailure({ puid, index }) {
+  const over = await dialogs({ puid, closed: true });
+  const failed = over.find((d) => d.failure && Number(d.index) === Number(index));
+  return failed ? dialogInfo(failed.dialogid) : null;
+}
+
+/** The last SIP messages of a device, oldest first. */
+export async function deviceMessages(puid) {
+  return (await (await fetchAs(`/gantry/v1/devices/${encodeURIComponent(puid)}/sip?pageSize=1000`)).json()).messages;
+}
+
+/** Saves the same as a file for Wireshark. */
+export async function downloadCapture(puid) {
+  const url = URL.createObjectURL(await (await fetchAs(`/gantry/v1/devices/${encodeURIComponent(puid)}/sip.pcap`)).blob());
+  const link = document.createElement('a');
+  Object.assign(link, { href: url, download: `${puid}.pcap` });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(url), 1000);
+}
+
+async function fetchAs(path) {
+  const response = await fetch(path, { headers: { Authorization: token }, cache: 'no-store' });
+  if (!response.ok) throw new ApiError(0, `HTTP ${response.status}`);
+  return response;
 }
 
 /** The address of a live stream; `scheme` is `http` or `ws`, secure when the page is. */

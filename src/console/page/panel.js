@@ -1,6 +1,7 @@
 // The panel at the right: details of the selected view, or the list of the node's sessions.
 
-import { closeDialog, device, dialogInfo, dialogs } from './api.js';
+import { closeDialog, device, dialogInfo, dialogs, lastFailure } from './api.js';
+import { Diagnosis } from './diagnosis.js';
 import { byteCount, h, icon } from './dom.js';
 import { onLang, t } from './i18n.js';
 
@@ -17,6 +18,7 @@ export class Panel {
     this.onMode = onMode;
     this.mode = '';
     this.devices = new Map();
+    this.diagnosis = new Diagnosis();
     onLang(() => this.refresh());
   }
 
@@ -43,7 +45,16 @@ export class Panel {
     this.title.textContent = t(mode === 'details' ? 'panel.details' : 'top.sessions');
     const turn = this.turn = Symbol();
     const content = mode === 'details' ? await this.#details() : await this.#sessions();
-    if (this.turn === turn && this.mode === mode) this.body.replaceChildren(...content);
+    if (this.turn === turn && this.mode === mode) this.#put(content);
+  }
+
+  /** The diagnosis stays where it is while what stands around it is replaced: what a reader has opened stays open. */
+  #put(content) {
+    const at = content.indexOf(this.diagnosis.el);
+    if (at < 0 || this.diagnosis.el.parentNode !== this.body) return this.body.replaceChildren(...content);
+    for (const child of [...this.body.children]) if (child !== this.diagnosis.el) child.remove();
+    this.diagnosis.el.before(...content.slice(0, at));
+    this.diagnosis.el.after(...content.slice(at + 1));
   }
 
   async #details() {
@@ -51,29 +62,32 @@ export class Panel {
     if (!tile?.target) return [h('p', { class: 'dim' }, t('panel.nothing'))];
     const { target } = tile;
     const out = [h('p', { class: 'panel-name' }, target.name, h('span', { class: 'dim' }, ` ${target.deviceName}`)), h('p', { class: 'dim num code' }, `${target.puid} / ${target.index}`)];
-    if (tile.state === 'playing') out.push(section(t('panel.view'), tile.rows().map(([key, value]) => [t(key), value])));
-    if (tile.error && tile.state !== 'playing') out.push(section(t(`stage.${tile.error.stage}`), [['', tile.error.message]]));
     try {
       const info = await this.#sessionOf(tile);
-      if (info) out.push(...sections(t('panel.session'), info));
-      else if (tile.state === 'playing') out.push(h('p', { class: 'dim' }, t('panel.nosession')));
+      this.diagnosis.show(info, target.puid);
+      if (!info && tile.state === 'playing') out.push(h('p', { class: 'dim' }, t('panel.nosession')));
     } catch (error) {
+      this.diagnosis.show(null, target.puid);
       out.push(h('p', { class: 'dim' }, t('panel.failed', { msg: error.message })));
     }
+    if (tile.error && tile.state !== 'playing') out.push(section(t(`stage.${tile.error.stage}`), tile.attempts.map((a) => [t(`transport.${a.transport}`), t(`stage.${a.error.stage}`)])));
+    out.push(this.diagnosis.el);
+    if (tile.state === 'playing') out.push(section(t('panel.view'), tile.rows().map(([key, value]) => [t(key), value])));
     const info = await this.#deviceOf(target.puid);
     if (info) out.push(...sections(t('panel.device'), info));
     return out;
   }
 
-  /** WebRTC knows its session; a WebSocket's is the newest of its kind on the channel. */
+  /** WebRTC knows its session; a WebSocket's is the newest of its kind on the channel. Of a view that failed: the record. */
   async #sessionOf(tile) {
+    if (tile.state === 'failed' || tile.state === 'retrying') return lastFailure(tile.target);
     if (tile.state !== 'playing') return null;
     let id = tile.player?.dialogId;
     if (!id) {
-      const mine = (await dialogs()).filter((d) => puidOf(d) === tile.target.puid && Number(d.index) === tile.target.index && KINDS[tile.transport].test(kindOf(d)));
+      const mine = (await dialogs({ puid: tile.target.puid })).filter((d) => Number(d.index) === tile.target.index && KINDS[tile.transport].test(kindOf(d)));
       id = idOf(mine.at(-1) ?? {});
     }
-    return id ? dialogInfo(id) : null;
+    return id ? dialogInfo(id, decodes(tile.transport)) : null;
   }
 
   async #deviceOf(puid) {
@@ -97,6 +111,13 @@ export class Panel {
         h('td', {}, d.user ?? d.userID ?? d.owner ?? ''), h('td', { class: 'right' }, byteCount(Number(d.sentBytes ?? d.bytes ?? 0))),
         h('td', {}, h('button', { class: 'quiet text', onclick: async () => { await closeDialog(idOf(d)); this.refresh(); } }, t('panel.end')))))))];
   }
+}
+
+/** Picture codecs that this browser can decode by a transport. */
+function decodes(transport) {
+  const rtc = () => globalThis.RTCRtpReceiver?.getCapabilities('video')?.codecs.some((c) => /h265/i.test(c.mimeType));
+  const mse = () => globalThis.MediaSource?.isTypeSupported('video/mp4; codecs="hvc1.1.6.L93.B0"');
+  return (transport === 'webrtc' ? rtc() : mse()) ? 'h264,h265' : 'h264';
 }
 
 const idOf = (d) => d.dialogid ?? d.dialogId ?? d.id;

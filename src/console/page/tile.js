@@ -3,8 +3,9 @@
 //   empty ─play─► opening ─first picture─► playing ─lost─► retrying ─► opening …
 //                    └─every transport failed─► failed ─retry, device online─► opening …
 
+import { lastFailure } from './api.js';
 import { bitRate, codecLabel, h, icon, setIcon, setText } from './dom.js';
-import { has, t } from './i18n.js';
+import { has, lang, t } from './i18n.js';
 import { Fmp4Player } from './play-fmp4.js';
 import { FlvPlayer } from './play-flv.js';
 import { WebrtcPlayer } from './play-webrtc.js';
@@ -73,6 +74,7 @@ export class Tile {
     this.player?.stop();
     this.player = null;
     this.error = null;
+    this.finding = null;
     this.attempts = [];
     this.progress = '';
     this.stats = {};
@@ -105,6 +107,16 @@ export class Tile {
     this.error = this.#verdict();
     if (this.hasPlayed) this.#retryLater();
     else this.#become('failed');
+    this.#explain(run);
+  }
+
+  /** The node knows more of its own failure, and in both languages. */
+  async #explain(run) {
+    if (!this.error.code) return;
+    const info = await lastFailure(this.target).catch(() => null);
+    if (this.run !== run || !info?.diagnosis) return;
+    this.finding = info.diagnosis;
+    this.render();
   }
 
   /** Null when a picture is there, else why not. */
@@ -310,13 +322,14 @@ export class Tile {
   }
 
   #failure() {
-    const { error } = this;
-    const hint = has(`hint.${error.stage}`) ? t(`hint.${error.stage}`) : '';
+    const { error, finding } = this;
+    const own = has(`hint.${error.stage}`) ? t(`hint.${error.stage}`) : '';
+    const hint = finding?.[lang()] ?? own;
     return [
       icon('warn'),
       h('strong', { data: { testid: 'stage' } }, t(`stage.${error.stage}`)),
       hint && h('span', {}, hint),
-      error.message && error.message !== hint && h('span', { class: hint ? 'dim small' : '', data: { testid: 'hint' } }, error.message),
+      error.message && !finding && error.message !== hint && h('span', { class: hint ? 'dim small' : '', data: { testid: 'hint' } }, error.message),
       h('span', { class: 'actions' },
         this.state === 'retrying' && h('span', { class: 'dim num' }, t('tile.retryin', { s: this.countdown })),
         h('button', { onclick: (e) => { e.stopPropagation(); this.retry(); }, data: { testid: 'retry' } }, t('tile.retry')),

@@ -88,7 +88,7 @@ impl Shard {
                 });
             }
         };
-        let stream = Stream::new(
+        let mut stream = Stream::new(
             id,
             ssrc,
             transport,
@@ -97,6 +97,10 @@ impl Shard {
             ring_bytes,
             self.sound.clone(),
         );
+        stream.kernel_dropped_before = match own_port {
+            Some(_) => 0,
+            None => u64::from(self.rtp_dropped),
+        };
         let key = self.streams.insert(stream);
         self.by_id.insert(id, key);
         if let Some(ssrc) = ssrc.filter(|_| own_port.is_none()) {
@@ -147,7 +151,8 @@ impl Shard {
         let Some(mut stream) = self.streams.try_remove(key) else {
             return;
         };
-        self.ingest_gone = add(self.ingest_gone, &stream.stats(now));
+        let dropped = u64::from(self.rtp_dropped);
+        self.ingest_gone = add(self.ingest_gone, &stream.stats(now, dropped));
         self.ps_errors_gone = add_errors(self.ps_errors_gone, &stream.last_ps_errors);
         match (stream.own_port, stream.ssrc) {
             (Some(port), _) => self.close_port(port),

@@ -17,12 +17,15 @@ impl Shard {
     pub(super) fn each_second(&mut self, now: Instant) {
         self.next_second = now + Duration::from_secs(1);
         let silence = Duration::from_secs(limits::INGEST_SILENCE_S_MAX);
+        let kernel_dropped = u64::from(self.rtp_dropped);
         let mut ring_bytes = 0;
         let ring_bytes_max = self.budget.ring_bytes(self.ring_bytes);
         for (_, stream) in &mut self.streams {
             stream.hub.set_bytes_max(ring_bytes_max);
             ring_bytes += stream.hub.bytes();
-            let stats = stream.stats(now);
+            let own = stream.own_port.and_then(|key| self.own_ports.get(key));
+            let dropped = own.map_or(kernel_dropped, |own| u64::from(own.kernel_dropped));
+            let stats = stream.stats(now, dropped);
             self.events.send(MediaEvent::Stats {
                 stream: stream.id,
                 stats,

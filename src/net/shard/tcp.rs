@@ -112,6 +112,7 @@ impl Shard {
                 stream.set_ssrc(ssrc);
                 by_ssrc.insert(ssrc, found);
             }
+            stream.tcp_peer = Some(peer);
             if guarded(counters, || stream.push_packet(now, packet)).is_none() {
                 broken.push(stream.id);
                 return;

@@ -256,6 +256,16 @@ impl Shard {
             skipped: 0,
         });
         self.write_viewer(now, key);
+        // Most have their first bytes now: told at once, so that it is known when a picture left.
+        if let Some(viewer) = self.viewers.get(key)
+            && viewer.sent_bytes > 0
+        {
+            self.events.send(MediaEvent::Viewer {
+                session,
+                sent_bytes: viewer.sent_bytes,
+                skipped: viewer.skipped(),
+            });
+        }
     }
 
     fn write_viewer(&mut self, now: Instant, key: usize) {
