@@ -9,6 +9,7 @@ mod diagnosis;
 mod egress_chromium;
 mod egress_files;
 mod egress_rtp;
+mod field_reports;
 mod field_signalling;
 #[cfg(feature = "node")]
 mod flood;

@@ -28,6 +28,11 @@ pub(super) struct Content {
 }
 
 impl Content {
+    /// The rest of the picture at hand will not come.
+    pub fn cut_off(&mut self) {
+        self.picture.lose(true, &mut |_| {});
+    }
+
     pub fn new() -> Content {
         Content {
             picture: Picture::new(),

@@ -91,6 +91,13 @@ struct Clock {
 }
 
 impl Stream {
+    /// The stream ends here: a picture in whose PES it ends misses the rest.
+    pub fn cut_off(&mut self) {
+        if self.ps.is_inside_pes() {
+            self.content.cut_off();
+        }
+    }
+
     pub fn new(maps: RtpMaps) -> Stream {
         Stream {
             content: Content::new(),

@@ -277,12 +277,14 @@ impl Ingest {
         });
     }
 
-    /// No more will come: gives out what is still held.
+    /// No more will come: gives out what is still held. A picture whose end is known to be missing is marked as damaged: a
+    /// connection may break anywhere.
     pub fn finish(&mut self, sink: &mut impl Sink) {
         let stream = &mut self.stream;
         self.jitter.flush(&mut |delivery| {
             stream.take(&delivery, sink);
         });
+        stream.cut_off();
         let mut flow = Flow {
             content: &mut stream.content,
             sink,

@@ -414,6 +414,23 @@ fn a_lost_end_does_not_spoil_the_next_picture() {
 }
 
 #[test]
+fn a_picture_in_which_its_connection_breaks_is_marked() {
+    for (left_out, damaged) in [(0, false), (1, true), (2, true)] {
+        let mut device = Device::new();
+        let mut ingest = Ingest::new(config());
+        let mut seen = Seen::default();
+        let mut packets = device.picture();
+        packets.extend(device.picture());
+        assert!(packets.len() > 4);
+        packets.truncate(packets.len() - left_out);
+        push_all(&mut ingest, device.start, &packets, &mut seen);
+        ingest.finish(&mut seen);
+        let last = seen.pictures.last().expect("two pictures");
+        assert_eq!((seen.pictures.len(), last.damaged), (2, damaged));
+    }
+}
+
+#[test]
 fn reordered_and_doubled_packets_change_nothing() {
     let mut device = Device::new();
     let mut ingest = Ingest::new(config());

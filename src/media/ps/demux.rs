@@ -157,6 +157,11 @@ impl Demux {
         }
     }
 
+    /// Whether the rest of a PES of known length has not come yet.
+    pub fn is_inside_pes(&self) -> bool {
+        matches!(self.state, State::Payload { .. })
+    }
+
     /// Bytes are missing before the next push. `same_picture`: what comes belongs to the same picture as what came last,
     /// so that the payload goes on after a hole; otherwise the next start code is waited for.
     pub fn lose(&mut self, same_picture: bool) {

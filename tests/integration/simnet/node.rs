@@ -10,6 +10,7 @@ use gantry::gb28181::{self, MediaTransport, Platform};
 use gantry::id::{DeviceId, SessionId, Ssrc, StreamId};
 use gantry::limits;
 use gantry::media::frame::{Frame, Params, Track, TrackId, nals};
+use gantry::media::hold::{HoldBack, LossPolicy, Verdict};
 use gantry::media::hub::Hub;
 use gantry::media::ingest::{self, Fact, Ingest};
 use gantry::media::rfc4571::Framer;
@@ -378,6 +379,9 @@ impl Node {
                         }
                     }
                     ingest::Output::Frame(frame) => {
+                        if matches!(stream.hold.judge(&frame), Verdict::Hold { .. }) {
+                            continue;
+                        }
                         stream.hub.push(frame.clone());
                         for request in stream.viewers.iter().filter(|_| self.setup.keep) {
                             if let Some(watch) = self.watches.get_mut(request)
@@ -479,6 +483,7 @@ struct Media {
 
 struct Stream {
     ingest: Ingest,
+    hold: HoldBack,
     hub: Hub,
     ssrc: Option<Ssrc>,
     transport: MediaTransport,
@@ -519,9 +524,10 @@ impl Media {
                 stream,
                 ssrc,
                 transport,
-                ..
+                options,
             } => {
-                self.streams.insert(stream, Stream::new(ssrc, transport));
+                let opened = Stream::new(ssrc, transport, options.loss);
+                self.streams.insert(stream, opened);
                 if let Some(ssrc) = ssrc {
                     self.by_ssrc.insert(ssrc, stream);
                 }
@@ -706,7 +712,7 @@ impl Media {
 }
 
 impl Stream {
-    fn new(ssrc: Option<Ssrc>, transport: MediaTransport) -> Stream {
+    fn new(ssrc: Option<Ssrc>, transport: MediaTransport, loss: LossPolicy) -> Stream {
         #[allow(
             clippy::needless_update,
             reason = "what else is configured keeps its default"
@@ -718,6 +724,7 @@ impl Stream {
         };
         Stream {
             ingest: Ingest::new(config),
+            hold: HoldBack::new(loss),
             hub: Hub::new(RING_BYTES),
             ssrc,
             transport,
