@@ -279,7 +279,7 @@ impl Core {
                 if let Some(key) = self.by_stream.get(&stream)
                     && let Some(stream) = self.streams.get_mut(key)
                 {
-                    stream.stats = stats;
+                    stream.stats = *stats;
                 }
             }
             MediaEvent::Viewer {

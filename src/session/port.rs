@@ -65,7 +65,7 @@ pub enum MediaEvent {
     /// Once a second for every stream.
     Stats {
         stream: StreamId,
-        stats: IngestStats,
+        stats: Box<IngestStats>,
     },
     /// Once a second for every viewer.
     Viewer {

@@ -162,8 +162,13 @@ impl Node {
                 ..IngestStats::default()
             };
             let stream = *stream;
-            self.core
-                .handle_media(now, MediaEvent::Stats { stream, stats });
+            self.core.handle_media(
+                now,
+                MediaEvent::Stats {
+                    stream,
+                    stats: Box::new(stats),
+                },
+            );
         }
     }
 

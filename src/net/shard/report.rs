@@ -25,7 +25,7 @@ impl Shard {
             ring_bytes += stream.hub.bytes();
             let own = stream.own_port.and_then(|key| self.own_ports.get(key));
             let dropped = own.map_or(kernel_dropped, |own| u64::from(own.kernel_dropped));
-            let stats = stream.stats(now, dropped);
+            let stats = Box::new(stream.stats(now, dropped));
             self.events.send(MediaEvent::Stats {
                 stream: stream.id,
                 stats,

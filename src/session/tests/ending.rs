@@ -306,7 +306,7 @@ fn a_record_keeps_what_the_viewer_was_given() {
     };
     rig.media(MediaEvent::Stats {
         stream: opened.stream,
-        stats,
+        stats: Box::new(stats),
     });
     rig.pass(ms(5_000));
     rig.media(MediaEvent::ViewerClosed { session });

@@ -197,10 +197,10 @@ fn every_failure_has_its_name() {
                 rig.answer(invite.id, None, Udp);
                 rig.progress(stream, Progress::FirstRtp);
                 rig.progress(stream, Progress::FirstPs);
-                let stats = IngestStats {
+                let stats = Box::new(IngestStats {
                     psm_seen: true,
                     ..IngestStats::default()
-                };
+                });
                 rig.media(MediaEvent::Stats { stream, stats });
             },
             true,
