@@ -109,6 +109,15 @@ impl Jitter {
         })
     }
 
+    /// Extended highest sequence number that came, delivered or waiting (RFC 3550, 6.4.1); 0 before the first.
+    pub fn highest_received(&self) -> u32 {
+        let (Some(next), Some(last)) = (self.next, self.waiting.back()) else {
+            return self.highest_sequence();
+        };
+        let ahead = sequence_distance(next, last.sequence).max(0) as u32;
+        self.highest_sequence().wrapping_add(ahead + 1)
+    }
+
     /// When the oldest waiting packet has waited long enough.
     pub fn next_deadline(&self) -> Option<Instant> {
         let oldest = self.waiting.iter().map(|w| w.received).min()?;
@@ -405,6 +414,23 @@ mod tests {
         b.push(100, 12);
         let c = b.jitter.counters();
         assert_eq!((c.lost, c.late, c.duplicate), (1, 1, 1));
+    }
+
+    #[test]
+    fn what_waits_has_been_received() {
+        let mut b = Bench::new(true);
+        for s in [65_534, 65_535] {
+            b.push(0, s);
+        }
+        assert_eq!(b.jitter.highest_received(), 65_535);
+        // 0 is missing; 1 and 2 wait for it.
+        b.push(0, 1);
+        b.push(0, 2);
+        assert_eq!(b.jitter.highest_sequence(), 65_535);
+        assert_eq!(b.jitter.highest_received(), 0x1_0002);
+        b.push(0, 0);
+        assert_eq!(b.jitter.highest_sequence(), 0x1_0002);
+        assert_eq!(b.jitter.highest_received(), 0x1_0002);
     }
 
     #[test]

@@ -49,6 +49,8 @@ pub(super) struct Stream {
     /// RTP time of the last packet that was not of a lane of sound.
     rtp: Option<u32>,
     packets: u64,
+    /// The next packet is the first of another sender: what is open, and what refers to it, misses something.
+    sender_changed: bool,
     first_unit_told: bool,
     unknown_told: bool,
 }
@@ -109,6 +111,7 @@ impl Stream {
             aac: AacUnits::default(),
             rtp: None,
             packets: 0,
+            sender_changed: false,
             first_unit_told: false,
             unknown_told: false,
         }
@@ -119,6 +122,7 @@ impl Stream {
         self.lose(false);
         self.content.sound.lose();
         self.rtp = None;
+        self.sender_changed = true;
         for lane in &mut self.lanes {
             lane.clock.last = None;
         }
@@ -137,8 +141,9 @@ impl Stream {
             return;
         };
         self.packets += 1;
-        if delivery.lost > 0 {
-            let same = !delivery.restart && self.rtp == Some(packet.timestamp());
+        let changed = std::mem::take(&mut self.sender_changed);
+        if delivery.lost > 0 || changed {
+            let same = !delivery.restart && !changed && self.rtp == Some(packet.timestamp());
             self.lose(same);
             self.flow(sink).lose(same);
         }

@@ -326,7 +326,7 @@ impl Ingest {
         let (Some(ssrc), Some(base)) = (self.ssrc, self.reception.base) else {
             return false;
         };
-        let highest = self.jitter.highest_sequence();
+        let highest = self.jitter.highest_received();
         let restarts = self.jitter.counters().restarts;
         if self.reception.restarts != restarts {
             // The old numbers mean nothing any more: counting begins anew.
