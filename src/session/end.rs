@@ -152,7 +152,7 @@ impl Core {
         let load = &mut self.load[usize::from(id.shard)];
         *load = load.saturating_sub(1);
         if let Source::Device(d) = &stream.source {
-            let alive = self.by_invite.remove(&d.invite).is_some();
+            let alive = self.by_invite.remove(&d.invite).is_some() && stream.invite_waits.is_none();
             if dialog && alive {
                 self.push(Output::Platform(Command::EndInvite { id: d.invite }));
             }

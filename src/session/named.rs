@@ -100,6 +100,7 @@ impl Core {
             sessions,
             lingering: false,
             port: None,
+            invite_waits: None,
             key_frame_asked: None,
         });
         let stream = id;
@@ -137,6 +138,7 @@ impl Core {
             | Outcome::Moved
             | Outcome::TracksChanged
             | Outcome::Foreign(_)
+            | Outcome::PortOpen
             | Outcome::PortTaken => {}
             Outcome::BecameLive => self.became_live(now, key),
             Outcome::Stalled => self.reopen(now, key),

@@ -239,6 +239,7 @@ impl Core {
             sessions,
             lingering: false,
             port: lease,
+            invite_waits: own_port.is_some().then(|| invite.clone()),
             key_frame_asked: None,
         });
         self.media(
@@ -257,7 +258,9 @@ impl Core {
                 },
             },
         );
-        self.push(Output::Platform(Command::Invite(invite)));
+        if own_port.is_none() {
+            self.push(Output::Platform(Command::Invite(invite)));
+        }
         self.arm(now, key);
     }
 
@@ -405,6 +408,12 @@ impl Core {
             Outcome::Stay | Outcome::Moved | Outcome::TracksChanged => {}
             Outcome::BecameLive => self.became_live(now, key),
             Outcome::Foreign(seen) => self.adopt(key, seen),
+            Outcome::PortOpen => {
+                let stream = self.streams.get_mut(key);
+                if let Some(invite) = stream.and_then(|s| s.invite_waits.take()) {
+                    self.push(Output::Platform(Command::Invite(invite)));
+                }
+            }
             Outcome::PortTaken => self.change_port(now, key),
             Outcome::Failed(failure) => self.fail(now, key, failure.into(), true),
             Outcome::Stalled => self.end_stream(now, key, Ended::Stalled),
@@ -631,7 +640,7 @@ impl Core {
         self.close_failed(now, stream, stage, failure.into());
     }
 
-    /// Another program has the port: the INVITE that named it is taken back, and the next one names another.
+    /// Another program has the port: the INVITE that would have named it is not sent, and the next one names another.
     fn change_port(&mut self, now: Instant, key: &StreamKey) {
         let Some(mut stream) = self.take_attempt(now, key, true) else {
             return;

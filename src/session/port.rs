@@ -84,6 +84,8 @@ pub enum Progress {
     /// TCP connection up (in either direction).
     Connected,
     ConnectFailed,
+    /// The port of its own that the stream was given is open: the device can be told.
+    PortOpen,
     /// Another program has the port that the stream was given; it was not opened.
     PortTaken,
     /// First RTP packet of the right SSRC.

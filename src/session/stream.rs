@@ -15,7 +15,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use crate::gb28181::{InviteId, MediaTransport};
+use crate::gb28181::{Invite, InviteId, MediaTransport};
 use crate::id::{DeviceId, SessionId, Ssrc, StreamId, StreamKey};
 use crate::media::frame::Track;
 use crate::media::ingest::RtpMaps;
@@ -40,6 +40,8 @@ pub(super) struct Stream {
     pub lingering: bool,
     /// Its own port; `None` = that of its shard.
     pub port: Option<Lease>,
+    /// Goes out when that port is open: a device on the same network sends before a thread has taken an order.
+    pub invite_waits: Option<Invite>,
     /// When the device was last asked for a key frame.
     pub key_frame_asked: Option<Instant>,
 }
@@ -120,6 +122,8 @@ pub(super) enum Outcome {
     TracksChanged,
     /// Packets of an SSRC that nobody agreed on.
     Foreign(Ssrc),
+    /// The INVITE can go out.
+    PortOpen,
     /// Another port is needed.
     PortTaken,
     Failed(ViewFailure),
@@ -210,9 +214,17 @@ impl Phase {
                     Outcome::Stay
                 }
             },
+            Progress::PortOpen => match self {
+                Phase::Inviting { .. } => Outcome::PortOpen,
+                Phase::Rtp { .. } | Phase::Ps | Phase::KeyFrame | Phase::Live { .. } => {
+                    Outcome::Stay
+                }
+            },
             Progress::PortTaken => match self {
-                Phase::Inviting { .. } | Phase::Rtp { .. } => Outcome::PortTaken,
-                Phase::Ps | Phase::KeyFrame | Phase::Live { .. } => Outcome::Stay,
+                Phase::Inviting { .. } => Outcome::PortTaken,
+                Phase::Rtp { .. } | Phase::Ps | Phase::KeyFrame | Phase::Live { .. } => {
+                    Outcome::Stay
+                }
             },
             Progress::ForeignSsrc { seen } => match self {
                 Phase::Inviting { early } if *early == Early::None => {
@@ -296,7 +308,7 @@ mod tests {
         let p = Input::Progress;
         let live = || p(Progress::Live { tracks: Vec::new() });
         let codec = F::UnsupportedCodec { stream_type: 0x24 };
-        let table: [(Input, [(Stage, Outcome); 5]); 11] = [
+        let table: [(Input, [(Stage, Outcome); 5]); 12] = [
             (
                 Input::Answered,
                 [
@@ -328,10 +340,20 @@ mod tests {
                 ],
             ),
             (
+                p(Progress::PortOpen),
+                [
+                    (Inviting, Outcome::PortOpen),
+                    (Answered, Stay),
+                    (Receiving, Stay),
+                    (Parsed, Stay),
+                    (Live, Stay),
+                ],
+            ),
+            (
                 p(Progress::PortTaken),
                 [
                     (Inviting, Outcome::PortTaken),
-                    (Answered, Outcome::PortTaken),
+                    (Answered, Stay),
                     (Receiving, Stay),
                     (Parsed, Stay),
                     (Live, Stay),

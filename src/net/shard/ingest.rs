@@ -79,7 +79,13 @@ impl Shard {
         let ring_bytes = self.budget.ring_bytes(self.ring_bytes);
         let own_port = match options.port.map(|port| self.open_port(id, port, transport)) {
             None => None,
-            Some(Ok(key)) => Some(key),
+            Some(Ok(key)) => {
+                self.events.send(MediaEvent::Progress {
+                    stream: id,
+                    progress: Progress::PortOpen,
+                });
+                Some(key)
+            }
             Some(Err(error)) => {
                 tracing::warn!(shard = self.index, port = options.port, %error, "cannot open the port of a stream");
                 return self.events.send(MediaEvent::Progress {

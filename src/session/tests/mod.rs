@@ -37,6 +37,8 @@ struct Rig {
     events: Vec<Event>,
     persist: Vec<Persist>,
     replies: HashMap<RequestId, Result<Reply, Error>>,
+    /// Media threads can open the ports that they are told to.
+    ports_open: bool,
 }
 
 fn config() -> CoreConfig {
@@ -89,6 +91,7 @@ impl Rig {
             events: Vec::new(),
             persist: Vec::new(),
             replies: HashMap::new(),
+            ports_open: true,
         }
     }
 
@@ -120,6 +123,7 @@ impl Rig {
     }
 
     fn drain(&mut self) {
+        let mut opened = Vec::new();
         while let Some(output) = self.core.poll_output() {
             match output {
                 Output::Reply(request, result) => {
@@ -137,12 +141,27 @@ impl Rig {
                     if let MediaCommand::OpenIngest { stream, .. } = &command {
                         assert_eq!(shard, stream.shard);
                     }
+                    if let MediaCommand::OpenIngest {
+                        stream, options, ..
+                    } = &command
+                        && options.port.is_some()
+                    {
+                        let stream = *stream;
+                        let progress = match self.ports_open {
+                            true => Progress::PortOpen,
+                            false => Progress::PortTaken,
+                        };
+                        opened.push(MediaEvent::Progress { stream, progress });
+                    }
                     self.media.push(command);
                 }
                 Output::Event(event) => self.events.push(event),
                 Output::Persist(persist) => self.persist.push(persist),
                 Output::Messages { .. } => panic!("no test asks for messages"),
             }
+        }
+        for event in opened {
+            self.media(event);
         }
     }
 
