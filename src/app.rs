@@ -312,8 +312,10 @@ impl Node {
         };
         tracing::info!(
             %http_addr, ?https_addr, %sip, rtp_ports = ?media.rtp_ports, webrtc_port = media.webrtc_port, known_devices = known,
-            started_ms = started.elapsed().as_millis() as u64, "node started"
+            rtp_receive_buffer_bytes = media.receive_buffer_bytes, started_ms = started.elapsed().as_millis() as u64,
+            "node started"
         );
+        media.warn_of_small_buffers();
         greet(
             http_addr,
             sip,

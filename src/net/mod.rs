@@ -69,6 +69,9 @@ pub struct Media {
     pub handle: MediaHandle,
     /// Port of each shard, in order.
     pub rtp_ports: Vec<u16>,
+    /// Of each of those ports, as the kernel says: the smallest.
+    pub receive_buffer_bytes: usize,
+    receive_buffer_asked: usize,
     pub webrtc_port: u16,
     pub counters: Vec<Arc<ShardCounters>>,
     threads: Vec<std::thread::JoinHandle<()>>,
@@ -108,6 +111,7 @@ impl std::error::Error for ViewerError {}
 pub fn start(setup: Setup, events: mpsc::Sender<MediaEvent>) -> io::Result<Media> {
     let mut prepared = Vec::new();
     let mut links = Vec::new();
+    let mut receive_buffer_bytes = usize::MAX;
     let (mut webrtc, mut webrtc_tcp) = (setup.webrtc, None);
     if setup.webrtc_tcp {
         let listener = bind_webrtc_tcp(webrtc)?;
@@ -124,7 +128,9 @@ pub fn start(setup: Setup, events: mpsc::Sender<MediaEvent>) -> io::Result<Media
         } else {
             setup.rtp_port + u16::from(index)
         };
-        let (rtp, rtp_tcp) = bind_rtp(SocketAddr::new(setup.ip, port), setup.receive_buffer_bytes)?;
+        let (rtp, rtp_tcp, got) =
+            bind_rtp(SocketAddr::new(setup.ip, port), setup.receive_buffer_bytes)?;
+        receive_buffer_bytes = receive_buffer_bytes.min(got);
         let options = udp::Options {
             reuse_port: true,
             receive_buffer_bytes: limits::WEBRTC_RECEIVE_BUFFER_BYTES,
@@ -139,6 +145,8 @@ pub fn start(setup: Setup, events: mpsc::Sender<MediaEvent>) -> io::Result<Media
             links: links.clone(),
         },
         rtp_ports: Vec::new(),
+        receive_buffer_bytes,
+        receive_buffer_asked: setup.receive_buffer_bytes,
         webrtc_port: webrtc.port(),
         counters: Vec::new(),
         threads: Vec::new(),
@@ -198,11 +206,11 @@ fn bind_webrtc_tcp(addr: SocketAddr) -> io::Result<std::net::TcpListener> {
     }
 }
 
-/// Binds UDP and TCP on one port.
+/// Binds UDP and TCP on one port. With it comes the size of the receive buffer, as the kernel says.
 fn bind_rtp(
     addr: SocketAddr,
     receive_buffer_bytes: usize,
-) -> io::Result<(std::net::UdpSocket, std::net::TcpListener)> {
+) -> io::Result<(std::net::UdpSocket, std::net::TcpListener, usize)> {
     let options = udp::Options {
         reuse_port: false,
         receive_buffer_bytes,
@@ -214,15 +222,7 @@ fn bind_rtp(
         let (rtp, got) = udp::bind(addr, options).map_err(|e| said(e, "RTP UDP", addr))?;
         let both = rtp.local_addr()?;
         match std::net::TcpListener::bind(both) {
-            Ok(listener) => {
-                warn_of_small_buffer(receive_buffer_bytes, got);
-                tracing::info!(
-                    port = both.port(),
-                    receive_buffer_bytes = got,
-                    "media port open"
-                );
-                return Ok((rtp, listener));
-            }
+            Ok(listener) => return Ok((rtp, listener, got)),
             Err(e) if addr.port() != 0 => return Err(said(e, "RTP TCP", addr)),
             Err(e) => last = Some(said(e, "RTP TCP", both)),
         }
@@ -250,6 +250,11 @@ fn said(e: io::Error, what: &str, addr: SocketAddr) -> io::Error {
 }
 
 impl Media {
+    /// Says what a receive buffer that the kernel made smaller costs. Not part of the start, whose failure is one line.
+    pub fn warn_of_small_buffers(&self) {
+        warn_of_small_buffer(self.receive_buffer_asked, self.receive_buffer_bytes);
+    }
+
     /// Closes every viewer and ends the threads.
     pub fn stop(self) {
         for link in &self.handle.links {

@@ -96,6 +96,7 @@ impl Trace {
             }
             Progress::Connected
             | Progress::ConnectFailed
+            | Progress::PortOpen
             | Progress::PortTaken
             | Progress::UnsupportedCodec { .. }
             | Progress::Stalled => {}
