@@ -381,7 +381,7 @@ pub const SIP_SOURCES_MAX: usize = 65_536;
 /// Datagrams in a second from which on the control thread rests a little between turns, so that one wake-up serves several;
 /// and that rest. An answer comes that much later.
 pub const SIP_GATHER_FROM_PER_S: u32 = 1_000;
-pub const SIP_GATHER_US: u64 = 1_000;
+pub const SIP_GATHER_US: u64 = 3_000;
 
 /// Answers given to the kernel by one call. More would overrun the receive buffer of a small gateway. At it: another call.
 pub const SIP_SEND_BATCH: usize = 16;
