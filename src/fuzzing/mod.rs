@@ -2,7 +2,7 @@
 //! folder of their own. Those of a parser lie beside it, in `sip::fuzzing`, `media::fuzzing` and `gb28181::fuzzing`.
 //!
 //! They are here so that a normal build checks their types and a normal test runs the seeds in `fuzz/seeds`: a crash that
-//! was fixed stays fixed. Not for other use. A sequence is read from the bytes by [`Script`], so any input is one.
+//! was fixed stays fixed. Not for other use. A sequence is read from the bytes by `Script`, so any input is one.
 
 #![doc(hidden)]
 

@@ -227,7 +227,7 @@ const POINTS_OLD: (&str, &str) = ("CruiseTrack", "Item");
 
 impl Answer {
     /// Reads an answer to a question of that command. `None`: it is no answer of one message (records have
-    /// [`RecordPage`]).
+    /// `RecordPage`).
     ///
     /// Errors: something that it must say is missing.
     pub fn read(cmd: CmdType, from: &Element) -> Result<Option<Answer>, BadField> {

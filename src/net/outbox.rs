@@ -1,4 +1,4 @@
-//! Datagrams out in batches: one `sendmmsg` for up to [`limits::SIP_SEND_BATCH`] of them, each to its own peer.
+//! Datagrams out in batches: one `sendmmsg` for up to [`SIP_SEND_BATCH`] of them, each to its own peer.
 //!
 //! For small answers to many peers; what goes to one peer in equal pieces is [`udp::Sender`](super::udp::Sender)'s part.
 

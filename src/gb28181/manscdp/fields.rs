@@ -1,6 +1,6 @@
 //! Records: parts of a body that are read, checked and written by one table each.
 //!
-//! [`record!`](crate::gb28181::manscdp::record) takes a struct with, for each field, how it stands in the body:
+//! `record!` takes a struct with, for each field, how it stands in the body:
 //!
 //! | form | in the body |
 //! |---|---|
