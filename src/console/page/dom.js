@@ -2,7 +2,7 @@
 
 const SVG = 'http://www.w3.org/2000/svg';
 
-/** Makes an element. `on*` keys are listeners, `data`/`aria` are attribute groups, the rest are properties. */
+/** Makes an element. `on*` keys are listeners, `data`/`aria` are attribute groups, the rest are properties. Lists among the children may be nested. */
 export function h(tag, props = {}, ...children) {
   const el = document.createElement(tag);
   for (const [key, value] of Object.entries(props ?? {})) {
@@ -14,7 +14,7 @@ export function h(tag, props = {}, ...children) {
     else if (key in el && key !== 'role') el[key] = value;
     else el.setAttribute(key, value === true ? '' : value);
   }
-  el.append(...children.flat().filter((c) => c !== undefined && c !== null && c !== false));
+  el.append(...children.flat(Infinity).filter((c) => c !== undefined && c !== null && c !== false));
   return el;
 }
 
