@@ -654,8 +654,8 @@ impl Core {
         let port = stream.port.as_ref().map(Lease::rtp);
         warn!(device = %dialog.device, %channel, ?port, "another program has a port of the range for media");
         let more = dialog.ports_tried + 1 < limits::PORT_TRIES;
-        match self.means(now, transport) {
-            Ok(means) if more => {
+        match more.then(|| self.means(now, transport)) {
+            Some(Ok(means)) => {
                 let dialog = Dialog {
                     device: dialog.device,
                     invite: dialog.invite,
@@ -669,7 +669,7 @@ impl Core {
                 let sessions = std::mem::take(&mut stream.sessions);
                 self.attempt(now, key, *channel, dialog, transport, means.port, sessions);
             }
-            Ok(_) | Err(_) => {
+            Some(Err(_)) | None => {
                 let busy = Error::Busy {
                     limit: "media ports",
                 };

@@ -511,7 +511,7 @@ mod tests {
         let full = Duration::from_micros(limits::SIP_GATHER_US);
         assert_eq!(pace.rest(now, None), full);
         assert_eq!(pace.rest(now, Some(now)), Duration::ZERO);
-        assert_eq!(pace.rest(now + ms(1), None), Duration::ZERO);
+        assert_eq!(pace.rest(now + full, None), Duration::ZERO);
         let now = run(&mut pace, now, 0);
         assert_eq!(pace.rest(now, None), Duration::ZERO);
     }
