@@ -7,6 +7,7 @@ use crate::media::frame::{Codec, Frame, TrackId};
 use crate::media::ps::demux::{self, Pes};
 use crate::media::ps::{self, Coding, StreamMap, coding};
 use crate::media::timeline::{Stamp, Timeline};
+use crate::time::MediaTime;
 
 /// Stream id under which a picture without a container is kept.
 const ELEMENTARY_VIDEO: u8 = 0xe0;
@@ -61,18 +62,22 @@ impl<S: Sink> Flow<'_, S> {
         self.content.sound.lose();
     }
 
+    /// The elementary streams, and beside them the way out for what they make.
+    fn split(&mut self) -> (&mut Picture, &mut Sound, Out<'_, S>) {
+        let content = &mut *self.content;
+        let out = Out {
+            timeline: &mut content.timeline,
+            stats: &mut content.stats,
+            unsupported_video: &mut content.unsupported_video,
+            unsupported_audio: &mut content.unsupported_audio,
+            sink: &mut *self.sink,
+        };
+        (&mut content.picture, &mut content.sound, out)
+    }
+
     fn lose_picture(&mut self, same_picture: bool) {
-        let Content {
-            picture,
-            timeline,
-            stats,
-            unsupported_video,
-            ..
-        } = &mut *self.content;
-        let sink = &mut *self.sink;
-        picture.lose(same_picture, &mut |made| {
-            give_picture(made, timeline, stats, unsupported_video, sink);
-        });
+        let (picture, _, mut out) = self.split();
+        picture.lose(same_picture, &mut |made| out.picture(made));
     }
 
     /// A packet of an elementary picture begins.
@@ -92,70 +97,38 @@ impl<S: Sink> Flow<'_, S> {
     pub fn unsupported(&mut self, stream_type: u8) {
         if ps::is_video_type(stream_type) {
             self.content.video_id.get_or_insert(ELEMENTARY_VIDEO);
-            tell_video(stream_type, &mut self.content.unsupported_video, self.sink);
+            self.split().2.unsupported_video(stream_type);
         } else {
-            tell_audio(stream_type, &mut self.content.unsupported_audio, self.sink);
+            self.split().2.unsupported_audio(stream_type);
         }
     }
 
     pub fn marker(&mut self, at_end_of_unit: bool) {
-        let Content {
-            picture,
-            timeline,
-            stats,
-            unsupported_video,
-            ..
-        } = &mut *self.content;
-        if !at_end_of_unit {
+        let (picture, _, mut out) = self.split();
+        if at_end_of_unit {
+            picture.marker(&mut |made| out.picture(made));
+        } else {
             picture.distrust_marker();
-            return;
         }
-        let sink = &mut *self.sink;
-        picture.marker(&mut |made| give_picture(made, timeline, stats, unsupported_video, sink));
     }
 
     pub fn finish(&mut self) {
-        let Content {
-            picture,
-            sound,
-            timeline,
-            stats,
-            unsupported_video,
-            unsupported_audio,
-            ..
-        } = &mut *self.content;
-        let sink = &mut *self.sink;
-        picture.finish(&mut |made| give_picture(made, timeline, stats, unsupported_video, sink));
-        sound.pes_end(&mut |made| give_sound(made, timeline, stats, unsupported_audio, sink));
+        let (picture, sound, mut out) = self.split();
+        picture.finish(&mut |made| out.picture(made));
+        sound.pes_end(&mut |made| out.sound(made));
     }
 
     /// One access unit of AAC, the `n`th of its packet.
     pub fn aac_unit(&mut self, config: &[u8], origin: Origin, times: Times, n: usize, unit: &[u8]) {
-        let Content {
-            sound,
-            timeline,
-            stats,
-            unsupported_audio,
-            ..
-        } = &mut *self.content;
-        let sink = &mut *self.sink;
+        let (_, sound, mut out) = self.split();
         let times = if n == 0 { times } else { Times::default() };
-        sound.aac_unit(config, origin, times, unit, &mut |made| {
-            give_sound(made, timeline, stats, unsupported_audio, sink);
-        });
+        sound.aac_unit(config, origin, times, unit, &mut |made| out.sound(made));
     }
 
     /// A packet of AAC frames with their headers.
     pub fn adts(&mut self, origin: Origin, times: Times, bytes: &[u8]) {
-        let Content {
-            sound,
-            timeline,
-            stats,
-            unsupported_audio,
-            ..
-        } = &mut *self.content;
-        let sink = &mut *self.sink;
-        let mut put = |made| give_sound(made, timeline, stats, unsupported_audio, sink);
+        let (_, sound, mut out) = self.split();
+        let mut put = |made| out.sound(made);
         sound.pes(times, u32::try_from(bytes.len()).ok());
         sound.payload(origin, bytes, &mut put);
         sound.pes_end(&mut put);
@@ -163,17 +136,8 @@ impl<S: Sink> Flow<'_, S> {
 
     /// Sound in packets of its own.
     pub fn bare_sound(&mut self, codec: Codec, origin: Origin, times: Times, bytes: &[u8]) {
-        let Content {
-            sound,
-            timeline,
-            stats,
-            unsupported_audio,
-            ..
-        } = &mut *self.content;
-        let sink = &mut *self.sink;
-        sound.bare(codec, origin, times, bytes, &mut |made| {
-            give_sound(made, timeline, stats, unsupported_audio, sink);
-        });
+        let (_, sound, mut out) = self.split();
+        sound.bare(codec, origin, times, bytes, &mut |made| out.sound(made));
     }
 
     /// Whether a stream id is the one followed. The first of its kind is, until a map names another.
@@ -195,7 +159,7 @@ impl<S: Sink> demux::Sink for Flow<'_, S> {
             match coding(entry.stream_type) {
                 Coding::Supported(_) => {}
                 Coding::Unsupported(stream_type) => {
-                    tell_video(stream_type, &mut self.content.unsupported_video, self.sink);
+                    self.split().2.unsupported_video(stream_type);
                 }
             }
         }
@@ -225,30 +189,16 @@ impl<S: Sink> demux::Sink for Flow<'_, S> {
         if !self.follows(stream_id) {
             return;
         }
-        let Content {
-            picture,
-            sound,
-            timeline,
-            stats,
-            origin: Some(origin),
-            picture_touched,
-            unsupported_video,
-            unsupported_audio,
-            ..
-        } = &mut *self.content
-        else {
+        let Some(origin) = self.content.origin else {
             return;
         };
-        let sink = &mut *self.sink;
-        if ps::is_video(stream_id) {
-            *picture_touched = true;
-            picture.payload(*origin, bytes, &mut |made| {
-                give_picture(made, timeline, stats, unsupported_video, sink);
-            });
+        let is_video = ps::is_video(stream_id);
+        self.content.picture_touched |= is_video;
+        let (picture, sound, mut out) = self.split();
+        if is_video {
+            picture.payload(origin, bytes, &mut |made| out.picture(made));
         } else {
-            sound.payload(*origin, bytes, &mut |made| {
-                give_sound(made, timeline, stats, unsupported_audio, sink);
-            });
+            sound.payload(origin, bytes, &mut |made| out.sound(made));
         }
     }
 
@@ -264,15 +214,8 @@ impl<S: Sink> demux::Sink for Flow<'_, S> {
         if ps::is_video(stream_id) || !self.follows(stream_id) {
             return;
         }
-        let Content {
-            sound,
-            timeline,
-            stats,
-            unsupported_audio,
-            ..
-        } = &mut *self.content;
-        let sink = &mut *self.sink;
-        sound.pes_end(&mut |made| give_sound(made, timeline, stats, unsupported_audio, sink));
+        let (_, sound, mut out) = self.split();
+        sound.pes_end(&mut |made| out.sound(made));
     }
 
     fn error(&mut self, error: demux::Error) {
@@ -281,91 +224,91 @@ impl<S: Sink> demux::Sink for Flow<'_, S> {
     }
 }
 
-fn give_picture(
-    made: picture::Made,
-    timeline: &mut Timeline,
-    stats: &mut Stats,
-    unsupported: &mut Option<u8>,
-    sink: &mut impl Sink,
-) {
-    match made {
-        picture::Made::Track(track) => sink.put(Output::Track(track)),
-        picture::Made::Dropped => stats.dropped_frames += 1,
-        picture::Made::Foreign(stream_type) => tell_video(stream_type, unsupported, sink),
-        picture::Made::Unit(unit) => {
-            stats.frames += 1;
-            stats.key_frames += u64::from(unit.key);
-            stats.damaged_frames += u64::from(unit.damaged);
-            let (dts, pts) = timeline.place(
-                TrackId::Video,
-                &Stamp {
-                    pts: unit.times.pts,
-                    dts: unit.times.dts,
-                    rtp: unit.origin.rtp,
+/// Where whole frames go: counted, placed on the one time line, and on to the sink.
+struct Out<'a, S> {
+    timeline: &'a mut Timeline,
+    stats: &'a mut Stats,
+    unsupported_video: &'a mut Option<u8>,
+    unsupported_audio: &'a mut Option<u8>,
+    sink: &'a mut S,
+}
+
+impl<S: Sink> Out<'_, S> {
+    fn picture(&mut self, made: picture::Made) {
+        match made {
+            picture::Made::Track(track) => self.sink.put(Output::Track(track)),
+            picture::Made::Dropped => self.stats.dropped_frames += 1,
+            picture::Made::Foreign(stream_type) => self.unsupported_video(stream_type),
+            picture::Made::Unit(unit) => {
+                self.stats.frames += 1;
+                self.stats.key_frames += u64::from(unit.key);
+                self.stats.damaged_frames += u64::from(unit.damaged);
+                let (dts, pts) = self.place(TrackId::Video, unit.times, unit.origin, None);
+                self.sink.put(Output::Frame(Frame {
+                    track: TrackId::Video,
+                    dts,
+                    pts,
+                    key: unit.key,
+                    damaged: unit.damaged,
+                    payload: unit.payload,
                     received: unit.origin.received,
-                    duration: None,
-                },
-            );
-            sink.put(Output::Frame(Frame {
-                track: TrackId::Video,
-                dts,
-                pts,
-                key: unit.key,
-                damaged: unit.damaged,
-                payload: unit.payload,
-                received: unit.origin.received,
-            }));
+                }));
+            }
         }
     }
-}
 
-fn give_sound(
-    made: sound::Made,
-    timeline: &mut Timeline,
-    stats: &mut Stats,
-    unsupported: &mut Option<u8>,
-    sink: &mut impl Sink,
-) {
-    match made {
-        sound::Made::Track(track) => sink.put(Output::Track(track)),
-        sound::Made::Unsupported(stream_type) => {
-            tell_audio(stream_type, unsupported, sink);
-        }
-        sound::Made::Piece(piece) => {
-            stats.damaged_frames += u64::from(piece.damaged);
-            let (dts, pts) = timeline.place(
-                TrackId::Audio,
-                &Stamp {
-                    pts: piece.times.pts,
-                    dts: piece.times.dts,
-                    rtp: piece.origin.rtp,
+    fn sound(&mut self, made: sound::Made) {
+        match made {
+            sound::Made::Track(track) => self.sink.put(Output::Track(track)),
+            sound::Made::Unsupported(stream_type) => self.unsupported_audio(stream_type),
+            sound::Made::Piece(piece) => {
+                self.stats.damaged_frames += u64::from(piece.damaged);
+                let duration = Some(piece.duration);
+                let (dts, pts) = self.place(TrackId::Audio, piece.times, piece.origin, duration);
+                self.sink.put(Output::Frame(Frame {
+                    track: TrackId::Audio,
+                    dts,
+                    pts,
+                    key: true,
+                    damaged: piece.damaged,
+                    payload: piece.payload,
                     received: piece.origin.received,
-                    duration: Some(piece.duration),
-                },
-            );
-            sink.put(Output::Frame(Frame {
-                track: TrackId::Audio,
-                dts,
-                pts,
-                key: true,
-                damaged: piece.damaged,
-                payload: piece.payload,
-                received: piece.origin.received,
-            }));
+                }));
+            }
         }
     }
-}
 
-fn tell_audio(stream_type: u8, told: &mut Option<u8>, sink: &mut impl Sink) {
-    if *told != Some(stream_type) {
-        *told = Some(stream_type);
-        sink.put(Output::Fact(Fact::UnsupportedAudio { stream_type }));
+    /// Decoding and presentation time. `duration`: ticks of 1/90,000 s, where the content tells it.
+    fn place(
+        &mut self,
+        track: TrackId,
+        times: Times,
+        origin: Origin,
+        duration: Option<i64>,
+    ) -> (MediaTime, MediaTime) {
+        let stamp = Stamp {
+            pts: times.pts,
+            dts: times.dts,
+            rtp: origin.rtp,
+            received: origin.received,
+            duration,
+        };
+        self.timeline.place(track, &stamp)
     }
-}
 
-fn tell_video(stream_type: u8, told: &mut Option<u8>, sink: &mut impl Sink) {
-    if *told != Some(stream_type) {
-        *told = Some(stream_type);
-        sink.put(Output::Fact(Fact::UnsupportedVideo { stream_type }));
+    /// Tells it once, until another one comes.
+    fn unsupported_video(&mut self, stream_type: u8) {
+        if self.unsupported_video.replace(stream_type) != Some(stream_type) {
+            let fact = Fact::UnsupportedVideo { stream_type };
+            self.sink.put(Output::Fact(fact));
+        }
+    }
+
+    /// Tells it once, until another one comes.
+    fn unsupported_audio(&mut self, stream_type: u8) {
+        if self.unsupported_audio.replace(stream_type) != Some(stream_type) {
+            let fact = Fact::UnsupportedAudio { stream_type };
+            self.sink.put(Output::Fact(fact));
+        }
     }
 }
