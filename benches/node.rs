@@ -5,7 +5,8 @@
 //! cargo bench --bench node               the full table, about four minutes; run nothing else meanwhile
 //! cargo bench --bench node -- --quick    a few streams and viewers for two seconds each: that it works, not how well
 //! cargo bench --bench node -- flv        only the rows whose part is named: ingest, flv, merged, whep, first,
-//!                                        crowd, slow; and, only when named, scale or scale-ingest, scale-flv, scale-whep
+//!                                        tls, crowd, slow; and, only when named, scale or scale-ingest, scale-flv, scale-whep,
+//!                                        and floors, the bare loops without a node
 //! ```
 //!
 //! Figures are processor time, user and system, by the scheduler's accounting (`schedstat`) of all threads of the node
@@ -23,7 +24,8 @@
 //! | whep | memory of a player | growth of the resident set / M | |
 //! | first | first RTP packet to first key frame tag | time at an FLV player that waited before the stream began, median | the sender's own time from the first to the last packet of that picture (20 ms of pacing) |
 //! | crowd | FLV and WHEP players of one stream, other streams beside | what the slowest player lacks of the mean rate | |
-//! | slow | a viewer that reads nothing and one at half the rate | p99 added latency of those beside them | the same without the slow ones |
+//! | tls | HTTPS-FLV by rustls, one stream to M players | CPU / (M x seconds) | one thread that seals the same bytes by AES-256-GCM and writes them 25 times a second; and the node's own cost without TLS |
+//! | slow | a viewer that reads nothing, one at half the rate, and one over WebRTC that loses a twentieth | p99 added latency of those beside them | the same without the slow ones |
 //! | scale | more and more streams or players | cost of each size; the largest with no loss and p99 added latency under 50 ms | |
 //!
 //! Below the table stand the facts that make a figure credible: packets lost, the rate that arrived, the slowest viewer as
@@ -49,6 +51,8 @@ mod source;
 mod sys;
 #[path = "node/table.rs"]
 mod table;
+#[path = "node/tls.rs"]
+mod tls;
 #[path = "node/whep.rs"]
 mod whep;
 
@@ -84,6 +88,7 @@ struct Plan {
     merged: Vec<Size>,
     whep: Vec<Size>,
     first_rounds: usize,
+    tls: Vec<usize>,
     /// FLV players, WHEP players, and streams beside theirs.
     crowd: (usize, usize, usize),
     slow_window: Duration,
@@ -104,6 +109,7 @@ impl Plan {
             merged: vec![(500, Some(0.10)), (1000, Some(0.09))],
             whep: vec![(100, Some(0.6)), (200, Some(0.6))],
             first_rounds: 9,
+            tls: vec![100, 500],
             crowd: (1000, 200, 50),
             slow_window: Duration::from_secs(40),
             scale_ingest: vec![50, 100, 200, 400, 600, 800, 1000],
@@ -123,6 +129,7 @@ impl Plan {
             merged: vec![(16, None)],
             whep: vec![(16, None)],
             first_rounds: 1,
+            tls: vec![16],
             crowd: (16, 4, 4),
             slow_window: Duration::from_secs(2),
             scale_ingest: vec![4, 8],
@@ -175,11 +182,17 @@ fn main() {
     if wanted("first") {
         first_picture(&plan, &script, &mut rows);
     }
+    if wanted("tls") {
+        tls::tls(&plan, &script, &mut rows);
+    }
     if wanted("crowd") {
         crowd::crowd(&plan, &script, &mut rows);
     }
     if wanted("slow") {
         crowd::slow(&plan, &script, &mut rows);
+    }
+    if parts.iter().any(|p| *p == "floors") {
+        floors(&plan, &script, &mut rows);
     }
     let scales = [
         ("scale-ingest", crowd::scale_ingest as fn(&Plan, &_, &mut _)),
@@ -273,6 +286,56 @@ fn ingest(plan: &Plan, script: &Arc<Script>, rows: &mut Vec<Row>) {
         notes: Vec::new(),
     });
     progress(rows);
+}
+
+/// The floors alone, for figures of the node that were taken by other tools: what they cost at the rates of this stream.
+fn floors(plan: &Plan, script: &Arc<Script>, rows: &mut Vec<Row>) {
+    /// Writes a second: pictures and sound apart, sound with the pictures, and merged.
+    const WRITES: [f64; 3] = [50.0, 25.0, 1000.0 / MERGE_MS];
+    /// What of a program stream is not picture or sound is about what RTP, SRTP and its padding add for WebRTC.
+    const WHEP_PACKET_BYTES: usize = 1_050;
+    let settle = Duration::from_secs(1);
+    let bytes_per_second = script.bits_per_second() / 8.0;
+    let mut add = |work: String, unit, value| {
+        rows.push(Row {
+            work: format!("floor: {work}"),
+            unit,
+            value,
+            floors: Vec::new(),
+            must_reach: None,
+            notes: Vec::new(),
+        });
+        progress(rows);
+    };
+    for (n, _) in &plan.ingest {
+        for (gather, name) in [(None, ""), (Some(Duration::from_millis(5)), " every 5 ms")] {
+            let cost = floor::receive(script, *n, gather, settle, plan.floor_window);
+            add(
+                format!("recvmmsg and copy{name}, N={n}"),
+                CPU_PER_STREAM,
+                cost,
+            );
+        }
+    }
+    for (m, _) in &plan.flv {
+        for writes in WRITES {
+            let cost = floor::write(*m, writes, bytes_per_second, settle, plan.floor_window);
+            add(
+                format!("write, {writes:.1} a second, M={m}"),
+                CPU_PER_VIEWER,
+                cost,
+            );
+        }
+    }
+    for (m, _) in &plan.whep {
+        let packets = bytes_per_second / WHEP_PACKET_BYTES as f64;
+        let cost = floor::seal(*m, packets, WHEP_PACKET_BYTES, settle, plan.floor_window);
+        add(
+            format!("AES-128-GCM and UDP_SEGMENT, M={m}"),
+            CPU_PER_VIEWER,
+            cost,
+        );
+    }
 }
 
 fn late_ms(senders: &[Senders]) -> f64 {

@@ -535,10 +535,14 @@ pub const VIEWERS_BEFORE_SPREAD: usize = 32;
 /// viewers a little behind, and the converted sound.
 pub const FAN_RINGS: usize = 2;
 
-/// RTP payloads kept for sending and resending: about five seconds of 4 Mbit/s. At it: the oldest goes; a viewer that asks
-/// for it is given the next key frame instead.
+/// RTP payloads of pictures kept for sending and resending beyond [`RTP_SLACK_MS`]: one group of about five seconds of 4
+/// Mbit/s. At it: the oldest goes; a viewer that asks for it is given the next key frame instead.
 pub const RTP_RING_PACKETS_MAX: usize = 2_048;
 pub const RTP_RING_BYTES_MAX: usize = 8 << 20;
+/// For how long pictures before the newest key frame can be sent again: several round trips of a bad path. At it: they go.
+pub const RTP_SLACK_MS: u64 = 2_000;
+/// RTP payloads of sound kept, which is five seconds in pieces of 20 ms. At it: the oldest goes.
+pub const RTP_SOUND_PACKETS_MAX: usize = 256;
 
 /// How long a picture waits for its sound before a stream counts as live: a sound that is there shows within a few packets.
 pub const SOUND_WAIT_MS: u64 = 120;
@@ -581,7 +585,7 @@ pub const MEDIA_CONN_READ_BYTES: usize = 64 << 10;
 /// Units on their way to a viewer whose bytes someone else writes. At it: the viewer is behind and keeps its place.
 pub const CHANNEL_UNITS_MAX: usize = 32;
 
-/// Least bytes a hub's ring is given however many streams share the budget: a group of pictures of 1 s at 2 Mbit/s.
+/// Least bytes a hub's ring is given however many streams share the budget, and what a new stream counts for: a group of pictures of 1 s at 2 Mbit/s.
 pub const RING_BYTES_MIN: usize = 256 << 10;
 
 /// Seconds in which a viewer with something to take takes nothing. At it: closed.

@@ -194,11 +194,13 @@ metrics! {
     sent_bytes: Count ["shard"] "Bytes sent to viewers";
     viewers_skipped: Count ["shard"] "Times a viewer was moved forward because it was too slow";
     webrtc_congested: Count ["shard"] "Times the path of a WebRTC viewer could not take its stream, so that it got no picture for a while";
+    webrtc_resent: Count ["shard"] "RTP packets that WebRTC viewers missed and were sent again";
     viewers_too_slow: Count ["shard"] "Viewers closed because they fell behind again and again, or took nothing";
     kernel_drops: Count ["socket"] "Datagrams that the kernel dropped because a socket was full";
     queue_depth: Level ["queue"] "Items that wait in a queue";
     queue_dropped: Count ["queue"] "Items dropped at the bound of a queue";
     ring_bytes: Level ["shard"] "Bytes of frames kept for late joiners";
+    ring_overflows: Count ["shard"] "Groups of pictures given up because they outgrew their share of the budget";
     ring_budget_bytes: Level [] "Bytes of frames that the process may keep";
     panics: Count ["shard"] "Defects of the program that ended one stream or viewer";
     logins: Count ["outcome"] "Logins by how they ended";

@@ -14,7 +14,7 @@ use crate::probe::Probes;
 use crate::process::Node;
 use crate::source::{Script, Senders};
 use crate::table::Row;
-use crate::whep::Joiner;
+use crate::whep::{Joiner, Lossy};
 use crate::{CPU_PER_STREAM, CPU_PER_VIEWER, KIB, Plan, STREAM};
 use crate::{late_ms, mean_and_slowest, node_with_stream, open, progress};
 
@@ -131,7 +131,7 @@ impl Drop for Slow {
     }
 }
 
-/// What a viewer that reads nothing and one at half the rate do to those beside them.
+/// What a viewer that reads nothing, one at half the rate and one that loses a twentieth do to those beside them.
 pub fn slow(plan: &Plan, script: &Arc<Script>, rows: &mut Vec<Row>) {
     let (node, _senders) = node_with_stream(script, &[]);
     let probes = Probes::open(node.http, &vec![live_path(); PROBES]);
@@ -143,12 +143,13 @@ pub fn slow(plan: &Plan, script: &Arc<Script>, rows: &mut Vec<Row>) {
     let memory_before = node.memory();
     let half = script.bits_per_second() as usize / 8 / 2;
     let slow = [Slow::open(node.http, 0), Slow::open(node.http, half)];
+    let lossy = Lossy::open(&Joiner::new(), &node, STREAM);
     probes.begin();
     std::thread::sleep(window);
     let (beside, pictures) = probes.p99();
     let memory = node.memory() - memory_before;
     rows.push(Row {
-        work: "p99 added latency beside a viewer that reads nothing and one at half the rate"
+        work: "p99 added latency beside viewers that read nothing, read at half the rate, and lose 5 % over WebRTC"
             .to_owned(),
         unit: "ms",
         value: beside,
@@ -164,10 +165,16 @@ pub fn slow(plan: &Plan, script: &Arc<Script>, rows: &mut Vec<Row>) {
                 "closed as too slow",
                 node.metric("gantry_viewers_too_slow_total", ""),
             ),
+            ("packets that the lossy one got", lossy.counts().0 as f64),
+            ("packets that it lost", lossy.counts().1 as f64),
+            (
+                "packets sent again",
+                node.metric("gantry_webrtc_resent_total", ""),
+            ),
             ("growth of the node, KiB", memory / KIB),
         ],
     });
-    drop(slow);
+    drop((slow, lossy));
     progress(rows);
 }
 

@@ -19,6 +19,8 @@ pub struct Node {
     child: Child,
     dir: PathBuf,
     pub http: SocketAddr,
+    /// If it was asked for by `GANTRY_HTTP_TLS_LISTEN`.
+    pub https: Option<SocketAddr>,
     token: String,
 }
 
@@ -68,15 +70,18 @@ impl Node {
             for line in stderr.lines().map_while(Result::ok) {
                 let event: Value = serde_json::from_str(&line).unwrap_or_default();
                 if event["fields"]["message"] == "node started" {
-                    let http = event["fields"]["http_addr"].as_str().unwrap_or_default();
+                    let text = |name: &str| event["fields"][name].as_str().unwrap_or_default();
+                    let https = text("https_addr").strip_prefix("Some(");
+                    let https = https.and_then(|a| a.strip_suffix(')')?.parse().ok());
+                    let http = text("http_addr").parse::<SocketAddr>();
                     // The bench may have given up waiting.
-                    let _ = started.send(http.parse());
+                    let _ = started.send(http.map(|http| (http, https)));
                 } else if event["level"] != "INFO" {
                     eprintln!("node: {line}");
                 }
             }
         });
-        let Ok(Ok(http)) = wait.recv_timeout(PATIENCE) else {
+        let Ok(Ok((http, https))) = wait.recv_timeout(PATIENCE) else {
             let _ = child.kill();
             panic!("the node did not start");
         };
@@ -84,6 +89,7 @@ impl Node {
             child,
             dir,
             http,
+            https,
             token: String::new(),
         };
         let login = json!({ "username": "admin", "password": ADMIN_PASSWORD });

@@ -3,13 +3,18 @@
 //!
 //! RFC 8445 (checks of the controlling side), RFC 8489 (STUN), RFC 5764 (DTLS-SRTP), draft-ietf-wish-whep.
 //!
-//! Not done: ending the session (the node does, by the silence that follows), feedback of any kind.
+//! [`Lossy`] is one that loses a twentieth of its pictures' packets and asks for them again.
+//!
+//! Not done: ending the session (the node does, by the silence that follows), feedback but that of [`Lossy`].
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use gantry::egress::webrtc::dtls;
+use gantry::egress::webrtc::srtp::{Masters, Profile, Sealer};
 use hmac::{Hmac, KeyInit, Mac};
 use rtc_crypto::RTCCryptoProvider;
 use rtc_crypto::providers::RingProvider;
@@ -27,6 +32,9 @@ const RESEND_AFTER: Duration = Duration::from_millis(200);
 const RESENDS_MAX: u64 = 25;
 /// The association knows the node by a name only.
 const NODE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1);
+
+/// Label of the exporter (RFC 5764, 4.2).
+const EXPORTER: &str = "EXTRACTOR-dtls_srtp";
 
 /// What all players share: one certificate.
 pub struct Joiner {
@@ -65,6 +73,12 @@ impl Joiner {
         stream: &str,
         receivers: &mut Receivers,
     ) -> Result<u64, String> {
+        let joined = self.connect(node, stream)?;
+        receivers.adopt(joined.socket, joined.check);
+        Ok(joined.resent)
+    }
+
+    fn connect(&self, node: &Node, stream: &str) -> Result<Joined, String> {
         let path = format!("/whep/{stream}");
         let (status, answer) = node.request("POST", &path, "application/sdp", &self.offer());
         if status != 201 {
@@ -88,14 +102,19 @@ impl Joiner {
         if success.first_chunk() != Some(&[1, 1]) {
             return Err("ICE: the check was not answered with success".to_owned());
         }
-        self.shake_hands(&mut path)
+        let masters = self
+            .shake_hands(&mut path)
             .map_err(|e| format!("DTLS: {e}"))?;
         let resent = path.resent;
-        receivers.adopt(socket, check);
-        Ok(resent)
+        Ok(Joined {
+            socket,
+            check,
+            resent,
+            masters,
+        })
     }
 
-    fn shake_hands(&self, path: &mut Path<'_>) -> Result<(), String> {
+    fn shake_hands(&self, path: &mut Path<'_>) -> Result<Masters, String> {
         let mut dtls = Endpoint::new(NODE, TransportProtocol::UDP, None);
         dtls.connect(Instant::now(), NODE, self.config.clone(), None)
             .map_err(|e| e.to_string())?;
@@ -111,7 +130,14 @@ impl Joiner {
             let events = events.map_err(|e| e.to_string())?;
             let complete = |e: &EndpointEvent| matches!(e, EndpointEvent::HandshakeComplete);
             if events.iter().any(complete) {
-                return Ok(());
+                // The node prefers it, and both are offered.
+                const PROFILE: Profile = Profile::Gcm128;
+                let state = dtls.get_connection_state(NODE).ok_or("no association")?;
+                let material = state
+                    .export_keying_material(EXPORTER, &[], PROFILE.material_len())
+                    .map_err(|e| e.to_string())?
+                    .into_bytes();
+                return Masters::new(PROFILE, &material).ok_or("no keys".to_owned());
             }
         }
     }
@@ -134,6 +160,119 @@ impl Joiner {
             media("audio", 0, "111 8 0", audio),
             media("video", 1, "102", video)
         )
+    }
+}
+
+/// A player that has joined.
+struct Joined {
+    socket: UdpSocket,
+    /// What keeps it alive.
+    check: Vec<u8>,
+    resent: u64,
+    masters: Masters,
+}
+
+/// A player whose path loses one packet in twenty, and that asks for what it misses (RFC 4585, 6.2.1).
+pub struct Lossy {
+    shared: Arc<LossyShared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct LossyShared {
+    stop: AtomicBool,
+    came: AtomicU64,
+    lost: AtomicU64,
+}
+
+impl Lossy {
+    pub fn open(joiner: &Joiner, node: &Node, stream: &str) -> Lossy {
+        let joined = joiner
+            .connect(node, stream)
+            .unwrap_or_else(|e| panic!("the lossy player could not join: {e}"));
+        let shared = Arc::new(LossyShared::default());
+        let seen = shared.clone();
+        Lossy {
+            shared,
+            thread: Some(std::thread::spawn(move || lose(&joined, &seen))),
+        }
+    }
+
+    /// Media packets that came through, and that were lost.
+    pub fn counts(&self) -> (u64, u64) {
+        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        (of(&self.shared.came), of(&self.shared.lost))
+    }
+}
+
+impl Drop for Lossy {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // A thread that panicked has said so.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn lose(joined: &Joined, shared: &LossyShared) {
+    /// Packets of these types are RTCP (RFC 5761, 4).
+    const RTCP: std::ops::RangeInclusive<u8> = 192..=223;
+    const ONE_IN: u64 = 20;
+    const CHECK_EVERY: Duration = Duration::from_secs(2);
+    let mut feedback = Sealer::new(Profile::Gcm128, &joined.masters.client);
+    let mut newest: Vec<([u8; 4], u16)> = Vec::new();
+    let (mut random, mut checked) = (1u64, Instant::now());
+    let mut buffer = [0; 2048];
+    while !shared.stop.load(Ordering::Relaxed) {
+        if checked.elapsed() > CHECK_EVERY {
+            checked = Instant::now();
+            // A node that has gone is noticed by what does not come.
+            let _ = joined.socket.send(&joined.check);
+        }
+        // The socket's own bound on waiting lets the loop look at the clock.
+        let Ok(n) = joined.socket.recv(&mut buffer) else {
+            continue;
+        };
+        let Some(&[first, second, high, low, _, _, _, _, s0, s1, s2, s3]) =
+            buffer[..n].first_chunk()
+        else {
+            continue;
+        };
+        if first >> 6 != 2 || RTCP.contains(&second) {
+            continue;
+        }
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        if (random >> 33).is_multiple_of(ONE_IN) {
+            shared.lost.fetch_add(1, Ordering::Relaxed);
+            continue;
+        }
+        shared.came.fetch_add(1, Ordering::Relaxed);
+        let (number, ssrc) = (u16::from_be_bytes([high, low]), [s0, s1, s2, s3]);
+        let Some((_, last)) = newest.iter_mut().find(|(of, _)| *of == ssrc) else {
+            newest.push((ssrc, number));
+            continue;
+        };
+        let step = number.wrapping_sub(*last);
+        if step == 0 || step > 0x7fff {
+            continue;
+        }
+        let missing = last.wrapping_add(1);
+        *last = number;
+        if step > 1 {
+            // The first that is missing, and up to sixteen behind it as bits.
+            let more = step.min(18) - 2;
+            let bits = ((1u32 << more) - 1) as u16;
+            let mut out = vec![0x81, 205, 0, 3, 0, 0, 0, 1];
+            out.extend_from_slice(&ssrc);
+            out.extend_from_slice(&missing.to_be_bytes());
+            out.extend_from_slice(&bits.to_be_bytes());
+            feedback.seal_rtcp(&mut out, 0, 1);
+            // One that gets lost is a picture that is not mended.
+            let _ = joined.socket.send(&out);
+        }
     }
 }
 

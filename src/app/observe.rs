@@ -155,6 +155,7 @@ fn media(metrics: &Metrics, shard: &str, counters: &ShardCounters) {
         .set(&of_shard, slowest.unsigned_abs());
     metrics.sent_bytes.set(&of_shard, s.sent_bytes);
     metrics.viewers_skipped.set(&of_shard, s.skipped);
+    metrics.webrtc_resent.set(&of_shard, counters.resent.get());
     metrics
         .webrtc_congested
         .set(&of_shard, counters.congested.get());
@@ -162,6 +163,7 @@ fn media(metrics: &Metrics, shard: &str, counters: &ShardCounters) {
         .viewers_too_slow
         .set(&of_shard, counters.too_slow.get());
     metrics.ring_bytes.set(&of_shard, s.ring_bytes);
+    metrics.ring_overflows.set(&of_shard, s.ring_overflows);
     for (kind, n) in demux::Error::ALL.iter().zip(s.ps_errors) {
         metrics.ps_errors.set(&[shard, kind.name()], n);
     }

@@ -21,6 +21,9 @@ pub struct Hub {
     bytes_max: usize,
     /// The ring starts with a key frame (or holds sound alone).
     whole: bool,
+    /// Bytes of the group of pictures that is open, held or not, and of the one before.
+    group: usize,
+    last_group: usize,
     /// Groups of pictures given up because they outgrew the ring.
     overflows: u64,
 }
@@ -35,6 +38,8 @@ impl Hub {
             bytes: 0,
             bytes_max,
             whole: false,
+            group: 0,
+            last_group: 0,
             overflows: 0,
         }
     }
@@ -74,7 +79,9 @@ impl Hub {
         if starts {
             self.clear();
             self.whole = true;
+            self.last_group = std::mem::take(&mut self.group);
         }
+        self.group = self.group.saturating_add(frame.payload.len());
         if self.video.is_none() {
             self.whole = true;
             while self.ring.len() >= limits::HUB_SOUND_FRAMES {
@@ -108,6 +115,14 @@ impl Hub {
     /// Payload bytes held.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Payload bytes that a whole group of pictures needs, by the last two. Sound alone needs what it holds.
+    pub fn need(&self) -> usize {
+        match self.video {
+            Some(_) => self.group.max(self.last_group),
+            None => self.bytes,
+        }
     }
 
     pub fn set_bytes_max(&mut self, bytes_max: usize) {
@@ -213,6 +228,7 @@ mod tests {
         assert_eq!((hub.bytes(), hub.overflows()), (0, 1));
         hub.push(frame(TrackId::Video, false, 3, 1));
         assert!(!hub.can_start());
+        assert_eq!(hub.need(), 102, "what it would take");
         hub.push(frame(TrackId::Video, true, 4, 100));
         assert!(hub.can_start());
     }

@@ -44,6 +44,8 @@ pub struct ShardCounters {
     pub too_slow: Count,
     /// Times that the path of a WebRTC viewer could not take its stream.
     pub congested: Count,
+    /// RTP packets that WebRTC viewers missed and were sent again.
+    pub resent: Count,
     /// Defects of ours that ended one stream or one viewer instead of the thread.
     pub panics: Count,
     /// Datagrams on the WebRTC port that belong to no viewer.
@@ -71,6 +73,8 @@ pub struct Snapshot {
     /// Times that viewers were moved forward to a key frame.
     pub skipped: u64,
     pub ring_bytes: u64,
+    /// Groups of pictures given up because they outgrew their ring.
+    pub ring_overflows: u64,
     /// Events that wait for the session core.
     pub events_waiting: u64,
     pub events_dropped: u64,

@@ -29,6 +29,7 @@ use tokio::sync::mpsc;
 
 pub(super) use order::{EventSender, NewIo, NewViewer, Order, ShardLink, ShardMessage};
 
+use super::budget::Needs;
 use super::conn::Conn;
 use super::counters::ShardCounters;
 use super::peer::{NewPeer, Paths, Peers};
@@ -97,6 +98,9 @@ pub(super) struct Shard {
     ring_bytes: usize,
     budget: Arc<super::budget::Budget>,
     ring_bytes_reported: usize,
+    ring_overflows_gone: u64,
+    /// What its streams needed when it was last said.
+    needs: Needs,
     streams: Slab<Stream>,
     /// Converts their sound.
     sound: SoundLink,
@@ -184,6 +188,8 @@ impl Shard {
             ring_bytes: setup.ring_bytes,
             budget: setup.budget,
             ring_bytes_reported: 0,
+            ring_overflows_gone: 0,
+            needs: Needs::default(),
             streams: Slab::new(),
             sound,
             by_id: HashMap::new(),

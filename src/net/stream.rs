@@ -28,7 +28,7 @@ use crate::media::{rtcp, rtp};
 use crate::net::sound::{Conversion, Made, SoundLink};
 use crate::session::port::{IngestOptions, Progress};
 use crate::session::{IngestDetail, IngestStats, PathStats};
-use crate::time::{MediaTime, earliest};
+use crate::time::{MediaTime, TICKS_PER_SECOND, earliest};
 
 /// Damage found in a program stream, in the order of [`demux::Error::ALL`].
 pub(super) type PsErrors = [u64; demux::Error::ALL.len()];
@@ -208,7 +208,7 @@ impl RtpFan {
 }
 
 /// The last RTP payloads of a track, numbered without gaps: what is to be sent, and what is sent again when a viewer
-/// misses it.
+/// misses it. Of pictures the newest group, and [`limits::RTP_SLACK_MS`] before the newest packet.
 #[derive(Debug, Default)]
 pub(super) struct PayloadRing {
     payloads: VecDeque<RtpPayload>,
@@ -222,20 +222,36 @@ impl PayloadRing {
         if payload.key {
             self.newest_key = Some(self.end());
         }
+        let (track, newest) = (payload.track, payload.timestamp);
         self.bytes += payload.len();
         self.payloads.push_back(payload);
-        while self.payloads.len() > limits::RTP_RING_PACKETS_MAX
-            || self.bytes > limits::RTP_RING_BYTES_MAX
-        {
-            let Some(old) = self.payloads.pop_front() else {
-                break;
+        while let Some(oldest) = self.payloads.front() {
+            let over = match track {
+                TrackId::Video => {
+                    self.payloads.len() > limits::RTP_RING_PACKETS_MAX
+                        || self.bytes > limits::RTP_RING_BYTES_MAX
+                }
+                TrackId::Audio => self.payloads.len() > limits::RTP_SOUND_PACKETS_MAX,
             };
-            self.bytes -= old.len();
+            if !over && !self.is_past(oldest, newest) {
+                return;
+            }
+            self.bytes -= oldest.len();
+            self.payloads.pop_front();
             if self.newest_key == Some(self.first) {
                 self.newest_key = None;
             }
             self.first += 1;
         }
+    }
+
+    /// Nobody starts at the oldest picture any more, and nobody asks for it again.
+    fn is_past(&self, oldest: &RtpPayload, newest: u32) -> bool {
+        const SLACK: i32 = (limits::RTP_SLACK_MS * TICKS_PER_SECOND as u64 / 1000) as i32;
+        // The clock of pictures is that of the time line, in 32 bits that wrap.
+        oldest.track == TrackId::Video
+            && newest.wrapping_sub(oldest.timestamp).cast_signed() > SLACK
+            && self.newest_key.is_none_or(|key| self.first < key)
     }
 
     pub fn first(&self) -> u64 {
@@ -911,6 +927,62 @@ mod tests {
         fan.flush_at = None;
         fan.append(&mut payload(TrackId::Audio), ms(1_000), Duration::ZERO);
         assert_eq!(fan.flush_at, Some(ms(1_000)), "pictures have ended");
+    }
+
+    fn picture(timestamp: u32, key: bool) -> RtpPayload {
+        let mut one = payload(TrackId::Video).remove(0);
+        (one.timestamp, one.key) = (timestamp, key);
+        one
+    }
+
+    #[test]
+    fn pictures_are_kept_for_who_starts_and_for_who_misses_one() {
+        const STEP: u32 = 3_600;
+        let in_slack = (limits::RTP_SLACK_MS * 90 / u64::from(STEP)) as usize;
+        // The time stamps wrap on the way.
+        let start = u32::MAX - 40 * STEP;
+        let mut ring = PayloadRing::default();
+        let push = |ring: &mut PayloadRing, n: u32, key| {
+            ring.push(picture(start.wrapping_add(n * STEP), key));
+        };
+        push(&mut ring, 0, true);
+        (1..100).for_each(|n| push(&mut ring, n, false));
+        assert_eq!((ring.first(), ring.newest_key()), (0, Some(0)), "its group");
+        push(&mut ring, 100, true);
+        assert_eq!(ring.payloads.len(), in_slack + 1);
+        assert_eq!(ring.newest_key(), Some(100));
+        (101..300).for_each(|n| push(&mut ring, n, false));
+        assert_eq!(ring.first(), 100);
+        assert_eq!(ring.bytes, 200 * 320);
+
+        let mut sound = PayloadRing::default();
+        for _ in 0..limits::RTP_SOUND_PACKETS_MAX + 1 {
+            sound.push(payload(TrackId::Audio).remove(0));
+        }
+        assert_eq!(
+            (sound.first(), sound.payloads.len()),
+            (1, limits::RTP_SOUND_PACKETS_MAX)
+        );
+    }
+
+    #[test]
+    fn a_group_that_outgrows_the_ring_is_cut_at_its_start() {
+        let mut ring = PayloadRing::default();
+        ring.push(picture(0, true));
+        for n in 1..=limits::RTP_RING_PACKETS_MAX as u32 {
+            ring.push(picture(n, false));
+        }
+        assert_eq!((ring.first(), ring.newest_key()), (1, None));
+        let mut large = picture(0, true);
+        large.body = vec![0; limits::RTP_RING_BYTES_MAX / 2].into();
+        (0..3).for_each(|_| ring.push(large.clone()));
+        assert_eq!(ring.payloads.len(), 2);
+        ring.push(picture(0, false));
+        assert_eq!(
+            ring.payloads.len(),
+            2,
+            "the bytes of both and one more do not fit"
+        );
     }
 
     const SSRC: Ssrc = Ssrc(100_000_001);

@@ -34,6 +34,8 @@ mod payloads;
 #[cfg(feature = "node")]
 mod player;
 #[cfg(feature = "node")]
+mod relay;
+#[cfg(feature = "node")]
 mod replay;
 #[cfg(feature = "node")]
 mod restart;
@@ -41,6 +43,8 @@ mod simnet;
 mod sip_endpoint;
 mod sip_torture;
 mod sip_vectors;
+#[cfg(feature = "node")]
+mod slow;
 #[cfg(feature = "node")]
 mod start;
 mod transcode;

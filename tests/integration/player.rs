@@ -84,6 +84,32 @@ impl HttpStream {
         HttpStream::ask(used(addr), addr, path)
     }
 
+    /// With room for so many bytes that it does not read.
+    pub fn slow(addr: SocketAddr, path: &str, receive_buffer: usize) -> HttpStream {
+        let socket = connect(addr);
+        socket2::SockRef::from(&socket)
+            .set_recv_buffer_size(receive_buffer)
+            .expect("a size that the kernel takes");
+        HttpStream::ask(socket, addr, path)
+    }
+
+    /// At most `most` bytes that are there already.
+    pub fn waiting(&mut self, most: usize) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; most];
+        self.socket.set_nonblocking(true).expect("a socket");
+        let read = self.socket.read(&mut bytes);
+        self.socket.set_nonblocking(false).expect("a socket");
+        match read {
+            Ok(0) => panic!("the node ended the stream"),
+            Ok(n) => {
+                bytes.truncate(n);
+                Some(bytes)
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => None,
+            Err(e) => panic!("the stream stopped: {e}"),
+        }
+    }
+
     fn ask(mut socket: TcpStream, addr: SocketAddr, path: &str) -> HttpStream {
         send(
             &mut socket,

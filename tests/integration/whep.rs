@@ -1,6 +1,7 @@
 //! WebRTC by a client that is not ours: the crate `webrtc`, with its own ICE, DTLS, SRTP and SDP.
 
-use std::net::SocketAddr;
+use std::collections::HashSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,11 +11,12 @@ use tokio::sync::mpsc;
 use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
 use webrtc::peer_connection::{
     MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler,
-    RTCIceGatheringState, RTCSessionDescription,
+    RTCIceGatheringState, RTCSessionDescription, Registry, register_default_interceptors,
 };
 use webrtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
 
 use super::node::{Devices, Node, PATIENCE, Response};
+use super::relay::{Relay, with_candidates};
 
 pub const PUID: &str = "PU_34020000001320000001";
 
@@ -68,7 +70,7 @@ impl PeerConnectionEventHandler for Reports {
     }
 }
 
-struct Client {
+pub struct Client {
     connection: Box<dyn PeerConnection>,
     packets: mpsc::UnboundedReceiver<Received>,
     offer: String,
@@ -77,17 +79,28 @@ struct Client {
 impl Client {
     /// Offers to receive one picture and one sound.
     async fn new() -> Client {
+        Client::at(Ipv4Addr::LOCALHOST.into(), false).await
+    }
+
+    /// The same at an address of this machine; `nacks`: asks again for what it misses.
+    async fn at(ip: IpAddr, nacks: bool) -> Client {
         let (gathered, mut is_gathered) = mpsc::unbounded_channel();
         let (packets, received) = mpsc::unbounded_channel();
         let mut engine = MediaEngine::default();
         engine
             .register_default_codecs()
             .expect("the crate's own codecs");
+        let interceptors = match nacks {
+            true => register_default_interceptors(Registry::new(), &mut engine)
+                .expect("the crate's own interceptors"),
+            false => Registry::new(),
+        };
         let connection = PeerConnectionBuilder::<SocketAddr>::new()
             .with_media_engine(engine)
+            .with_interceptor_registry(interceptors)
             .with_handler(Arc::new(Reports { gathered, packets }))
             .with_runtime(webrtc::runtime::default_runtime().expect("the feature is on"))
-            .with_udp_addrs(vec![SocketAddr::from(([127, 0, 0, 1], 0))])
+            .with_udp_addrs(vec![SocketAddr::new(ip, 0)])
             .build()
             .await
             .expect("a connection");
@@ -113,6 +126,52 @@ impl Client {
             packets: received,
             offer,
         }
+    }
+
+    /// Watches the camera, if there is a `path` through it.
+    pub async fn joined(
+        node: &Node,
+        token: &str,
+        nacks: bool,
+        path: Option<&Relay>,
+    ) -> Result<Client, tokio::time::error::Elapsed> {
+        let joined = async {
+            let mut client = Client::at(Ipv4Addr::LOCALHOST.into(), nacks).await;
+            let whep = format!("/whep/{PUID}/0");
+            let opened = node.request("POST", &whep, Some(token), "application/sdp", &client.offer);
+            let answer = String::from_utf8(opened.body).expect("SDP is text");
+            assert_eq!(opened.status, 201, "{answer}");
+            client
+                .accept(path.map_or(answer.clone(), |path| path.between(&answer)))
+                .await;
+            while !client.packets.recv().await.expect("it begins").video {}
+            client
+        };
+        tokio::time::timeout(PATIENCE, joined).await
+    }
+
+    /// How many packets of the picture have come, and how many there must have been.
+    pub fn pictures(&mut self) -> (usize, usize) {
+        let (mut seen, mut newest, mut span) = (HashSet::new(), None, 0);
+        while let Ok(packet) = self.packets.try_recv() {
+            if !packet.video {
+                continue;
+            }
+            let sequence = packet.sequence;
+            let step = sequence.wrapping_sub(newest.unwrap_or(sequence.wrapping_sub(1)));
+            if step < 0x8000 {
+                span += usize::from(step);
+                newest = Some(sequence);
+            }
+            // Numbers come again after 65,536: one that is older than a window is another packet.
+            seen.insert((span / 0x8000, sequence));
+        }
+        (seen.len(), span)
+    }
+
+    pub async fn close(&self) {
+        // It may be gone already.
+        let _ = self.connection.close().await;
     }
 
     async fn accept(&self, answer: String) {
@@ -212,6 +271,36 @@ fn open_sessions(node: &Node, token: &str) -> usize {
         .iter()
         .filter(|s| s["stage"] != "closed")
         .count()
+}
+
+#[test]
+fn picture_and_sound_come_over_ipv6() {
+    let (node, _devices, token, runtime) = stage_with(&[
+        ("GANTRY_WEBRTC_LISTEN", "[::]:0"),
+        ("GANTRY_WEBRTC_ADVERTISED_IPS", "::1"),
+    ]);
+    let here = Ipv6Addr::LOCALHOST.into();
+    let mut client = runtime.block_on(bounded("an offer", Client::at(here, false)));
+    let path = format!("/whep/{PUID}/0");
+    let opened = node.request(
+        "POST",
+        &path,
+        Some(&token),
+        "application/sdp",
+        &client.offer,
+    );
+    let answer = String::from_utf8(opened.body).expect("SDP is text");
+    assert_eq!(opened.status, 201, "{answer}");
+    let alone = with_candidates(&answer, |line| {
+        line.contains(" udp ").then_some(())?;
+        line.contains(" ::1 ").then(|| line.to_owned())
+    });
+    assert!(alone.contains("a=candidate:"), "{answer}");
+    runtime.block_on(bounded("picture and sound", async {
+        client.accept(alone).await;
+        client.receives().await;
+    }));
+    runtime.block_on(client.close());
 }
 
 #[test]

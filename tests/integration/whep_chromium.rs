@@ -4,13 +4,11 @@
 //! between the two, from a seed. What counts is what the browser says it has decoded. Without Chromium the tests say that
 //! they were skipped.
 
-use std::collections::HashMap;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
-use std::time::Duration;
+use std::net::TcpListener;
+use std::sync::mpsc;
 
 use super::node::PATIENCE;
+use super::relay::{Relay, with_candidates};
 use super::webrtc_chromium::{Chromium, Request, http};
 use super::whep::{PUID, stage_with};
 
@@ -59,18 +57,6 @@ fn play(variables: &[(&str, &str)], answer: impl Fn(String) -> String) -> Option
     }
 }
 
-/// The answer with other candidate lines.
-fn with_candidates(answer: &str, keep: impl Fn(&str) -> Option<String>) -> String {
-    let lines = answer.lines().filter_map(|line| {
-        if line.starts_with("a=candidate:") {
-            keep(line)
-        } else {
-            Some(line.to_owned())
-        }
-    });
-    lines.map(|line| line + "\r\n").collect()
-}
-
 #[test]
 fn chromium_plays_from_the_node_over_gcm() {
     let Some(said) = play(&[], |a| a) else { return };
@@ -104,23 +90,7 @@ fn chromium_plays_from_the_node_over_ice_tcp_alone() {
 #[test]
 fn chromium_plays_from_the_node_through_a_path_that_loses_five_percent() {
     let relay = Relay::start();
-    let through = |answer: String| {
-        let node = answer
-            .lines()
-            .filter(|l| l.starts_with("a=candidate:") && l.contains(" udp "))
-            .find_map(|l| {
-                let fields: Vec<&str> = l.split(' ').collect();
-                format!("{}:{}", fields[4], fields[5]).parse().ok()
-            });
-        relay.lead_to(node.expect("a candidate"));
-        let line = format!(
-            "a=candidate:1 1 udp 2130706431 127.0.0.1 {} typ host",
-            relay.at.port()
-        );
-        let line = std::cell::RefCell::new(Some(line));
-        with_candidates(&answer, |_| line.borrow_mut().take())
-    };
-    let Some(said) = play(&[], through) else {
+    let Some(said) = play(&[], |answer| relay.between(&answer)) else {
         return;
     };
     let (passed, lost) = relay.counts();
@@ -131,82 +101,4 @@ fn chromium_plays_from_the_node_through_a_path_that_loses_five_percent() {
         "{}",
         said.0
     );
-}
-
-/// Passes datagrams on and loses one in twenty of the media towards the browser.
-struct Relay {
-    at: SocketAddr,
-    shared: Arc<Shared>,
-}
-
-#[derive(Default)]
-struct Shared {
-    node: std::sync::Mutex<Option<SocketAddr>>,
-    over: AtomicBool,
-    passed: AtomicUsize,
-    lost: AtomicUsize,
-}
-
-impl Relay {
-    fn start() -> Relay {
-        let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
-        let at = socket.local_addr().expect("bound");
-        // The wait for a datagram is the clock of the loop.
-        socket
-            .set_read_timeout(Some(Duration::from_millis(1)))
-            .expect("a socket");
-        let shared = Arc::new(Shared::default());
-        let relay = shared.clone();
-        std::thread::spawn(move || run(&socket, &relay));
-        Relay { at, shared }
-    }
-
-    fn lead_to(&self, node: SocketAddr) {
-        *self.shared.node.lock().expect("nothing panics in it") = Some(node);
-    }
-
-    fn counts(&self) -> (usize, usize) {
-        let of = |count: &AtomicUsize| count.load(Ordering::Relaxed);
-        (of(&self.shared.passed), of(&self.shared.lost))
-    }
-}
-
-impl Drop for Relay {
-    fn drop(&mut self) {
-        self.shared.over.store(true, Ordering::Relaxed);
-    }
-}
-
-fn run(socket: &UdpSocket, shared: &Shared) {
-    // One socket towards the node for each address of the browser.
-    let mut ways: HashMap<SocketAddr, UdpSocket> = HashMap::new();
-    let mut random = 5u64;
-    let mut buffer = [0; 2048];
-    while !shared.over.load(Ordering::Relaxed) {
-        let node = *shared.node.lock().expect("nothing panics in it");
-        if let (Ok((n, from)), Some(node)) = (socket.recv_from(&mut buffer), node) {
-            let way = ways.entry(from).or_insert_with(|| {
-                let way = UdpSocket::bind("127.0.0.1:0").expect("a port");
-                way.set_nonblocking(true).expect("a socket");
-                way.connect(node).expect("loopback");
-                way
-            });
-            // What is refused is lost like on any way.
-            let _ = way.send(&buffer[..n]);
-        }
-        for (to, way) in &ways {
-            while let Ok(n) = way.recv(&mut buffer) {
-                random = random
-                    .wrapping_mul(6_364_136_223_846_793_005)
-                    .wrapping_add(1_442_695_040_888_963_407);
-                let is_media = (128..192).contains(&buffer[0]) && !(192..224).contains(&buffer[1]);
-                if is_media && (random >> 33).is_multiple_of(20) {
-                    shared.lost.fetch_add(1, Ordering::Relaxed);
-                    continue;
-                }
-                shared.passed.fetch_add(1, Ordering::Relaxed);
-                let _ = socket.send_to(&buffer[..n], to);
-            }
-        }
-    }
 }

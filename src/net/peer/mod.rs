@@ -585,7 +585,8 @@ impl Peers {
                         peer.pause(until);
                     }
                     Event::Resend(resend) => {
-                        resend_one(peer, fan.ring(resend.track), resend, &mut self.out)
+                        counters.resent.inc();
+                        resend_one(peer, fan.ring(resend.track), resend, &mut self.out);
                     }
                 }
             }

@@ -112,7 +112,6 @@ impl Shard {
         if let Some(ssrc) = ssrc.filter(|_| own_port.is_none()) {
             self.by_ssrc.insert(ssrc, key);
         }
-        self.budget.stream_opened();
     }
 
     pub(super) fn update_ingest(
@@ -167,7 +166,7 @@ impl Shard {
             }
             (None, None) => {}
         }
-        self.budget.stream_closed();
+        self.ring_overflows_gone += stream.hub.overflows();
         self.touched.retain(|k| *k != key);
         self.reordering.retain(|k| *k != key);
         for fan in std::mem::take(&mut stream.fans) {

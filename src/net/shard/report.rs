@@ -6,6 +6,7 @@ use super::Shard;
 use super::ports::report_socket;
 use crate::egress::Form;
 use crate::limits;
+use crate::net::budget::Needs;
 use crate::net::conn::Conn;
 use crate::net::counters::Snapshot;
 use crate::net::stream::PsErrors;
@@ -18,11 +19,12 @@ impl Shard {
         self.next_second = now + Duration::from_secs(1);
         let silence = Duration::from_secs(limits::INGEST_SILENCE_S_MAX);
         let kernel_dropped = u64::from(self.rtp_dropped);
-        let mut ring_bytes = 0;
+        let (mut ring_bytes, mut needs) = (0, Needs::default());
         let ring_bytes_max = self.budget.ring_bytes(self.ring_bytes);
         for (_, stream) in &mut self.streams {
             stream.hub.set_bytes_max(ring_bytes_max);
             ring_bytes += stream.hub.bytes();
+            needs.add(stream.hub.need().min(self.ring_bytes));
             let own = stream.own_port.and_then(|key| self.own_ports.get(key));
             let dropped = own.map_or(kernel_dropped, |own| u64::from(own.kernel_dropped));
             let stats = Box::new(stream.stats(now, dropped));
@@ -50,8 +52,8 @@ impl Shard {
             }
             stream.stalled &= silent;
         }
-        self.budget
-            .held(ring_bytes as i64 - self.ring_bytes_reported as i64);
+        self.budget.needs(&self.needs, &needs);
+        self.needs = needs;
         self.ring_bytes_reported = ring_bytes;
         let mut closed = Vec::new();
         for (key, viewer) in &self.viewers {
@@ -129,6 +131,12 @@ impl Shard {
                     .sum::<u64>()
                 + self.peers.skipped(),
             ring_bytes: self.ring_bytes_reported as u64,
+            ring_overflows: self.ring_overflows_gone
+                + self
+                    .streams
+                    .iter()
+                    .map(|(_, s)| s.hub.overflows())
+                    .sum::<u64>(),
             events_waiting: self.events.waiting.len() as u64,
             events_dropped: self.events.dropped,
             sound_dropped: self.sound.dropped(),
