@@ -278,6 +278,14 @@ impl Holds {
     }
 }
 
+/// Where RTCP for a device goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ReportTo {
+    Address(SocketAddr),
+    /// The connection that its media comes over.
+    Connection,
+}
+
 pub(super) struct Stream {
     pub id: StreamId,
     pub ssrc: Option<Ssrc>,
@@ -300,6 +308,10 @@ pub(super) struct Stream {
     key_frame_wanted: bool,
     /// The same, for RTCP.
     picture_loss_due: bool,
+    /// Wishes for a key frame, by which a repeated one is known (RFC 5104, 4.3.1.1).
+    intra_requests: u8,
+    /// The device sends RTCP over its connection, so it reads what comes back there.
+    rtcp_over_tcp: bool,
     key_frames_asked: u64,
     reports_sent: u64,
     pub hub: Hub,
@@ -354,6 +366,8 @@ impl Stream {
             rtcp_peer: None,
             key_frame_wanted: false,
             picture_loss_due: false,
+            intra_requests: 0,
+            rtcp_over_tcp: false,
             key_frames_asked: 0,
             reports_sent: 0,
             hub: Hub::new(ring_bytes),
@@ -413,24 +427,24 @@ impl Stream {
         self.source = SourceGuard::default();
     }
 
-    /// Writes a compound of RTCP for the device if a report is due or a key frame is to be asked for, and says where to. Only
-    /// over UDP: a TCP sender knows what arrived, and many devices do not read their connection. A key frame is only asked for
-    /// this way if the device speaks RTCP itself.
-    pub fn write_rtcp(&mut self, now: Instant, out: &mut Vec<u8>) -> Option<SocketAddr> {
+    /// Writes a compound of RTCP for the device if a report is due or a key frame is to be asked for, and says where to. Over
+    /// TCP only to a device that sends RTCP there itself: the others know what arrived, and many do not read their
+    /// connection. A key frame is only asked for this way if the device speaks RTCP itself, by both names that there are.
+    pub fn write_rtcp(&mut self, now: Instant, out: &mut Vec<u8>) -> Option<ReportTo> {
         out.clear();
-        if self.transport != MediaTransport::Udp {
-            return None;
-        }
         let device = self.ingest.ssrc()?;
-        let asks = self.rtcp_peer.is_some() && std::mem::take(&mut self.picture_loss_due);
+        let (to, speaks) = match self.transport {
+            MediaTransport::Udp => (self.rtcp_address(), self.rtcp_peer.is_some()),
+            MediaTransport::TcpPassive | MediaTransport::TcpActive => {
+                let to = self.rtcp_over_tcp.then_some(ReportTo::Connection);
+                (to, self.rtcp_over_tcp)
+            }
+        };
+        let asks = speaks && std::mem::take(&mut self.picture_loss_due);
         if !self.reporter.is_due(now) && !asks {
             return None;
         }
-        // By convention RTCP has the port after that of RTP (RFC 3550, 11), unless its own has shown itself.
-        let to = self.rtcp_peer.or_else(|| {
-            let source = self.source.address()?;
-            Some(SocketAddr::new(source.ip(), source.port().checked_add(1)?))
-        })?;
+        let to = to?;
         // Not the device's own, whatever that is.
         let own = Ssrc(!device.0);
         if !self.ingest.receiver_report(now, own, out) {
@@ -438,9 +452,25 @@ impl Stream {
         }
         if asks {
             rtcp::write_picture_loss(own, device, out);
+            rtcp::write_full_intra_request(own, device, self.intra_requests, out);
         }
         self.reports_sent += 1;
         Some(to)
+    }
+
+    /// By convention RTCP has the port after that of RTP (RFC 3550, 11), unless its own has shown itself.
+    fn rtcp_address(&self) -> Option<ReportTo> {
+        let after_media = || {
+            let source = self.source.address()?;
+            Some(SocketAddr::new(source.ip(), source.port().checked_add(1)?))
+        };
+        self.rtcp_peer.or_else(after_media).map(ReportTo::Address)
+    }
+
+    /// Takes one packet that came over a connection.
+    pub fn push_framed(&mut self, now: Instant, packet: &[u8]) {
+        self.rtcp_over_tcp |= rtp::is_rtcp(packet);
+        self.push_packet(now, packet);
     }
 
     /// Takes one RTP or RTCP packet. What it completes waits until [`Stream::deliver`].
@@ -499,6 +529,7 @@ impl Stream {
                     Verdict::Hold { ask } => {
                         self.key_frame_wanted |= ask;
                         self.picture_loss_due |= ask;
+                        self.intra_requests = self.intra_requests.wrapping_add(u8::from(ask));
                     }
                 },
                 ingest::Output::Fact(fact) => match fact {
@@ -996,12 +1027,13 @@ mod tests {
         let mut now = Instant::now();
         let mut stream = stream(Some(SSRC), IngestOptions::default());
         let mut out = Vec::new();
+        let address = |port| Some(ReportTo::Address(at(port)));
         assert_eq!(stream.write_rtcp(now, &mut out), None, "to nobody");
         for n in 0..10 {
             stream.push_datagram(now, at(1_000), &packet(SSRC, n));
         }
         now += Duration::from_secs(8);
-        assert_eq!(stream.write_rtcp(now, &mut out), Some(at(1_001)));
+        assert_eq!(stream.write_rtcp(now, &mut out), address(1_001));
         let first = rtcp::Packets::new(&out).next();
         assert!(matches!(
             first,
@@ -1012,9 +1044,48 @@ mod tests {
         let stranger = SocketAddr::from(([198, 51, 100, 1], 5));
         stream.push_datagram(now, stranger, &report);
         now += Duration::from_secs(8);
-        assert_eq!(stream.write_rtcp(now, &mut out), Some(at(1_001)));
+        assert_eq!(stream.write_rtcp(now, &mut out), address(1_001));
         stream.push_datagram(now, at(7_777), &report);
         now += Duration::from_secs(8);
-        assert_eq!(stream.write_rtcp(now, &mut out), Some(at(7_777)));
+        assert_eq!(stream.write_rtcp(now, &mut out), address(7_777));
+    }
+
+    /// Over TCP reports go to those alone that send some, and a damaged picture asks for a key frame by both names.
+    #[test]
+    fn over_tcp_reports_go_to_a_device_that_sends_its_own() {
+        let mut now = Instant::now();
+        let mut stream = stream(Some(SSRC), IngestOptions::default());
+        stream.transport = MediaTransport::TcpPassive;
+        let mut out = Vec::new();
+        let mut hear = |stream: &mut Stream, wait: u64| {
+            now += Duration::from_secs(wait);
+            (stream.write_rtcp(now, &mut out), out.clone())
+        };
+        for n in 0..10 {
+            stream.push_framed(Instant::now(), &packet(SSRC, n));
+        }
+        assert_eq!(hear(&mut stream, 0).0, None);
+        assert_eq!(hear(&mut stream, 8).0, None, "it does not listen");
+        let mut report = Vec::new();
+        rtcp::write_sender_report(SSRC, &rtcp::SenderInfo::default(), &mut report);
+        stream.push_framed(Instant::now(), &report);
+        assert_eq!(hear(&mut stream, 8).0, Some(ReportTo::Connection));
+        for (wish, number) in [(false, 0), (true, 0), (true, 1)] {
+            stream.picture_loss_due = wish;
+            stream.intra_requests = number;
+            let (to, bytes) = hear(&mut stream, 8);
+            assert_eq!(to, Some(ReportTo::Connection));
+            let feedback: Vec<&[u8]> = rtcp::Packets::new(&bytes)
+                .filter_map(|packet| match packet {
+                    Ok(rtcp::Packet::Other {
+                        packet_type: 206,
+                        body,
+                    }) => Some(body),
+                    _ => None,
+                })
+                .collect();
+            assert_eq!(feedback.len(), if wish { 2 } else { 0 });
+            assert!(feedback.get(1).is_none_or(|fir| fir[12] == number));
+        }
     }
 }

@@ -321,8 +321,7 @@ fn field_32_bad_bytes_in_one_place_cost_that_place_alone() {
 }
 
 #[test]
-fn field_33_a_directory_split_over_datagrams_that_are_no_sip_keeps_what_came_and_says_it_is_partial()
- {
+fn field_33_a_directory_split_over_datagrams_that_are_no_sip_is_put_together() {
     let mut bench = Bench::new();
     let from = at("10.0.0.9:5060");
     bench.register(1, from);
@@ -331,20 +330,57 @@ fn field_33_a_directory_split_over_datagrams_that_are_no_sip_keeps_what_came_and
     let body = catalog(1, sn, 10, &items);
     let more = "Content-Type: Application/MANSCDP+xml\r\n";
     let raw = bench.request("MESSAGE", 1, from, more, &body);
-    for piece in raw.chunks(700) {
-        bench.give(from, piece);
-    }
-    // The next message of the same device works.
+    let pieces: Vec<&[u8]> = raw.chunks(700).collect();
+    assert!(pieces.len() > 2);
+    let answers: Vec<Option<u16>> = pieces.iter().map(|p| bench.give(from, p)).collect();
+    assert_eq!(
+        answers.last(),
+        Some(&Some(200)),
+        "answered when it is whole"
+    );
+    assert!(answers[..answers.len() - 1].iter().all(Option::is_none));
+    // Our answer was lost: the same once more is answered, and changes nothing.
+    let again: Vec<Option<u16>> = pieces.iter().map(|p| bench.give(from, p)).collect();
+    assert_eq!(again.last(), Some(&Some(200)));
     assert_eq!(bench.keepalive(1, from), Some(200));
     bench.pass(Duration::from_secs(60));
     let catalogs = bench.catalogs();
     let (channels, partial) = catalogs.last().expect("an end");
-    assert!(
-        *partial || channels.len() == 10,
-        "{} channels",
-        channels.len()
+    assert_eq!((channels.len(), *partial), (10, false));
+    let counters = bench.platform.counters();
+    assert_eq!(
+        (counters.malformed_sip, bench.platform.messages_joined()),
+        (0, 2)
     );
-    assert!(bench.platform.gauges().catalogs_coming == 0);
+    assert_eq!(bench.platform.gauges().catalogs_coming, 0);
+}
+
+#[test]
+fn field_33_a_split_directory_of_which_a_datagram_is_lost_keeps_what_came_and_says_it_is_partial() {
+    for lost in 1..4 {
+        let mut bench = Bench::new();
+        let from = at("10.0.0.9:5060");
+        bench.register(1, from);
+        let sn = bench.ask_catalog(1);
+        let items: Vec<Vec<u8>> = (1..=20).map(|n| item(n, b"camera", b"")).collect();
+        let body = catalog(1, sn, 20, &items);
+        let more = "Content-Type: Application/MANSCDP+xml\r\n";
+        let raw = bench.request("MESSAGE", 1, from, more, &body);
+        assert!(raw.len() > 4 * 700);
+        for (n, piece) in raw.chunks(700).enumerate() {
+            if n != lost {
+                bench.give(from, piece);
+            }
+        }
+        // The next message of the same device works, and does not wait for the rest.
+        assert_eq!(bench.keepalive(1, from), Some(200));
+        bench.pass(Duration::from_secs(60));
+        let catalogs = bench.catalogs();
+        let (channels, partial) = catalogs.last().expect("an end");
+        assert!(*partial && channels.len() < 20, "{} of 20", channels.len());
+        assert!(!channels.is_empty(), "what came is kept");
+        assert_eq!(bench.platform.gauges().catalogs_coming, 0);
+    }
 }
 
 #[test]

@@ -2,13 +2,17 @@
 
 use std::time::{Duration, Instant};
 
+use slab::Slab;
+
 use super::Shard;
 use super::ports::report_socket;
 use crate::egress::Form;
+use crate::id::StreamId;
 use crate::limits;
 use crate::net::conn::Conn;
 use crate::net::counters::Snapshot;
-use crate::net::stream::PsErrors;
+use crate::net::stream::{PsErrors, ReportTo};
+use crate::net::udp::Sender;
 use crate::net::viewer::Viewer;
 use crate::session::port::{MediaEvent, Progress};
 use crate::session::{IngestStats, MediaServiceView, PathStats};
@@ -36,9 +40,8 @@ impl Shard {
                     .send(MediaEvent::KeyFrameWanted { stream: stream.id });
             }
             if let Some(to) = stream.write_rtcp(now, &mut self.rtcp_out) {
-                // A report that cannot be sent is one that was lost.
                 let socket = report_socket(&self.rtp, &self.own_ports, stream.own_port);
-                let _ = socket.send(to, &self.rtcp_out);
+                send_rtcp(socket, &mut self.conns, stream.id, to, &self.rtcp_out);
             }
             let last = stream.ingest.last_packet();
             let silent = last.is_some_and(|at| now.saturating_duration_since(at) > silence);
@@ -61,11 +64,9 @@ impl Shard {
             if let Err(why) = viewer.check(&fan.ring, now) {
                 closed.push((key, why));
             }
-            let (sent_bytes, skipped) = (viewer.sent_bytes, viewer.skipped());
             self.events.send(MediaEvent::Viewer {
                 session: viewer.session,
-                sent_bytes,
-                skipped,
+                stats: viewer.stats(),
             });
         }
         for (key, why) in closed {
@@ -165,6 +166,27 @@ impl Shard {
 
     fn form_of(&self, viewer: &Viewer) -> Option<Form> {
         self.fans.get(viewer.fan).map(|fan| fan.key.form)
+    }
+}
+
+/// Sends RTCP of a stream. What cannot be sent is as good as lost on the way: reports are sent again and wishes renewed.
+pub(super) fn send_rtcp(
+    socket: &Sender,
+    conns: &mut Slab<Conn>,
+    stream: StreamId,
+    to: ReportTo,
+    compound: &[u8],
+) {
+    match to {
+        ReportTo::Address(to) => {
+            let _ = socket.send(to, compound);
+        }
+        ReportTo::Connection => {
+            let conn = conns.iter_mut().find(|(_, c)| c.stream() == Some(stream));
+            if let Some((_, conn)) = conn {
+                conn.send(compound);
+            }
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use gantry::media::hub::Hub;
 use gantry::media::ingest::{self, Fact, Ingest};
 use gantry::media::rfc4571::Framer;
 use gantry::media::rtp;
-use gantry::session::port::{MediaCommand, MediaEvent, Progress};
+use gantry::session::port::{MediaCommand, MediaEvent, Progress, ViewerStats};
 use gantry::session::{
     Command, Core, CoreConfig, Error, Event, Output, Owner, Persist, Reply, RequestId,
     RestoredDevice, Target, ViewKind,
@@ -569,11 +569,8 @@ impl Media {
         if let Some(stream) = self.streams.get_mut(&stream) {
             stream.viewers.push(request);
         }
-        self.events.push_back(MediaEvent::Viewer {
-            session,
-            sent_bytes: 0,
-            skipped: 0,
-        });
+        let stats = ViewerStats::default();
+        self.events.push_back(MediaEvent::Viewer { session, stats });
     }
 
     fn remove_viewer(&mut self, session: SessionId) {
@@ -696,12 +693,8 @@ impl Media {
             self.progress(id, Progress::Stalled);
         }
         for session in self.viewers.keys() {
-            let (sent_bytes, skipped) = (0, 0);
-            self.events.push_back(MediaEvent::Viewer {
-                session: *session,
-                sent_bytes,
-                skipped,
-            });
+            let (session, stats) = (*session, ViewerStats::default());
+            self.events.push_back(MediaEvent::Viewer { session, stats });
         }
         let idle = Duration::from_secs(limits::MEDIA_CONN_IDLE_S_MAX);
         self.conns.retain(|_, conn| {
