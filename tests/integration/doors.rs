@@ -189,7 +189,11 @@ fn readers_who_do_not_read_are_cut_off() {
             socket.write_all(request.as_bytes()).expect("it is read");
             let mut status = [0; 12];
             socket.read_exact(&mut status).expect("an answer");
-            let wanted = if request.contains("Upgrade") { "101" } else { "200" };
+            let wanted = if request.contains("Upgrade") {
+                "101"
+            } else {
+                "200"
+            };
             assert_eq!(&status[9..], wanted.as_bytes(), "{request}");
             socket
         })

@@ -223,8 +223,20 @@ fn dumps_and_captures_say_what_came_and_what_is_wrong() {
     is_well(&well, &["H264", "INVITE"]);
     let cases: [(&str, Option<&str>, &[_], &str, &[&str]); 4] = [
         ("lossy", Some("200 OK"), &lossy, "loss", &["%", "TCP"]),
-        ("silent", Some("200 OK"), &[], "no-rtp", &["203.0.113.5:30000", "UDP"]),
-        ("refused", Some("486 Busy Here"), &[], "rejected", &["486 Busy Here"]),
+        (
+            "silent",
+            Some("200 OK"),
+            &[],
+            "no-rtp",
+            &["203.0.113.5:30000", "UDP"],
+        ),
+        (
+            "refused",
+            Some("486 Busy Here"),
+            &[],
+            "rejected",
+            &["486 Busy Here"],
+        ),
         ("mute", None, &[], "no-answer", &["INVITE"]),
     ];
     for (name, answer, packets, kind, words) in cases {
@@ -244,7 +256,16 @@ fn a_capture_that_the_node_gives_out_is_read() {
     let node = Node::start(&[]);
     let token = node.login();
     let id = "34020000001320000011";
-    let quirk = ["--count", "1", "--channels", "1", "--id-base", id, "--quirk", "tcp-only"];
+    let quirk = [
+        "--count",
+        "1",
+        "--channels",
+        "1",
+        "--id-base",
+        id,
+        "--quirk",
+        "tcp-only",
+    ];
     let _devices = Devices::start(&node, &quirk);
     node.wait_for_device(&token, &format!("PU_{id}"), 1);
     let path = format!("/live/PU_{id}/0.flv?token={token}");
@@ -253,7 +274,11 @@ fn a_capture_that_the_node_gives_out_is_read() {
     let answer = node.get(&path, Some(&token));
     assert_eq!(answer.status, 200);
     let folder = Folder::new("probe-own");
-    is_wrong(&folder.write("own.pcap", &answer.body), "rejected", &["488"]);
+    is_wrong(
+        &folder.write("own.pcap", &answer.body),
+        "rejected",
+        &["488"],
+    );
 }
 
 #[test]
@@ -266,7 +291,10 @@ fn what_is_no_recording_is_refused() {
     ] {
         let (code, text) = probe(&[], &folder.write(name, bytes));
         assert_eq!(code, 2, "{text}");
-        assert!(text.contains(name) && text.starts_with("gantry: "), "{text}");
+        assert!(
+            text.contains(name) && text.starts_with("gantry: "),
+            "{text}"
+        );
     }
     let (code, text) = probe(&[], &folder.file("not there"));
     assert!(code == 2 && text.contains("not there"), "{code} {text}");
