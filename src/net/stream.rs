@@ -26,6 +26,7 @@ use crate::media::source::{Admit, SourceGuard};
 use crate::media::transcode::AudioTranscoder;
 use crate::media::{rtcp, rtp};
 use crate::net::sound::{Conversion, Made, SoundLink};
+use crate::session::intake::{self, Claimant, Liveness};
 use crate::session::port::{IngestOptions, Progress};
 use crate::session::{IngestDetail, IngestStats, PathStats};
 use crate::time::{MediaTime, earliest};
@@ -320,8 +321,7 @@ pub(super) struct Stream {
     pub rtp: Option<RtpFan>,
     sound: SoundLink,
     converted: Vec<Converted>,
-    /// Reported as live with these tracks.
-    live: Option<Vec<Track>>,
+    liveness: Liveness,
     pub stalled: bool,
     pub last_stats: IngestStats,
     pub last_ps_errors: PsErrors,
@@ -341,16 +341,7 @@ impl Stream {
         ring_bytes: usize,
         sound: SoundLink,
     ) -> Self {
-        let reliable = match transport {
-            MediaTransport::Udp => false,
-            MediaTransport::TcpPassive | MediaTransport::TcpActive => true,
-        };
-        let ingest = Ingest::new(ingest::Config {
-            ssrc,
-            any_ssrc: options.any_ssrc,
-            reliable,
-            maps: options.maps,
-        });
+        let ingest = Ingest::new(intake::ingest_config(ssrc, transport, &options));
         Stream {
             id,
             ssrc,
@@ -375,7 +366,7 @@ impl Stream {
             rtp: None,
             sound,
             converted: Vec::new(),
-            live: None,
+            liveness: Liveness::default(),
             stalled: false,
             last_stats: IngestStats::default(),
             last_ps_errors: PsErrors::default(),
@@ -393,19 +384,14 @@ impl Stream {
             self.push_rtcp_datagram(now, from, packet);
             return;
         }
-        if self.ingest.ssrc().is_some()
-            && rtp::peek_ssrc(packet) == self.ingest.ssrc()
-            && let Some(sequence) = packet.get(2..4)
-        {
-            let sequence = u16::from_be_bytes([sequence[0], sequence[1]]);
-            match self.source.admit(now, from, sequence) {
-                Admit::Same => {}
-                Admit::Moved { from: before } => {
-                    tracing::info!(stream = self.id.number, %before, %from, "packets come from another address now");
-                    self.rtcp_peer = None;
-                }
-                Admit::Refused => return,
+        let follows = self.ingest.ssrc();
+        match self.source.admit_packet(now, from, follows, packet) {
+            Admit::Same => {}
+            Admit::Moved { from: before } => {
+                tracing::info!(stream = self.id.number, %before, %from, "packets come from another address now");
+                self.rtcp_peer = None;
             }
+            Admit::Refused => return,
         }
         self.push_packet(now, packet);
     }
@@ -418,6 +404,15 @@ impl Stream {
         }
         self.rtcp_peer = Some(from);
         self.push_packet(now, packet);
+    }
+
+    /// As it stands beside others on the port of its thread; `None` = it has a port of its own.
+    pub fn claimant(&self) -> Option<Claimant> {
+        self.own_port.is_none().then(|| Claimant {
+            ssrc: self.ssrc,
+            remote: self.remote,
+            silent: self.ingest.is_silent(),
+        })
     }
 
     /// Another SSRC was agreed or adopted: its sender may be elsewhere.
@@ -519,9 +514,8 @@ impl Stream {
             match output {
                 ingest::Output::Track(track) => {
                     self.set_track(track, fans, now, holds);
-                    if self.live.is_none() {
-                        let tracks = self.hub.tracks().cloned().collect();
-                        progress(Progress::Tracks { tracks });
+                    if let Some(found) = self.liveness.found(&self.hub) {
+                        progress(found);
                     }
                 }
                 ingest::Output::Frame(frame) => match self.hold.judge(&frame) {
@@ -532,25 +526,18 @@ impl Stream {
                         self.intra_requests = self.intra_requests.wrapping_add(u8::from(ask));
                     }
                 },
-                ingest::Output::Fact(fact) => match fact {
-                    ingest::Fact::FirstRtp { .. } => progress(Progress::FirstRtp),
-                    ingest::Fact::ForeignSsrc { seen } => progress(Progress::ForeignSsrc { seen }),
-                    ingest::Fact::FirstPs => progress(Progress::FirstPs),
-                    ingest::Fact::UnsupportedVideo { stream_type } => {
-                        progress(Progress::UnsupportedCodec { stream_type })
+                ingest::Output::Fact(fact) => {
+                    if let Some(told) = intake::progress_of(fact, self.ingest.has_picture()) {
+                        progress(told);
                     }
-                    ingest::Fact::UnsupportedAudio { stream_type } => {
-                        // Beside a picture it only costs the sound.
-                        if self.ingest.has_picture() == Some(false) {
-                            progress(Progress::UnsupportedCodec { stream_type });
-                        }
-                    }
-                    ingest::Fact::NoProgramStream => {}
-                },
+                }
             }
         }
         self.outputs = outputs;
-        self.report_live(now, progress);
+        let has_picture = self.ingest.has_picture();
+        if let Some(live) = self.liveness.check(now, &self.hub, has_picture) {
+            progress(live);
+        }
     }
 
     /// Whether the device is to be asked for a key frame: true once when pictures begin to be held back.
@@ -564,41 +551,6 @@ impl Stream {
     pub fn renew_key_frame_wish(&mut self) {
         self.key_frame_wanted |= self.hold.is_holding();
         self.picture_loss_due |= self.hold.is_holding();
-    }
-
-    /// Live once a viewer could start: a key frame is there, and the sound had a moment to show up. Sound alone is enough
-    /// where the source has no picture.
-    fn report_live(&mut self, now: Instant, progress: &mut impl FnMut(Progress)) {
-        if !self.hub.can_start() {
-            return;
-        }
-        if self.live.is_none() {
-            let waited = now.saturating_duration_since(self.first_held_at(now));
-            let sound_may_come =
-                self.hub.audio().is_none() && waited < Duration::from_millis(limits::SOUND_WAIT_MS);
-            let picture_may_come = self.hub.video().is_none()
-                && match self.ingest.has_picture() {
-                    Some(has) => has,
-                    None => waited < Duration::from_millis(limits::PICTURE_WAIT_MS),
-                };
-            if sound_may_come || picture_may_come {
-                return;
-            }
-        }
-        let same = self
-            .live
-            .as_ref()
-            .is_some_and(|live| live.iter().eq(self.hub.tracks()));
-        if !same {
-            let tracks: Vec<Track> = self.hub.tracks().cloned().collect();
-            self.live = Some(tracks.clone());
-            progress(Progress::Live { tracks });
-        }
-    }
-
-    /// When the first frame of the ring came.
-    fn first_held_at(&self, now: Instant) -> Instant {
-        self.hub.frames().next().map_or(now, |f| f.received)
     }
 
     fn set_track(&mut self, track: Track, fans: &mut slab::Slab<Fan>, now: Instant, holds: &Holds) {

@@ -8,19 +8,18 @@ use super::Shard;
 use super::ports::report_socket;
 use crate::egress::Form;
 use crate::id::StreamId;
-use crate::limits;
 use crate::net::conn::Conn;
 use crate::net::counters::Snapshot;
 use crate::net::stream::{PsErrors, ReportTo};
 use crate::net::udp::Sender;
 use crate::net::viewer::Viewer;
+use crate::session::intake;
 use crate::session::port::{MediaEvent, Progress};
 use crate::session::{IngestStats, MediaServiceView, PathStats};
 
 impl Shard {
     pub(super) fn each_second(&mut self, now: Instant) {
         self.next_second = now + Duration::from_secs(1);
-        let silence = Duration::from_secs(limits::INGEST_SILENCE_S_MAX);
         let kernel_dropped = u64::from(self.rtp_dropped);
         let mut ring_bytes = 0;
         let ring_bytes_max = self.budget.ring_bytes(self.ring_bytes);
@@ -43,15 +42,12 @@ impl Shard {
                 let socket = report_socket(&self.rtp, &self.own_ports, stream.own_port);
                 send_rtcp(socket, &mut self.conns, stream.id, to, &self.rtcp_out);
             }
-            let last = stream.ingest.last_packet();
-            let silent = last.is_some_and(|at| now.saturating_duration_since(at) > silence);
-            if silent && !std::mem::replace(&mut stream.stalled, true) {
+            if intake::fell_silent(now, &stream.ingest, &mut stream.stalled) {
                 self.events.send(MediaEvent::Progress {
                     stream: stream.id,
                     progress: Progress::Stalled,
                 });
             }
-            stream.stalled &= silent;
         }
         self.budget
             .held(ring_bytes as i64 - self.ring_bytes_reported as i64);
