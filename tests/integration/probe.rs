@@ -210,7 +210,7 @@ fn dumps_and_captures_say_what_came_and_what_is_wrong() {
     }
     let folder = Folder::new("probe-captures");
     let whole = packets();
-    let lossy: Vec<_> = whole.iter().enumerate();
+    let lossy = whole.iter().enumerate();
     let lossy: Vec<_> = lossy
         .filter(|(n, _)| n % 10 != 3)
         .map(|(_, packet)| packet.clone())
