@@ -164,9 +164,8 @@ mod tests {
         };
         let said = of(Some(at(1, 9_000)), false);
         let (here, twin) = (of(Some(at(2, 9_000)), true), of(Some(at(2, 9_002)), true));
-        let to = |all: &[Claimant], from, is_rtcp| {
-            claim(all.iter().copied().enumerate(), from, is_rtcp)
-        };
+        let to =
+            |all: &[Claimant], from, is_rtcp| claim(all.iter().copied().enumerate(), from, is_rtcp);
         let all = [any, here, said];
         assert_eq!(to(&all, at(1, 9_000), false), Some(2), "it said so");
         assert_eq!(to(&all, at(2, 7), false), Some(1), "another port");
