@@ -38,6 +38,11 @@ fn at(text: &str) -> SocketAddr {
 
 impl Bench {
     fn new() -> Bench {
+        Bench::with_log(3, 0)
+    }
+
+    /// So many devices, and so many bytes for their last messages.
+    fn with_log(devices: u32, sip_log_bytes: usize) -> Bench {
         let now = Instant::now();
         let wall = WallClock {
             at: now,
@@ -46,6 +51,7 @@ impl Bench {
         let config = Config {
             query_on_register: false,
             keepalive: KEEPALIVE,
+            sip_log_bytes,
             ..Config::new("34020000002000000001".parse().expect("a code"))
         };
         let mut bench = Bench {
@@ -55,7 +61,7 @@ impl Bench {
             events: Vec::new(),
             calls: 0,
         };
-        for n in 1..=3 {
+        for n in 1..=devices {
             bench.command(Command::SetAuth {
                 device: device(n),
                 auth: DeviceAuth::NotNeeded,
@@ -631,4 +637,44 @@ fn field_d09_what_nobody_asked_for_is_answered_and_harms_nothing() {
     let raw = bench.request("NOTIFY", 1, from, more, position.as_bytes());
     assert!(matches!(bench.give(from, &raw), Some(200 | 481)));
     assert_eq!(bench.platform.gauges().devices_online, 1);
+}
+
+/// What the log of messages costs in real memory is what it was given, whatever comes: exchanges of every kind, over UDP and
+/// refused, long bodies and short ones.
+#[test]
+fn the_log_of_messages_costs_no_more_memory_than_it_was_given() {
+    const LOG_BYTES: usize = 2 << 20;
+    const DEVICES: u32 = 90;
+    let held = |log: usize| {
+        let before = bytes_held();
+        let mut bench = Bench::with_log(DEVICES, log);
+        for round in 0..30 {
+            for n in 1..=DEVICES {
+                let from = SocketAddr::from(([10, 0, 1, n as u8], 5060));
+                assert_eq!(bench.register(n, from), Some(200));
+                assert_eq!(bench.keepalive(n, from), Some(200));
+                let long = "x".repeat(200 + (round * 97 % 40) * 100);
+                let body = format!(
+                    "<?xml version=\"1.0\"?><Notify><CmdType>DataTransfer</CmdType><SN>7</SN><DeviceID>{}</DeviceID><Blob>{long}</Blob></Notify>",
+                    device(n)
+                );
+                assert_eq!(bench.message(n, from, body.as_bytes()), Some(200));
+                let raw = bench.request("INVITE", n, from, "", b"");
+                assert_eq!(bench.give(from, &raw), Some(405));
+                bench.sent.clear();
+                bench.events.clear();
+            }
+            bench.pass(KEEPALIVE / 2);
+            bench.sent.clear();
+            bench.events.clear();
+        }
+        // The answers kept for retransmissions are gone by now.
+        bench.pass(KEEPALIVE);
+        bytes_held() - before
+    };
+    let (with, without) = (held(LOG_BYTES), held(0));
+    let log = (with - without) as usize;
+    println!("{log} bytes for a log of {LOG_BYTES}");
+    assert!(log <= LOG_BYTES + LOG_BYTES / 4, "{log} of {LOG_BYTES}");
+    assert!(log >= LOG_BYTES / 4, "{log}: it was used");
 }
