@@ -68,7 +68,11 @@ fn play(packets: &[Timed], mut send: impl FnMut(usize, &[u8])) {
 }
 
 fn open(node: &Node, token: &str, name: &str, transport: &str) -> SocketAddr {
-    let body = json!({"stream": name, "ssrc": SSRC, "transport": transport}).to_string();
+    open_ssrc(node, token, name, transport, SSRC)
+}
+
+fn open_ssrc(node: &Node, token: &str, name: &str, transport: &str, ssrc: u32) -> SocketAddr {
+    let body = json!({"stream": name, "ssrc": ssrc, "transport": transport}).to_string();
     let path = "/gantry/v1/ingest";
     let answer = node.request("POST", path, Some(token), "application/json", &body);
     assert_eq!(answer.status, 200, "{}", answer.json());
@@ -445,6 +449,44 @@ fn field_06_devices_with_one_ssrc_play_on_ports_of_their_own() {
         node.wait_for_metric("gantry_session_ports", "", |n| n == 2.0);
         assert_eq!(node.metric("gantry_ps_errors_total"), 0.0);
         assert_eq!(node.metric("gantry_frames_damaged_total"), 0.0);
+    }
+}
+
+/// Two devices behind one relay: the same address and port, and only the SSRC says whose a packet is. One of them stops in
+/// the middle, which the other does not notice.
+#[test]
+fn field_06_two_devices_behind_one_relay_are_told_apart_by_their_ssrc() {
+    let Some(packets) = packets(7) else { return };
+    let node = Node::start(&[("GANTRY_MEDIA_SHARDS", "1")]);
+    let token = node.login();
+    let other = SSRC + 1;
+    let to = open(&node, &token, "left", "udp");
+    assert_eq!(open_ssrc(&node, &token, "right", "udp", other), to);
+    let relay = UdpSocket::bind("127.0.0.1:0").expect("loopback");
+    let [left, right] = [("left", 6), ("right", 3)].map(|(name, seconds)| {
+        let path = format!("/live/{name}.flv?token={token}");
+        watch(&node, path, Duration::from_secs(seconds))
+    });
+    play(&packets, |n, packet| {
+        relay.send_to(packet, to).expect("loopback");
+        if n < packets.len() * 2 / 3 {
+            let mut twin = packet.to_vec();
+            twin[8..12].copy_from_slice(&other.to_be_bytes());
+            relay.send_to(&twin, to).expect("loopback");
+        }
+    });
+    for watched in [left, right] {
+        let (flv, file) = watched.join().expect("the viewer was content");
+        assert_eq!(widest_gap_ms(&flv), 40, "no picture is missing");
+        decodes(&file);
+    }
+    for name in [
+        "gantry_rtp_foreign_total",
+        "gantry_rtp_duplicate_total",
+        "gantry_rtp_lost_total",
+        "gantry_frames_damaged_total",
+    ] {
+        assert_eq!(node.metric(name), 0.0, "{name}");
     }
 }
 
