@@ -571,6 +571,7 @@ fn core_config(config: &Config, media: &Media) -> CoreConfig {
         },
         transport: config.media.transport,
         fallback: config.media.fallback,
+        loss: config.media.loss,
         invite_timeout: config.media.answer_timeout_ms.duration(),
         rtp_timeout: config.media.rtp_timeout_ms.duration(),
         picture_timeout: config.media.picture_timeout_ms.duration(),

@@ -19,6 +19,7 @@ use toml::de::{DeTable, DeValue};
 use crate::gb28181::MediaTransport;
 use crate::gb28181::subscribe::Topic;
 use crate::id::GbId;
+use crate::media::hold::LossPolicy;
 
 use value::Value;
 pub use value::{LogFormat, Millis, Seconds, Secret};
@@ -178,6 +179,9 @@ sections! {
         transport: MediaTransport = MediaTransport::Udp;
         /// true = when nothing comes that way, the other ways are tried, and what works is remembered per device.
         fallback: bool = true;
+        /// Pictures that miss packets: "hold-back" (left out up to the next whole key frame, which the device is asked for) or
+        /// "show" (given on as they are). The policy of a device outranks it.
+        loss: LossPolicy = LossPolicy::HoldBack;
         /// Milliseconds that a device may take to answer INVITE.
         answer_timeout_ms: Millis = Millis(8_000), in 500..=60_000;
         /// Milliseconds from its answer to the first RTP packet.

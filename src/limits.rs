@@ -60,6 +60,16 @@ pub const SIP_LOG_MESSAGE_BYTES_MAX: usize = 16 * 1024;
 
 // ---- gb28181 ----
 
+/// Messages cut over several datagrams whose rest is waited for. At it: the oldest is read as far as it came.
+pub const SIP_SPLIT_MESSAGES_MAX: usize = 1_024;
+
+/// Bytes of all of them. At it: the same.
+pub const SIP_SPLIT_BYTES_MAX: usize = 8 << 20;
+
+/// Milliseconds that the rest of such a message is waited for: less than a device waits before it sends it again (T1, 500
+/// ms). At it: it is read as far as it came.
+pub const SIP_SPLIT_WAIT_MS: u64 = 400;
+
 /// Bytes of one MANSCDP body. The largest honest one is a Catalog of some hundred items over TCP. At it: 400.
 pub const MANSCDP_BODY_BYTES_MAX: usize = 256 * 1024;
 

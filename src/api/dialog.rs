@@ -98,6 +98,10 @@ pub struct DialogInfo {
     pub sent_bytes: u64,
     /// Times this viewer was moved forward because it was too slow.
     pub skipped: u32,
+    /// Times that was because the path of a WebRTC viewer could not take the stream: it got no picture for a while.
+    pub congested: u32,
+    /// That is so now.
+    pub is_congested: bool,
     pub tracks: Vec<TrackInfo>,
     pub ingest: IngestInfo,
     /// Of `/dialog/info` alone.
@@ -220,6 +224,8 @@ impl From<SessionView> for DialogInfo {
             first_frame_ms: view.first_frame_ms,
             sent_bytes: view.sent_bytes,
             skipped: view.skipped,
+            congested: view.congested,
+            is_congested: view.is_congested,
             tracks: view.tracks.iter().map(show_track).collect(),
             ingest: view.ingest.into(),
             diagnosis: None,

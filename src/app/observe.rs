@@ -65,6 +65,7 @@ fn signalling(metrics: &Metrics, platform: &Platform, sockets: SipCounters) {
         ("catalog item", c.xml_unusable_items),
         ("unknown command", c.unknown_cmd_type),
         ("notification", c.malformed_notices),
+        ("split over datagrams", platform.messages_joined()),
     ] {
         metrics.malformed.set(&[kind], n);
     }

@@ -12,6 +12,7 @@ use toml::de::DeValue;
 use crate::gb28181::MediaTransport;
 use crate::gb28181::subscribe::Topic;
 use crate::id::GbId;
+use crate::media::hold::LossPolicy;
 
 /// A type that a key may have.
 pub trait Value: Sized {
@@ -338,6 +339,23 @@ impl Value for MediaTransport {
             MediaTransport::Udp => "udp",
             MediaTransport::TcpPassive => "tcp-passive",
             MediaTransport::TcpActive => "tcp-active",
+        })
+    }
+}
+
+impl Value for LossPolicy {
+    fn from_text(text: &str) -> Result<Self, String> {
+        match text {
+            "hold-back" => Ok(LossPolicy::HoldBack),
+            "show" => Ok(LossPolicy::Show),
+            _ => Err(format!("{text:?} is neither \"hold-back\" nor \"show\"")),
+        }
+    }
+
+    fn to_toml(&self) -> String {
+        quoted(match self {
+            LossPolicy::HoldBack => "hold-back",
+            LossPolicy::Show => "show",
         })
     }
 }

@@ -9,7 +9,7 @@ use crate::gb28181::{
     MediaAnswer, MediaTransport, OfflineReason,
 };
 use crate::id::{DeviceId, SessionId, Ssrc, StreamId};
-use crate::session::port::{MediaCommand, MediaEvent, Progress};
+use crate::session::port::{MediaCommand, MediaEvent, Progress, ViewerStats};
 use crate::session::{
     Command, Core, CoreConfig, Error, Output, Owner, Reply, RequestId, Target, ViewKind,
 };
@@ -219,8 +219,10 @@ impl Rig {
             (0, _) | (_, None) => MediaEvent::ViewerClosed { session },
             (1, _) => MediaEvent::Viewer {
                 session,
-                sent_bytes: 1,
-                skipped: 0,
+                stats: ViewerStats {
+                    sent_bytes: 1,
+                    ..ViewerStats::default()
+                },
             },
             (n, Some(stream)) => MediaEvent::Progress {
                 stream,

@@ -21,6 +21,7 @@ pub mod quirk;
 pub mod records;
 pub mod registrar;
 pub mod settings;
+pub mod split;
 pub mod subscribe;
 pub mod types;
 

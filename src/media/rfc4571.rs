@@ -12,6 +12,9 @@
 //! - while no SSRC is known, the search is for a program stream's pack header (ISO/IEC 13818-1, 2.5.3.3) right behind
 //!   something that can be an RTP header: a stream begins with one.
 //!
+//! Some recorders send a head of their own before their first packet: 256 bytes that begin with 1, 0 and a version, and then
+//! the prefix of RTSP. It is stepped over.
+//!
 //! What was left out shows as a gap in the sequence numbers, as on any path that loses.
 //!
 //! Bounds: one cut packet (65,539 bytes); [`crate::limits::RFC4571_SCAN_BYTES_MAX`] bytes searched in one go before the
@@ -28,6 +31,9 @@ const PREFIX_BYTES: usize = 2;
 const INTERLEAVED_PREFIX_BYTES: usize = 4;
 /// Bytes that say whether a frame is plausible: the longer prefix, a fixed RTP header, and what its payload begins with.
 const LOOK_BYTES: usize = INTERLEAVED_PREFIX_BYTES + rtp::HEADER_BYTES + PACK_START.len();
+/// What a private head begins with, and how long it is.
+const PRIVATE_HEAD: [u8; 2] = [1, 0];
+const PRIVATE_HEAD_BYTES: usize = 256;
 /// The shortest thing that is framed: an RTCP packet with its sender (RFC 3550, 6.6).
 const PACKET_BYTES_MIN: usize = 8;
 /// How much later a packet may be whose head stands in another one: what fits into the send buffer of a device.
@@ -56,6 +62,8 @@ enum Look {
         prefix: usize,
         len: usize,
     },
+    /// A private head of so many bytes, all of them there.
+    Head(usize),
     NeedMore,
     Nonsense,
 }
@@ -95,7 +103,7 @@ impl Framer {
     fn wanted(&self) -> usize {
         let wanted = match self.look(&self.stash) {
             Look::Frame { prefix, len } => prefix + len,
-            Look::NeedMore | Look::Nonsense => self.stash.len() + LOOK_BYTES,
+            Look::Head(_) | Look::NeedMore | Look::Nonsense => self.stash.len() + LOOK_BYTES,
         };
         wanted.max(self.stash.len() + 1).min(STASH_BYTES_MAX)
     }
@@ -126,6 +134,7 @@ impl Framer {
                     put(packet);
                     at += prefix + len;
                 }
+                Look::Head(bytes) => at += bytes,
                 Look::Frame { .. } | Look::NeedMore => return Ok(at),
                 Look::Nonsense => {
                     self.scanned = Some(0);
@@ -138,6 +147,15 @@ impl Framer {
     fn look(&self, b: &[u8]) -> Look {
         if b.len() < PREFIX_BYTES + 2 {
             return Look::NeedMore;
+        }
+        // As a length it would be that of an RTP packet, which has its version there.
+        if self.ssrc.is_none() && b[..2] == PRIVATE_HEAD && b[2] != 0 && b[2] >> 6 != 2 {
+            return match b.get(PRIVATE_HEAD_BYTES..PRIVATE_HEAD_BYTES + 2) {
+                Some([b'$', 0..4]) => Look::Head(PRIVATE_HEAD_BYTES),
+                // The plain prefix: two more bytes belong to the head.
+                Some(_) => Look::Head(PRIVATE_HEAD_BYTES + 2),
+                None => Look::NeedMore,
+            };
         }
         let interleaved = b[0] == b'$' && b[1] < 4 && b[2] >> 6 != 2;
         let prefix = if interleaved {
@@ -248,6 +266,39 @@ pub fn write_frame(packet: &[u8], out: &mut Vec<u8>) {
 mod tests {
     use super::*;
     use crate::id::Ssrc;
+
+    /// The head of some recorders, in front of the prefix of RTSP and of two bytes more, cut at every place.
+    #[test]
+    fn a_private_head_before_the_first_packet_is_stepped_over() {
+        let sent = packets(3, 700);
+        for interleaved in [true, false] {
+            let mut bytes = vec![1, 0, 1, 0];
+            bytes.resize(PRIVATE_HEAD_BYTES + if interleaved { 0 } else { 2 }, 0x55);
+            for packet in &sent {
+                if interleaved {
+                    bytes.extend([b'$', 0]);
+                }
+                write_frame(packet, &mut bytes);
+            }
+            for cut in 0..bytes.len() {
+                let mut framer = Framer::new();
+                let mut got = Vec::new();
+                for piece in [&bytes[..cut], &bytes[cut..]] {
+                    let pushed = framer.push(piece, &mut |p| got.push(p.to_vec()));
+                    assert_eq!(pushed, Ok(()), "{cut}");
+                }
+                assert_eq!(got, sent, "cut at {cut}");
+                assert_eq!(framer.resyncs(), 0);
+            }
+        }
+        // Later the same bytes are damage, and 256 bytes of RTP are no head.
+        let mut bytes = Vec::new();
+        write_frame(&packets(1, 256 - rtp::HEADER_BYTES)[0], &mut bytes);
+        assert_eq!(bytes[..2], PRIVATE_HEAD);
+        let (mut framer, mut got) = (Framer::new(), 0);
+        let pushed = framer.push(&bytes, &mut |p| got += p.len());
+        assert_eq!((pushed, got), (Ok(()), 256));
+    }
 
     fn packets(count: usize, size: usize) -> Vec<Vec<u8>> {
         let mut all = Vec::new();

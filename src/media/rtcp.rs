@@ -1,7 +1,7 @@
 //! RTCP: sender and receiver reports, source descriptions, goodbyes; read and written.
 //!
 //! RFC 3550, 6.4 (SR, RR), 6.5 (SDES), 6.6 (BYE), A.3 and A.8 (loss and jitter); written only: RFC 4585, 6.3.1 (picture loss
-//! indication). Packets of other types (APP, feedback) are stepped over by their length.
+//! indication), and RFC 5104, 4.3.1 (full intra request). Packets of other types (APP, feedback) are stepped over by their length.
 //!
 //! Bounds: at most [`crate::limits::RTCP_PACKETS_MAX`] packets are read of one compound; a packet counts at most 31
 //! blocks or sources by its own field.
@@ -15,6 +15,7 @@ const SOURCE_DESCRIPTION: u8 = 202;
 const GOODBYE: u8 = 203;
 const PAYLOAD_FEEDBACK: u8 = 206;
 const PICTURE_LOSS: u8 = 1;
+const FULL_INTRA_REQUEST: u8 = 4;
 
 const REPORT_BLOCK_BYTES: usize = 24;
 const SDES_CNAME: u8 = 1;
@@ -266,6 +267,16 @@ pub fn write_picture_loss(own: Ssrc, media: Ssrc, out: &mut Vec<u8>) {
     out.extend_from_slice(&media.0.to_be_bytes());
 }
 
+/// Appends a full intra request: the same wish for devices that know it by this name. `number` is another one for each wish
+/// and the same when it is repeated (RFC 5104, 4.3.1.1); the field of the media source is 0 there.
+pub fn write_full_intra_request(own: Ssrc, media: Ssrc, number: u8, out: &mut Vec<u8>) {
+    out.extend_from_slice(&[0x80 | FULL_INTRA_REQUEST, PAYLOAD_FEEDBACK, 0, 4]);
+    out.extend_from_slice(&own.0.to_be_bytes());
+    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&media.0.to_be_bytes());
+    out.extend_from_slice(&[number, 0, 0, 0]);
+}
+
 /// Appends a goodbye of one source.
 pub fn write_goodbye(ssrc: Ssrc, out: &mut Vec<u8>) {
     out.extend_from_slice(&[0x81, GOODBYE, 0, 1]);
@@ -300,6 +311,7 @@ mod tests {
             write_source_description(Ssrc(2), cname, &mut out);
             write_goodbye(Ssrc(2), &mut out);
             write_picture_loss(Ssrc(2), Ssrc(7), &mut out);
+            write_full_intra_request(Ssrc(2), Ssrc(7), 9, &mut out);
             assert_eq!(out.len() % 4, 0);
             let all: Result<Vec<_>, _> = Packets::new(&out).collect();
             let all = all.expect("well formed");
@@ -326,6 +338,14 @@ mod tests {
             let body = &[0, 0, 0, 2, 0, 0, 0, 7];
             assert_eq!(
                 all[4],
+                Packet::Other {
+                    packet_type: 206,
+                    body
+                }
+            );
+            let body = &[0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 7, 9, 0, 0, 0];
+            assert_eq!(
+                all[5],
                 Packet::Other {
                     packet_type: 206,
                     body

@@ -14,7 +14,8 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use super::rtp::sequence_distance;
+use super::rtp::{self, sequence_distance};
+use crate::id::Ssrc;
 
 /// How long the held address must be silent before any other can take its place.
 pub const SILENCE: Duration = Duration::from_secs(2);
@@ -71,6 +72,23 @@ impl SourceGuard {
     pub fn reset_counts(&mut self) {
         self.moves = 0;
         self.refused = 0;
+    }
+
+    /// Judges a packet. One of another SSRC than the stream `follows` is not judged here.
+    #[inline]
+    pub fn admit_packet(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        follows: Option<Ssrc>,
+        packet: &[u8],
+    ) -> Admit {
+        match packet.get(2..4) {
+            Some(number) if follows.is_some() && rtp::peek_ssrc(packet) == follows => {
+                self.admit(now, from, u16::from_be_bytes([number[0], number[1]]))
+            }
+            Some(_) | None => Admit::Same,
+        }
     }
 
     /// Judges an RTP packet of the right SSRC.

@@ -1,6 +1,6 @@
 //! A media connection: RTP over TCP (RFC 4571), accepted from a device or made to one.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -8,12 +8,14 @@ use mio::net::TcpStream;
 
 use crate::id::StreamId;
 use crate::limits;
-use crate::media::rfc4571::Framer;
+use crate::media::rfc4571::{self, Framer};
 
 pub(super) struct Conn {
     socket: TcpStream,
     peer: SocketAddr,
     framer: Framer,
+    /// The rest of a packet for the peer: at most one.
+    unsent: Vec<u8>,
     stream: Option<StreamId>,
     /// The stream whose own port it came to; any SSRC on it is that stream's.
     port_of: Option<StreamId>,
@@ -36,6 +38,7 @@ impl Conn {
             // A socket for both families writes IPv4 as IPv6.
             peer: SocketAddr::new(peer.ip().to_canonical(), peer.port()),
             framer: Framer::new(),
+            unsent: Vec::new(),
             stream: None,
             port_of,
             connecting: false,
@@ -52,6 +55,7 @@ impl Conn {
             socket,
             peer,
             framer,
+            unsent: Vec::new(),
             stream: Some(stream),
             port_of: None,
             connecting: true,
@@ -80,6 +84,27 @@ impl Conn {
     /// Times that its framing was lost and found again.
     pub fn resyncs(&self) -> u64 {
         self.framer.resyncs()
+    }
+
+    /// Sends a packet to the peer behind its length. What the socket does not take at once goes before the next packet; one
+    /// that would have to wait for that is left out, like a datagram that is lost.
+    pub fn send(&mut self, packet: &[u8]) {
+        if self.flush() {
+            rfc4571::write_frame(packet, &mut self.unsent);
+            self.flush();
+        }
+    }
+
+    /// Whether nothing waits any more. A connection that is broken shows that when it is read.
+    fn flush(&mut self) -> bool {
+        while !self.unsent.is_empty() {
+            match self.socket.write(&self.unsent) {
+                Ok(n) if n > 0 => drop(self.unsent.drain(..n)),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Ok(_) | Err(_) => return false,
+            }
+        }
+        true
     }
 
     pub fn bind(&mut self, stream: StreamId) {

@@ -26,6 +26,7 @@ use crate::media::source::{Admit, SourceGuard};
 use crate::media::transcode::AudioTranscoder;
 use crate::media::{rtcp, rtp};
 use crate::net::sound::{Conversion, Made, SoundLink};
+use crate::session::intake::{self, Claimant, Liveness};
 use crate::session::port::{IngestOptions, Progress};
 use crate::session::{IngestDetail, IngestStats, PathStats};
 use crate::time::{MediaTime, TICKS_PER_SECOND, earliest};
@@ -294,6 +295,14 @@ impl Holds {
     }
 }
 
+/// Where RTCP for a device goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ReportTo {
+    Address(SocketAddr),
+    /// The connection that its media comes over.
+    Connection,
+}
+
 pub(super) struct Stream {
     pub id: StreamId,
     pub ssrc: Option<Ssrc>,
@@ -316,6 +325,10 @@ pub(super) struct Stream {
     key_frame_wanted: bool,
     /// The same, for RTCP.
     picture_loss_due: bool,
+    /// Wishes for a key frame, by which a repeated one is known (RFC 5104, 4.3.1.1).
+    intra_requests: u8,
+    /// The device sends RTCP over its connection, so it reads what comes back there.
+    rtcp_over_tcp: bool,
     key_frames_asked: u64,
     reports_sent: u64,
     pub hub: Hub,
@@ -324,8 +337,7 @@ pub(super) struct Stream {
     pub rtp: Option<RtpFan>,
     sound: SoundLink,
     converted: Vec<Converted>,
-    /// Reported as live with these tracks.
-    live: Option<Vec<Track>>,
+    liveness: Liveness,
     pub stalled: bool,
     pub last_stats: IngestStats,
     pub last_ps_errors: PsErrors,
@@ -345,16 +357,7 @@ impl Stream {
         ring_bytes: usize,
         sound: SoundLink,
     ) -> Self {
-        let reliable = match transport {
-            MediaTransport::Udp => false,
-            MediaTransport::TcpPassive | MediaTransport::TcpActive => true,
-        };
-        let ingest = Ingest::new(ingest::Config {
-            ssrc,
-            any_ssrc: options.any_ssrc,
-            reliable,
-            maps: options.maps,
-        });
+        let ingest = Ingest::new(intake::ingest_config(ssrc, transport, &options));
         Stream {
             id,
             ssrc,
@@ -370,6 +373,8 @@ impl Stream {
             rtcp_peer: None,
             key_frame_wanted: false,
             picture_loss_due: false,
+            intra_requests: 0,
+            rtcp_over_tcp: false,
             key_frames_asked: 0,
             reports_sent: 0,
             hub: Hub::new(ring_bytes),
@@ -377,7 +382,7 @@ impl Stream {
             rtp: None,
             sound,
             converted: Vec::new(),
-            live: None,
+            liveness: Liveness::default(),
             stalled: false,
             last_stats: IngestStats::default(),
             last_ps_errors: PsErrors::default(),
@@ -395,19 +400,14 @@ impl Stream {
             self.push_rtcp_datagram(now, from, packet);
             return;
         }
-        if self.ingest.ssrc().is_some()
-            && rtp::peek_ssrc(packet) == self.ingest.ssrc()
-            && let Some(sequence) = packet.get(2..4)
-        {
-            let sequence = u16::from_be_bytes([sequence[0], sequence[1]]);
-            match self.source.admit(now, from, sequence) {
-                Admit::Same => {}
-                Admit::Moved { from: before } => {
-                    tracing::info!(stream = self.id.number, %before, %from, "packets come from another address now");
-                    self.rtcp_peer = None;
-                }
-                Admit::Refused => return,
+        let follows = self.ingest.ssrc();
+        match self.source.admit_packet(now, from, follows, packet) {
+            Admit::Same => {}
+            Admit::Moved { from: before } => {
+                tracing::info!(stream = self.id.number, %before, %from, "packets come from another address now");
+                self.rtcp_peer = None;
             }
+            Admit::Refused => return,
         }
         self.push_packet(now, packet);
     }
@@ -422,6 +422,15 @@ impl Stream {
         self.push_packet(now, packet);
     }
 
+    /// As it stands beside others on the port of its thread; `None` = it has a port of its own.
+    pub fn claimant(&self) -> Option<Claimant> {
+        self.own_port.is_none().then(|| Claimant {
+            ssrc: self.ssrc,
+            remote: self.remote,
+            silent: self.ingest.is_silent(),
+        })
+    }
+
     /// Another SSRC was agreed or adopted: its sender may be elsewhere.
     pub fn set_ssrc(&mut self, ssrc: Ssrc) {
         self.ssrc = Some(ssrc);
@@ -429,24 +438,24 @@ impl Stream {
         self.source = SourceGuard::default();
     }
 
-    /// Writes a compound of RTCP for the device if a report is due or a key frame is to be asked for, and says where to. Only
-    /// over UDP: a TCP sender knows what arrived, and many devices do not read their connection. A key frame is only asked for
-    /// this way if the device speaks RTCP itself.
-    pub fn write_rtcp(&mut self, now: Instant, out: &mut Vec<u8>) -> Option<SocketAddr> {
+    /// Writes a compound of RTCP for the device if a report is due or a key frame is to be asked for, and says where to. Over
+    /// TCP only to a device that sends RTCP there itself: the others know what arrived, and many do not read their
+    /// connection. A key frame is only asked for this way if the device speaks RTCP itself, by both names that there are.
+    pub fn write_rtcp(&mut self, now: Instant, out: &mut Vec<u8>) -> Option<ReportTo> {
         out.clear();
-        if self.transport != MediaTransport::Udp {
-            return None;
-        }
         let device = self.ingest.ssrc()?;
-        let asks = self.rtcp_peer.is_some() && std::mem::take(&mut self.picture_loss_due);
+        let (to, speaks) = match self.transport {
+            MediaTransport::Udp => (self.rtcp_address(), self.rtcp_peer.is_some()),
+            MediaTransport::TcpPassive | MediaTransport::TcpActive => {
+                let to = self.rtcp_over_tcp.then_some(ReportTo::Connection);
+                (to, self.rtcp_over_tcp)
+            }
+        };
+        let asks = speaks && std::mem::take(&mut self.picture_loss_due);
         if !self.reporter.is_due(now) && !asks {
             return None;
         }
-        // By convention RTCP has the port after that of RTP (RFC 3550, 11), unless its own has shown itself.
-        let to = self.rtcp_peer.or_else(|| {
-            let source = self.source.address()?;
-            Some(SocketAddr::new(source.ip(), source.port().checked_add(1)?))
-        })?;
+        let to = to?;
         // Not the device's own, whatever that is.
         let own = Ssrc(!device.0);
         if !self.ingest.receiver_report(now, own, out) {
@@ -454,9 +463,25 @@ impl Stream {
         }
         if asks {
             rtcp::write_picture_loss(own, device, out);
+            rtcp::write_full_intra_request(own, device, self.intra_requests, out);
         }
         self.reports_sent += 1;
         Some(to)
+    }
+
+    /// By convention RTCP has the port after that of RTP (RFC 3550, 11), unless its own has shown itself.
+    fn rtcp_address(&self) -> Option<ReportTo> {
+        let after_media = || {
+            let source = self.source.address()?;
+            Some(SocketAddr::new(source.ip(), source.port().checked_add(1)?))
+        };
+        self.rtcp_peer.or_else(after_media).map(ReportTo::Address)
+    }
+
+    /// Takes one packet that came over a connection.
+    pub fn push_framed(&mut self, now: Instant, packet: &[u8]) {
+        self.rtcp_over_tcp |= rtp::is_rtcp(packet);
+        self.push_packet(now, packet);
     }
 
     /// Takes one RTP or RTCP packet. What it completes waits until [`Stream::deliver`].
@@ -505,9 +530,8 @@ impl Stream {
             match output {
                 ingest::Output::Track(track) => {
                     self.set_track(track, fans, now, holds);
-                    if self.live.is_none() {
-                        let tracks = self.hub.tracks().cloned().collect();
-                        progress(Progress::Tracks { tracks });
+                    if let Some(found) = self.liveness.found(&self.hub) {
+                        progress(found);
                     }
                 }
                 ingest::Output::Frame(frame) => match self.hold.judge(&frame) {
@@ -515,27 +539,21 @@ impl Stream {
                     Verdict::Hold { ask } => {
                         self.key_frame_wanted |= ask;
                         self.picture_loss_due |= ask;
+                        self.intra_requests = self.intra_requests.wrapping_add(u8::from(ask));
                     }
                 },
-                ingest::Output::Fact(fact) => match fact {
-                    ingest::Fact::FirstRtp { .. } => progress(Progress::FirstRtp),
-                    ingest::Fact::ForeignSsrc { seen } => progress(Progress::ForeignSsrc { seen }),
-                    ingest::Fact::FirstPs => progress(Progress::FirstPs),
-                    ingest::Fact::UnsupportedVideo { stream_type } => {
-                        progress(Progress::UnsupportedCodec { stream_type })
+                ingest::Output::Fact(fact) => {
+                    if let Some(told) = intake::progress_of(fact, self.ingest.has_picture()) {
+                        progress(told);
                     }
-                    ingest::Fact::UnsupportedAudio { stream_type } => {
-                        // Beside a picture it only costs the sound.
-                        if self.ingest.has_picture() == Some(false) {
-                            progress(Progress::UnsupportedCodec { stream_type });
-                        }
-                    }
-                    ingest::Fact::NoProgramStream => {}
-                },
+                }
             }
         }
         self.outputs = outputs;
-        self.report_live(now, progress);
+        let has_picture = self.ingest.has_picture();
+        if let Some(live) = self.liveness.check(now, &self.hub, has_picture) {
+            progress(live);
+        }
     }
 
     /// Whether the device is to be asked for a key frame: true once when pictures begin to be held back.
@@ -549,41 +567,6 @@ impl Stream {
     pub fn renew_key_frame_wish(&mut self) {
         self.key_frame_wanted |= self.hold.is_holding();
         self.picture_loss_due |= self.hold.is_holding();
-    }
-
-    /// Live once a viewer could start: a key frame is there, and the sound had a moment to show up. Sound alone is enough
-    /// where the source has no picture.
-    fn report_live(&mut self, now: Instant, progress: &mut impl FnMut(Progress)) {
-        if !self.hub.can_start() {
-            return;
-        }
-        if self.live.is_none() {
-            let waited = now.saturating_duration_since(self.first_held_at(now));
-            let sound_may_come =
-                self.hub.audio().is_none() && waited < Duration::from_millis(limits::SOUND_WAIT_MS);
-            let picture_may_come = self.hub.video().is_none()
-                && match self.ingest.has_picture() {
-                    Some(has) => has,
-                    None => waited < Duration::from_millis(limits::PICTURE_WAIT_MS),
-                };
-            if sound_may_come || picture_may_come {
-                return;
-            }
-        }
-        let same = self
-            .live
-            .as_ref()
-            .is_some_and(|live| live.iter().eq(self.hub.tracks()));
-        if !same {
-            let tracks: Vec<Track> = self.hub.tracks().cloned().collect();
-            self.live = Some(tracks.clone());
-            progress(Progress::Live { tracks });
-        }
-    }
-
-    /// When the first frame of the ring came.
-    fn first_held_at(&self, now: Instant) -> Instant {
-        self.hub.frames().next().map_or(now, |f| f.received)
     }
 
     fn set_track(&mut self, track: Track, fans: &mut slab::Slab<Fan>, now: Instant, holds: &Holds) {
@@ -1068,12 +1051,13 @@ mod tests {
         let mut now = Instant::now();
         let mut stream = stream(Some(SSRC), IngestOptions::default());
         let mut out = Vec::new();
+        let address = |port| Some(ReportTo::Address(at(port)));
         assert_eq!(stream.write_rtcp(now, &mut out), None, "to nobody");
         for n in 0..10 {
             stream.push_datagram(now, at(1_000), &packet(SSRC, n));
         }
         now += Duration::from_secs(8);
-        assert_eq!(stream.write_rtcp(now, &mut out), Some(at(1_001)));
+        assert_eq!(stream.write_rtcp(now, &mut out), address(1_001));
         let first = rtcp::Packets::new(&out).next();
         assert!(matches!(
             first,
@@ -1084,9 +1068,48 @@ mod tests {
         let stranger = SocketAddr::from(([198, 51, 100, 1], 5));
         stream.push_datagram(now, stranger, &report);
         now += Duration::from_secs(8);
-        assert_eq!(stream.write_rtcp(now, &mut out), Some(at(1_001)));
+        assert_eq!(stream.write_rtcp(now, &mut out), address(1_001));
         stream.push_datagram(now, at(7_777), &report);
         now += Duration::from_secs(8);
-        assert_eq!(stream.write_rtcp(now, &mut out), Some(at(7_777)));
+        assert_eq!(stream.write_rtcp(now, &mut out), address(7_777));
+    }
+
+    /// Over TCP reports go to those alone that send some, and a damaged picture asks for a key frame by both names.
+    #[test]
+    fn over_tcp_reports_go_to_a_device_that_sends_its_own() {
+        let mut now = Instant::now();
+        let mut stream = stream(Some(SSRC), IngestOptions::default());
+        stream.transport = MediaTransport::TcpPassive;
+        let mut out = Vec::new();
+        let mut hear = |stream: &mut Stream, wait: u64| {
+            now += Duration::from_secs(wait);
+            (stream.write_rtcp(now, &mut out), out.clone())
+        };
+        for n in 0..10 {
+            stream.push_framed(Instant::now(), &packet(SSRC, n));
+        }
+        assert_eq!(hear(&mut stream, 0).0, None);
+        assert_eq!(hear(&mut stream, 8).0, None, "it does not listen");
+        let mut report = Vec::new();
+        rtcp::write_sender_report(SSRC, &rtcp::SenderInfo::default(), &mut report);
+        stream.push_framed(Instant::now(), &report);
+        assert_eq!(hear(&mut stream, 8).0, Some(ReportTo::Connection));
+        for (wish, number) in [(false, 0), (true, 0), (true, 1)] {
+            stream.picture_loss_due = wish;
+            stream.intra_requests = number;
+            let (to, bytes) = hear(&mut stream, 8);
+            assert_eq!(to, Some(ReportTo::Connection));
+            let feedback: Vec<&[u8]> = rtcp::Packets::new(&bytes)
+                .filter_map(|packet| match packet {
+                    Ok(rtcp::Packet::Other {
+                        packet_type: 206,
+                        body,
+                    }) => Some(body),
+                    _ => None,
+                })
+                .collect();
+            assert_eq!(feedback.len(), if wish { 2 } else { 0 });
+            assert!(feedback.get(1).is_none_or(|fir| fir[12] == number));
+        }
     }
 }

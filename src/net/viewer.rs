@@ -17,6 +17,7 @@ use crate::egress::Unit;
 use crate::egress::fan::{Cursor, Framing, UnitRing};
 use crate::id::SessionId;
 use crate::limits;
+use crate::session::port::ViewerStats;
 
 /// Slices handed to one `writev` of a viewer that stands alone. The kernel's bound is 1,024.
 const PIECES_MAX: usize = 192;
@@ -52,6 +53,7 @@ pub(super) struct Viewer {
     control: Bytes,
     incoming: Option<Box<websocket::Incoming>>,
     pub sent_bytes: u64,
+    first_byte: Option<Instant>,
     /// Last time that the peer took a byte or had none to take.
     last_progress: Instant,
     /// Skips counted when the current window began.
@@ -137,6 +139,7 @@ impl Viewer {
             control: Bytes::new(),
             incoming,
             sent_bytes: 0,
+            first_byte: None,
             last_progress: now,
             skipped_at_window: 0,
             window_began: now,
@@ -154,6 +157,15 @@ impl Viewer {
         self.cursor.skipped()
     }
 
+    pub fn stats(&self) -> ViewerStats {
+        ViewerStats {
+            sent_bytes: self.sent_bytes,
+            skipped: self.skipped(),
+            first_byte: self.first_byte,
+            ..ViewerStats::default()
+        }
+    }
+
     /// Writes what there is and the peer takes. `shared` holds for one walk over the viewers of `ring`.
     pub fn write(
         &mut self,
@@ -166,6 +178,9 @@ impl Viewer {
             Io::Socket(_) => self.write_socket(ring, shared, now),
             Io::Channel(_) => self.write_channel(ring, shared, now),
         };
+        if self.first_byte.is_none() && self.sent_bytes > 0 {
+            self.first_byte = Some(now);
+        }
         if self.cursor.skipped() != skipped {
             self.strike(now)?;
         }

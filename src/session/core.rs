@@ -28,7 +28,7 @@ use crate::time::WallClock;
 
 use super::config::CoreConfig;
 use super::counters::{Closed, Counters, Ended, Gauges};
-use super::port::{MediaCommand, MediaEvent};
+use super::port::{MediaCommand, MediaEvent, ViewerStats};
 use super::ports::Ports;
 use super::record::{History, Session, State};
 use super::registry::{Registry, RestoredDevice};
@@ -282,11 +282,7 @@ impl Core {
                     stream.stats = *stats;
                 }
             }
-            MediaEvent::Viewer {
-                session,
-                sent_bytes,
-                skipped,
-            } => self.viewer(now, session, sent_bytes, skipped),
+            MediaEvent::Viewer { session, stats } => self.viewer(session, stats),
             MediaEvent::ViewerClosed { session } => {
                 let opened = self.sessions.get(&session);
                 if opened.is_some_and(|s| matches!(s.state, State::Unclaimed | State::Watching)) {
@@ -346,14 +342,10 @@ impl Core {
     }
 
     /// A viewer reports: it has come, and so much it was given.
-    fn viewer(&mut self, now: Instant, id: SessionId, sent_bytes: u64, skipped: u32) {
+    fn viewer(&mut self, id: SessionId, stats: ViewerStats) {
         match self.sessions.get_mut(&id) {
             Some(session) => {
-                session.sent_bytes = sent_bytes;
-                if sent_bytes > 0 {
-                    session.first_byte.get_or_insert(now);
-                }
-                session.skipped = skipped;
+                session.viewer = stats;
                 if session.state == State::Unclaimed {
                     session.state = State::Watching;
                     self.timers.clear(Timer::Session(id));

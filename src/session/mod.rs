@@ -12,6 +12,7 @@ pub mod core;
 mod counters;
 mod devices;
 mod end;
+pub mod intake;
 mod named;
 mod open;
 mod policy;
@@ -28,6 +29,7 @@ mod tests;
 mod timers;
 mod trace;
 pub mod types;
+pub mod wiring;
 
 pub use address::{MediaAddress, Network, NotANetwork};
 pub use config::CoreConfig;

@@ -21,7 +21,7 @@ use super::core::{Core, Output, Persist, RequestId};
 use super::counters::Ended;
 use super::devices::ended_by;
 use super::policy::ForeignSsrcPolicy;
-use super::port::{IngestOptions, MediaCommand, Progress};
+use super::port::{IngestOptions, MediaCommand, Progress, ViewerStats};
 use super::ports::Lease;
 use super::record::{Session, State};
 use super::stream::{Dialog, Early, Input, Outcome, Phase, Source, Stream};
@@ -84,9 +84,7 @@ impl Core {
                 state: State::Waiting { request },
                 created: now,
                 first_frame_ms: None,
-                first_byte: None,
-                sent_bytes: 0,
-                skipped: 0,
+                viewer: ViewerStats::default(),
             },
         );
         let Some(stream) = self.streams.get_mut(&key) else {

@@ -1,6 +1,7 @@
 //! What the session core and the media threads say to each other.
 
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use crate::gb28181::MediaTransport;
 use crate::id::{SessionId, Ssrc, StreamId};
@@ -52,6 +53,20 @@ pub struct IngestOptions {
     pub maps: RtpMaps,
 }
 
+/// What one viewer was given so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ViewerStats {
+    pub sent_bytes: u64,
+    /// Times it was moved forward to a key frame.
+    pub skipped: u32,
+    /// When the first bytes of media left for it.
+    pub first_byte: Option<Instant>,
+    /// Times its path could not take the stream, so that it got no picture for a while.
+    pub congested: u32,
+    /// That is so now.
+    pub is_congested: bool,
+}
+
 /// Media thread → session core.
 #[derive(Clone, Debug)]
 pub enum MediaEvent {
@@ -67,11 +82,10 @@ pub enum MediaEvent {
         stream: StreamId,
         stats: Box<IngestStats>,
     },
-    /// Once a second for every viewer.
+    /// Once a second for every viewer, and when it has come.
     Viewer {
         session: SessionId,
-        sent_bytes: u64,
-        skipped: u32,
+        stats: ViewerStats,
     },
     /// The viewer's connection is over, whoever ended it.
     ViewerClosed { session: SessionId },

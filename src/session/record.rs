@@ -10,6 +10,7 @@ use crate::limits;
 use crate::time::WallClock;
 
 use super::core::RequestId;
+use super::port::ViewerStats;
 use super::stream::Stream;
 use super::trace::Trace;
 use super::types::{Owner, SessionView, Stage, ViewFailure, ViewKind};
@@ -24,9 +25,8 @@ pub(super) struct Session {
     pub state: State,
     pub created: Instant,
     pub first_frame_ms: Option<u32>,
-    pub first_byte: Option<Instant>,
-    pub sent_bytes: u64,
-    pub skipped: u32,
+    /// As its media thread told last.
+    pub viewer: ViewerStats,
 }
 
 /// How far a session is.
@@ -65,13 +65,15 @@ impl Session {
             first_frame_ms: self.first_frame_ms,
             tracks: known.to_vec(),
             ingest: stream.stats,
-            sent_bytes: self.sent_bytes,
-            skipped: self.skipped,
+            sent_bytes: self.viewer.sent_bytes,
+            skipped: self.viewer.skipped,
+            congested: self.viewer.congested,
+            is_congested: self.viewer.is_congested,
             failure: None,
             closed_unix_s: None,
             attempts: trace.map_or_else(Vec::new, |t| t.attempts().to_vec()),
             opened: self.created,
-            first_byte: self.first_byte,
+            first_byte: self.viewer.first_byte,
             sip_peer: None,
         }
     }

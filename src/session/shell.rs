@@ -20,10 +20,11 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 use conns::{Connections, Said};
 
-use super::core::{Core, Output, Persist, RequestId};
+use super::core::{Core, Persist, RequestId};
 use super::port::MediaEvent;
 use super::types::{Command, Error, Event, Reply};
-use crate::gb28181::{self, Platform};
+use super::wiring::{self, Outward};
+use crate::gb28181::Platform;
 use crate::limits;
 use crate::net::MediaHandle;
 use crate::net::outbox::Outbox;
@@ -408,49 +409,29 @@ impl Control {
 
     /// Drives both cores until neither has anything to say.
     fn drain(&mut self, now: Instant) {
-        loop {
-            let mut idle = true;
-            while let Some(output) = self.platform.poll_output() {
-                idle = false;
-                match output {
-                    gb28181::Output::Transmit(transmit) => self.transmit(transmit),
-                    gb28181::Output::Event(event) => self.core.handle_platform(now, event),
-                }
-            }
-            while let Some(output) = self.core.poll_output() {
-                idle = false;
-                match output {
-                    Output::Reply(request, reply) => {
-                        self.done |= self.shutdown == Some(request);
-                        if let Some(answer) = self.waiting.remove(&request) {
-                            // A caller that went away wants no answer.
-                            let _ = answer.send(reply);
-                        }
-                    }
-                    Output::Platform(command) => self.platform.handle_command(now, command),
-                    Output::Media { shard, command } => {
-                        if !self.media.command(shard, command) {
-                            tracing::error!(shard, "a media thread does not take commands");
-                        }
-                    }
-                    Output::Event(event) => {
-                        // Nobody may be listening.
-                        let _ = self.events.send(event);
-                    }
-                    Output::Persist(persist) => (self.persist)(persist),
-                    Output::Messages { request, device } => {
-                        let messages = self.platform.messages(device).cloned().collect();
-                        if let Some(answer) = self.waiting.remove(&request) {
-                            // A caller that went away wants no answer.
-                            let _ = answer.send(Ok(Reply::Messages(messages)));
-                        }
+        while let Some(outward) = wiring::poll(now, &mut self.platform, &mut self.core) {
+            match outward {
+                Outward::Transmit(transmit) => self.transmit(transmit),
+                Outward::Reply(request, reply) => {
+                    self.done |= self.shutdown == Some(request);
+                    if let Some(answer) = self.waiting.remove(&request) {
+                        // A caller that went away wants no answer.
+                        let _ = answer.send(reply);
                     }
                 }
-            }
-            if idle {
-                return self.flush();
+                Outward::Media { shard, command } => {
+                    if !self.media.command(shard, command) {
+                        tracing::error!(shard, "a media thread does not take commands");
+                    }
+                }
+                Outward::Event(event) => {
+                    // Nobody may be listening.
+                    let _ = self.events.send(event);
+                }
+                Outward::Persist(persist) => (self.persist)(persist),
             }
         }
+        self.flush();
     }
 
     fn transmit(&mut self, Transmit { path, payload }: Transmit) {

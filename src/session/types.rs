@@ -204,6 +204,11 @@ pub struct SessionView {
     pub sent_bytes: u64,
     /// Times this viewer was moved forward to a key frame because it was too slow.
     pub skipped: u32,
+    /// Times that was because its path could not take the stream, and it got no picture for a while. WebRTC alone: what comes
+    /// over TCP shows in `skipped`.
+    pub congested: u32,
+    /// It gets no picture now for that reason.
+    pub is_congested: bool,
     /// Why no picture came, when that is how it ended; `stage` is then how far it had come.
     pub failure: Option<ViewFailure>,
     pub closed_unix_s: Option<i64>,
@@ -211,8 +216,7 @@ pub struct SessionView {
     pub attempts: Vec<Attempt>,
     /// When it was asked for.
     pub opened: Instant,
-    /// The first bytes had left for this viewer, as far as was reported: at once for FLV and fMP4, within a second for
-    /// WebRTC.
+    /// When the first bytes of media left for this viewer. Reported within a second.
     pub first_byte: Option<Instant>,
     /// Of the device's SIP.
     pub sip_peer: Option<SocketAddr>,

@@ -223,6 +223,8 @@ fn session(number: u64, user: &str) -> SessionView {
         ingest: Default::default(),
         sent_bytes: 7,
         skipped: 0,
+        congested: 0,
+        is_congested: false,
         failure: (number == 2).then_some(ViewFailure::NoPsm),
         closed_unix_s: (number == 2).then_some(1_792_000_010),
         attempts: Vec::new(),

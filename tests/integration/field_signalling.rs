@@ -38,6 +38,11 @@ fn at(text: &str) -> SocketAddr {
 
 impl Bench {
     fn new() -> Bench {
+        Bench::with_log(3, 0)
+    }
+
+    /// So many devices, and so many bytes for their last messages.
+    fn with_log(devices: u32, sip_log_bytes: usize) -> Bench {
         let now = Instant::now();
         let wall = WallClock {
             at: now,
@@ -46,6 +51,7 @@ impl Bench {
         let config = Config {
             query_on_register: false,
             keepalive: KEEPALIVE,
+            sip_log_bytes,
             ..Config::new("34020000002000000001".parse().expect("a code"))
         };
         let mut bench = Bench {
@@ -55,7 +61,7 @@ impl Bench {
             events: Vec::new(),
             calls: 0,
         };
-        for n in 1..=3 {
+        for n in 1..=devices {
             bench.command(Command::SetAuth {
                 device: device(n),
                 auth: DeviceAuth::NotNeeded,
@@ -321,8 +327,7 @@ fn field_32_bad_bytes_in_one_place_cost_that_place_alone() {
 }
 
 #[test]
-fn field_33_a_directory_split_over_datagrams_that_are_no_sip_keeps_what_came_and_says_it_is_partial()
- {
+fn field_33_a_directory_split_over_datagrams_that_are_no_sip_is_put_together() {
     let mut bench = Bench::new();
     let from = at("10.0.0.9:5060");
     bench.register(1, from);
@@ -331,20 +336,57 @@ fn field_33_a_directory_split_over_datagrams_that_are_no_sip_keeps_what_came_and
     let body = catalog(1, sn, 10, &items);
     let more = "Content-Type: Application/MANSCDP+xml\r\n";
     let raw = bench.request("MESSAGE", 1, from, more, &body);
-    for piece in raw.chunks(700) {
-        bench.give(from, piece);
-    }
-    // The next message of the same device works.
+    let pieces: Vec<&[u8]> = raw.chunks(700).collect();
+    assert!(pieces.len() > 2);
+    let answers: Vec<Option<u16>> = pieces.iter().map(|p| bench.give(from, p)).collect();
+    assert_eq!(
+        answers.last(),
+        Some(&Some(200)),
+        "answered when it is whole"
+    );
+    assert!(answers[..answers.len() - 1].iter().all(Option::is_none));
+    // Our answer was lost: the same once more is answered, and changes nothing.
+    let again: Vec<Option<u16>> = pieces.iter().map(|p| bench.give(from, p)).collect();
+    assert_eq!(again.last(), Some(&Some(200)));
     assert_eq!(bench.keepalive(1, from), Some(200));
     bench.pass(Duration::from_secs(60));
     let catalogs = bench.catalogs();
     let (channels, partial) = catalogs.last().expect("an end");
-    assert!(
-        *partial || channels.len() == 10,
-        "{} channels",
-        channels.len()
+    assert_eq!((channels.len(), *partial), (10, false));
+    let counters = bench.platform.counters();
+    assert_eq!(
+        (counters.malformed_sip, bench.platform.messages_joined()),
+        (0, 2)
     );
-    assert!(bench.platform.gauges().catalogs_coming == 0);
+    assert_eq!(bench.platform.gauges().catalogs_coming, 0);
+}
+
+#[test]
+fn field_33_a_split_directory_of_which_a_datagram_is_lost_keeps_what_came_and_says_it_is_partial() {
+    for lost in 1..4 {
+        let mut bench = Bench::new();
+        let from = at("10.0.0.9:5060");
+        bench.register(1, from);
+        let sn = bench.ask_catalog(1);
+        let items: Vec<Vec<u8>> = (1..=20).map(|n| item(n, b"camera", b"")).collect();
+        let body = catalog(1, sn, 20, &items);
+        let more = "Content-Type: Application/MANSCDP+xml\r\n";
+        let raw = bench.request("MESSAGE", 1, from, more, &body);
+        assert!(raw.len() > 4 * 700);
+        for (n, piece) in raw.chunks(700).enumerate() {
+            if n != lost {
+                bench.give(from, piece);
+            }
+        }
+        // The next message of the same device works, and does not wait for the rest.
+        assert_eq!(bench.keepalive(1, from), Some(200));
+        bench.pass(Duration::from_secs(60));
+        let catalogs = bench.catalogs();
+        let (channels, partial) = catalogs.last().expect("an end");
+        assert!(*partial && channels.len() < 20, "{} of 20", channels.len());
+        assert!(!channels.is_empty(), "what came is kept");
+        assert_eq!(bench.platform.gauges().catalogs_coming, 0);
+    }
 }
 
 #[test]
@@ -595,4 +637,44 @@ fn field_d09_what_nobody_asked_for_is_answered_and_harms_nothing() {
     let raw = bench.request("NOTIFY", 1, from, more, position.as_bytes());
     assert!(matches!(bench.give(from, &raw), Some(200 | 481)));
     assert_eq!(bench.platform.gauges().devices_online, 1);
+}
+
+/// What the log of messages costs in real memory is what it was given, whatever comes: exchanges of every kind, over UDP and
+/// refused, long bodies and short ones.
+#[test]
+fn the_log_of_messages_costs_no_more_memory_than_it_was_given() {
+    const LOG_BYTES: usize = 2 << 20;
+    const DEVICES: u32 = 90;
+    let held = |log: usize| {
+        let before = bytes_held();
+        let mut bench = Bench::with_log(DEVICES, log);
+        for round in 0..30 {
+            for n in 1..=DEVICES {
+                let from = SocketAddr::from(([10, 0, 1, n as u8], 5060));
+                assert_eq!(bench.register(n, from), Some(200));
+                assert_eq!(bench.keepalive(n, from), Some(200));
+                let long = "x".repeat(200 + (round * 97 % 40) * 100);
+                let body = format!(
+                    "<?xml version=\"1.0\"?><Notify><CmdType>DataTransfer</CmdType><SN>7</SN><DeviceID>{}</DeviceID><Blob>{long}</Blob></Notify>",
+                    device(n)
+                );
+                assert_eq!(bench.message(n, from, body.as_bytes()), Some(200));
+                let raw = bench.request("INVITE", n, from, "", b"");
+                assert_eq!(bench.give(from, &raw), Some(405));
+                bench.sent.clear();
+                bench.events.clear();
+            }
+            bench.pass(KEEPALIVE / 2);
+            bench.sent.clear();
+            bench.events.clear();
+        }
+        // The answers kept for retransmissions are gone by now.
+        bench.pass(KEEPALIVE);
+        bytes_held() - before
+    };
+    let (with, without) = (held(LOG_BYTES), held(0));
+    let log = (with - without) as usize;
+    println!("{log} bytes for a log of {LOG_BYTES}");
+    assert!(log <= LOG_BYTES + LOG_BYTES / 4, "{log} of {LOG_BYTES}");
+    assert!(log >= LOG_BYTES / 4, "{log}: it was used");
 }

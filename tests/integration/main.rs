@@ -6,6 +6,8 @@ mod api;
 mod device_auth;
 #[cfg(feature = "node")]
 mod diagnosis;
+#[cfg(feature = "node")]
+mod doors;
 mod egress_chromium;
 mod egress_files;
 mod egress_rtp;
@@ -33,6 +35,8 @@ mod path;
 mod payloads;
 #[cfg(feature = "node")]
 mod player;
+#[cfg(feature = "node")]
+mod probe;
 #[cfg(feature = "node")]
 mod relay;
 #[cfg(feature = "node")]

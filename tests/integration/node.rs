@@ -15,7 +15,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub const ADMIN_PASSWORD: &str = "a password of the tests";
 
 /// The program under test: that of this build, or another one (a release build, for load).
-fn binary() -> PathBuf {
+pub fn binary() -> PathBuf {
     std::env::var_os("GANTRY_TEST_BINARY").map_or_else(
         || PathBuf::from(env!("CARGO_BIN_EXE_gantry")),
         PathBuf::from,

@@ -68,7 +68,11 @@ fn play(packets: &[Timed], mut send: impl FnMut(usize, &[u8])) {
 }
 
 fn open(node: &Node, token: &str, name: &str, transport: &str) -> SocketAddr {
-    let body = json!({"stream": name, "ssrc": SSRC, "transport": transport}).to_string();
+    open_ssrc(node, token, name, transport, SSRC)
+}
+
+fn open_ssrc(node: &Node, token: &str, name: &str, transport: &str, ssrc: u32) -> SocketAddr {
+    let body = json!({"stream": name, "ssrc": ssrc, "transport": transport}).to_string();
     let path = "/gantry/v1/ingest";
     let answer = node.request("POST", path, Some(token), "application/json", &body);
     assert_eq!(answer.status, 200, "{}", answer.json());
@@ -205,18 +209,88 @@ fn a_device_hears_by_rtcp_how_its_packets_arrive() {
         assert!(block.lost > 0 || block.highest_sequence < 65_400 + 50);
         assert!(matches!(all[1], rtcp::Packet::SourceDescription { .. }));
         reports += 1;
-        wishes += usize::from(matches!(
-            all.get(2),
-            Some(rtcp::Packet::Other {
-                packet_type: 206,
-                ..
-            })
-        ));
+        // A picture loss indication, and a full intra request beside it.
+        let asked = feedback(compound);
+        assert!(asked.is_empty() || asked == [1, 4], "{asked:?}");
+        wishes += usize::from(!asked.is_empty());
     }
     assert!(reports >= 2, "{reports} reports in nine seconds");
     assert!(wishes >= 1, "lost packets make it ask for a key frame");
     node.wait_for_metric("gantry_rtcp_reports_total", "", |n| n >= reports as f64);
     node.wait_for_metric("gantry_key_frames_asked_total", "", |n| n >= 1.0);
+}
+
+/// Feedback messages of a compound (RFC 4585): their formats.
+fn feedback(compound: &[u8]) -> Vec<u8> {
+    let mut formats = Vec::new();
+    let mut rest = compound;
+    while let [first, kind, high, low, ..] = *rest {
+        if kind == 206 {
+            formats.push(first & 0x1f);
+        }
+        let words = usize::from(u16::from_be_bytes([high, low]));
+        rest = rest.get(4 + words * 4..).unwrap_or_default();
+    }
+    formats
+}
+
+/// Over TCP the same goes back on the connection, to a device that sends reports there itself. One that sends none may never
+/// read, and gets nothing.
+#[test]
+fn a_device_on_tcp_hears_by_rtcp_how_its_packets_arrive_if_it_sends_reports_itself() {
+    let Some(packets) = packets(9) else { return };
+    let node = Node::start(&[("GANTRY_MEDIA_SHARDS", "1")]);
+    let token = node.login();
+    let to = open(&node, &token, "reporting", "tcp-passive");
+    let mut socket = TcpStream::connect(to).expect("loopback");
+    let mut back = socket.try_clone().expect("a socket can be");
+    back.set_read_timeout(Some(PATIENCE)).expect("a valid time");
+    let reader = std::thread::spawn(move || {
+        let (mut framer, mut heard) = (rfc4571::Framer::new(), Vec::new());
+        let mut buffer = [0; 4096];
+        while let Ok(n) = back.read(&mut buffer)
+            && n > 0
+        {
+            let framed = framer.push(&buffer[..n], &mut |p| heard.push(p.to_vec()));
+            framed.expect("RFC 4571");
+        }
+        heard
+    });
+    let mut report = Vec::new();
+    let info = rtcp::SenderInfo {
+        ntp: 0x1234_5678_9abc_def0,
+        ..rtcp::SenderInfo::default()
+    };
+    rtcp::write_sender_report(Ssrc(SSRC), &info, &mut report);
+    let mut bytes = Vec::new();
+    play(&packets, |n, packet| {
+        bytes.clear();
+        if n == 1 {
+            rfc4571::write_frame(&report, &mut bytes);
+        }
+        // Whole packets that its send buffer did not take.
+        if n % 50 != 49 {
+            rfc4571::write_frame(packet, &mut bytes);
+        }
+        socket.write_all(&bytes).expect("the connection stays");
+    });
+    socket
+        .shutdown(std::net::Shutdown::Both)
+        .expect("it is open");
+    let heard = reader.join().expect("only RFC 4571 comes back");
+    assert!(heard.len() >= 2, "{} reports in nine seconds", heard.len());
+    for compound in &heard {
+        let mut all = rtcp::Packets::new(compound);
+        let Some(Ok(rtcp::Packet::ReceiverReport { ssrc, blocks })) = all.next() else {
+            panic!("a compound begins with a report: {compound:?}");
+        };
+        assert_ne!(ssrc, Ssrc(SSRC));
+        let block = blocks.iter().next().expect("one block");
+        assert_eq!((block.ssrc, block.last_sr), (SSRC, 0x5678_9abc));
+    }
+    let asked: Vec<Vec<u8>> = heard.iter().map(|c| feedback(c)).collect();
+    assert!(asked.contains(&vec![1, 4]), "PLI and FIR: {asked:?}");
+    assert_eq!(node.metric("gantry_rtp_resyncs_total"), 0.0);
 }
 
 #[test]
@@ -375,6 +449,44 @@ fn field_06_devices_with_one_ssrc_play_on_ports_of_their_own() {
         node.wait_for_metric("gantry_session_ports", "", |n| n == 2.0);
         assert_eq!(node.metric("gantry_ps_errors_total"), 0.0);
         assert_eq!(node.metric("gantry_frames_damaged_total"), 0.0);
+    }
+}
+
+/// Two devices behind one relay: the same address and port, and only the SSRC says whose a packet is. One of them stops in
+/// the middle, which the other does not notice.
+#[test]
+fn field_06_two_devices_behind_one_relay_are_told_apart_by_their_ssrc() {
+    let Some(packets) = packets(7) else { return };
+    let node = Node::start(&[("GANTRY_MEDIA_SHARDS", "1")]);
+    let token = node.login();
+    let other = SSRC + 1;
+    let to = open(&node, &token, "left", "udp");
+    assert_eq!(open_ssrc(&node, &token, "right", "udp", other), to);
+    let relay = UdpSocket::bind("127.0.0.1:0").expect("loopback");
+    let [left, right] = [("left", 6), ("right", 3)].map(|(name, seconds)| {
+        let path = format!("/live/{name}.flv?token={token}");
+        watch(&node, path, Duration::from_secs(seconds))
+    });
+    play(&packets, |n, packet| {
+        relay.send_to(packet, to).expect("loopback");
+        if n < packets.len() * 2 / 3 {
+            let mut twin = packet.to_vec();
+            twin[8..12].copy_from_slice(&other.to_be_bytes());
+            relay.send_to(&twin, to).expect("loopback");
+        }
+    });
+    for watched in [left, right] {
+        let (flv, file) = watched.join().expect("the viewer was content");
+        assert_eq!(widest_gap_ms(&flv), 40, "no picture is missing");
+        decodes(&file);
+    }
+    for name in [
+        "gantry_rtp_foreign_total",
+        "gantry_rtp_duplicate_total",
+        "gantry_rtp_lost_total",
+        "gantry_frames_damaged_total",
+    ] {
+        assert_eq!(node.metric(name), 0.0, "{name}");
     }
 }
 

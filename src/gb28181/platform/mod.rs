@@ -43,6 +43,7 @@ use super::gate::{Dropped, Gate};
 use super::query::{Queries, QueryKind};
 use super::quirk::Quirks;
 use super::registrar::{Registrar, Sender, Slot, Suspects, Touched};
+use super::split::Splits;
 use super::subscribe::{Subscriptions, Topic, Wanted};
 use super::types::{AskId, Command, Event, OfflineReason, Persist};
 use crate::id::{DeviceId, GbId};
@@ -51,7 +52,7 @@ use crate::sip::digest::{self, Authenticator};
 use crate::sip::log::{Direction, Log};
 use crate::sip::{
     ConnId, Endpoint, HeaderName, Incoming, Message, Method, Path, Request, Response,
-    TransactionId, Transmit, endpoint,
+    TransactionId, Transmit, Transport, endpoint,
 };
 use crate::time::{WallClock, earliest};
 
@@ -171,6 +172,7 @@ pub struct Platform {
     output: VecDeque<Output>,
     drain: Drain,
     log: Log,
+    splits: Splits,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -217,6 +219,7 @@ impl Platform {
             output: VecDeque::new(),
             drain: Drain::No,
             log: Log::new(config.sip_log_bytes),
+            splits: Splits::default(),
             endpoint,
             config,
             wall,
@@ -240,8 +243,18 @@ impl Platform {
         self.gate.dropped()
     }
 
-    /// Takes a datagram, or one message of a stream as [`crate::sip::framing`] cuts them.
+    /// Takes a datagram, or one message of a stream as [`crate::sip::framing`] cuts them. What a device cut over several
+    /// datagrams is put together first.
     pub fn handle_message(&mut self, now: Instant, path: Path, raw: Bytes) {
+        if path.transport != Transport::Udp || !self.knows(&path) {
+            return self.read(now, path, raw);
+        }
+        for (path, raw) in self.splits.take(now, path, raw) {
+            self.read(now, path, raw);
+        }
+    }
+
+    fn read(&mut self, now: Instant, path: Path, raw: Bytes) {
         self.earned = 0;
         self.note(now, Direction::In, path, &raw);
         self.endpoint.handle_message(now, path, raw);
@@ -306,6 +319,9 @@ impl Platform {
 
     /// Does what is due. Nothing happens before [`Platform::next_deadline`].
     pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some((path, raw)) = self.splits.poll_expired(now) {
+            self.read(now, path, raw);
+        }
         self.endpoint.handle_timeout(now);
         self.pump(now);
         while let Some((slot, why)) = self.registrar.poll_expired(now) {
@@ -350,10 +366,16 @@ impl Platform {
             self.invites.next_deadline(),
             self.asks.next_deadline(),
             self.subscriptions.next_deadline(),
+            self.splits.next_deadline(),
             drain,
         ]
         .into_iter()
         .fold(None, earliest)
+    }
+
+    /// Messages that came cut over several datagrams and were put together.
+    pub fn messages_joined(&self) -> u64 {
+        self.splits.joined()
     }
 
     pub fn counters(&self) -> &Counters {

@@ -39,7 +39,7 @@ use crate::egress::webrtc::{Address, Identity, Offered, Viewer};
 use crate::id::{SessionId, StreamId};
 use crate::limits;
 use crate::media::frame::{Track, TrackId};
-use crate::session::port::MediaEvent;
+use crate::session::port::{MediaEvent, ViewerStats};
 use crate::time::{WallClock, earliest};
 
 /// What the WebRTC side of a media thread is made with.
@@ -318,7 +318,9 @@ impl Peers {
                     video,
                     audio,
                     sent_bytes: 0,
+                    first_byte: None,
                     skipped: 0,
+                    congested: 0,
                     blocked: false,
                     paused_until: None,
                     broken: false,
@@ -332,8 +334,7 @@ impl Peers {
                 self.by_session.insert(session, slot);
                 events.send(MediaEvent::Viewer {
                     session,
-                    sent_bytes: 0,
-                    skipped: 0,
+                    stats: ViewerStats::default(),
                 });
                 Some(slot)
             }
@@ -728,11 +729,9 @@ impl Peers {
             if let Some((at, media)) = newest {
                 peer.viewer.set_clock(at, &self.setup.wall, media);
             }
-            let (session, sent_bytes, skipped) = (peer.session, peer.sent_bytes, peer.skipped);
             events.send(MediaEvent::Viewer {
-                session,
-                sent_bytes,
-                skipped,
+                session: peer.session,
+                stats: peer.stats(),
             });
         }
     }

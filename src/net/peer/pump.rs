@@ -17,6 +17,7 @@ use crate::egress::webrtc::{Address, Viewer};
 use crate::id::{SessionId, StreamId};
 use crate::limits;
 use crate::media::frame::TrackId;
+use crate::session::port::ViewerStats;
 
 /// Bytes of one run of datagrams: below the kernel's bound for one send.
 pub(super) const RUN_BYTES_MAX: usize = 60_000;
@@ -29,7 +30,9 @@ pub(super) struct Peer {
     pub video: Place,
     pub audio: Place,
     pub sent_bytes: u64,
+    pub first_byte: Option<Instant>,
     pub skipped: u32,
+    pub congested: u32,
     /// Its connection takes nothing more for now.
     pub blocked: bool,
     /// Its path could not take the stream: it gets no picture before that time.
@@ -60,6 +63,16 @@ impl Peer {
         }
     }
 
+    pub fn stats(&self) -> ViewerStats {
+        ViewerStats {
+            sent_bytes: self.sent_bytes,
+            skipped: self.skipped,
+            first_byte: self.first_byte,
+            congested: self.congested,
+            is_congested: self.paused_until.is_some(),
+        }
+    }
+
     fn place_mut(&mut self, track: TrackId) -> &mut Place {
         match track {
             TrackId::Video => &mut self.video,
@@ -71,6 +84,7 @@ impl Peer {
     pub fn pause(&mut self, until: Instant) {
         if self.paused_until.replace(until).is_none() {
             self.skipped += 1;
+            self.congested += 1;
         }
     }
 
@@ -186,11 +200,15 @@ impl Peer {
 
 /// Sends a peer what it has not had, at most one pace of each track. `true` = there is more.
 pub(super) fn pump(now: Instant, peer: &mut Peer, fan: &RtpFan, out: &mut Outlet) -> bool {
-    match peer.viewer.remote() {
+    let more = match peer.viewer.remote() {
         Some(Address::Udp(to)) => pump_datagrams(now, peer, fan, to, out),
         Some(Address::Tcp(to)) => pump_frames(now, peer, fan, to, out),
         None => false,
+    };
+    if peer.first_byte.is_none() && peer.sent_bytes > 0 {
+        peer.first_byte = Some(now);
     }
+    more
 }
 
 fn pump_datagrams(

@@ -13,6 +13,7 @@ use crate::limits;
 use crate::media::rtp;
 use crate::net::conn::Conn;
 use crate::net::stream::Stream;
+use crate::session::intake;
 use crate::session::port::{IngestOptions, MediaEvent, Progress};
 
 impl Shard {
@@ -208,28 +209,11 @@ impl Shard {
     }
 }
 
-/// A stream that waits for whatever comes, for an SSRC that nobody has: the one whose device said it sends from there, else
-/// the only silent one of a device at that IP address (NAT and TCP change ports), else the one that takes any SSRC. RTCP
-/// claims nothing: its SSRC may not be that of the media.
+/// The stream that a packet of an SSRC that nobody has can only be for.
 pub(super) fn claim(streams: &Slab<Stream>, from: SocketAddr, is_rtcp: bool) -> Option<usize> {
-    if is_rtcp {
-        return None;
-    }
-    let from_there = |s: &Stream| s.own_port.is_none() && s.remote == Some(from);
-    let silent_there = |s: &Stream| {
-        s.own_port.is_none()
-            && s.remote.is_some_and(|r| r.ip() == from.ip())
-            && s.ingest.is_silent()
-    };
-    let find = |wanted: &dyn Fn(&Stream) -> bool| streams.iter().find(|(_, s)| wanted(s));
-    let only_there = || {
-        let mut silent = streams.iter().filter(|(_, s)| silent_there(s));
-        silent.next().filter(|_| silent.next().is_none())
-    };
-    find(&from_there)
-        .or_else(only_there)
-        .or_else(|| find(&|s| s.ssrc.is_none()))
-        .map(|(key, _)| key)
+    let all = streams.iter();
+    let all = all.filter_map(|(key, stream)| Some((key, stream.claimant()?)));
+    intake::claim(all, from, is_rtcp)
 }
 
 pub(super) fn touch(

@@ -2,22 +2,25 @@
 
 use std::time::{Duration, Instant};
 
+use slab::Slab;
+
 use super::Shard;
 use super::ports::report_socket;
 use crate::egress::Form;
-use crate::limits;
+use crate::id::StreamId;
 use crate::net::budget::Needs;
 use crate::net::conn::Conn;
 use crate::net::counters::Snapshot;
-use crate::net::stream::PsErrors;
+use crate::net::stream::{PsErrors, ReportTo};
+use crate::net::udp::Sender;
 use crate::net::viewer::Viewer;
+use crate::session::intake;
 use crate::session::port::{MediaEvent, Progress};
 use crate::session::{IngestStats, MediaServiceView, PathStats};
 
 impl Shard {
     pub(super) fn each_second(&mut self, now: Instant) {
         self.next_second = now + Duration::from_secs(1);
-        let silence = Duration::from_secs(limits::INGEST_SILENCE_S_MAX);
         let kernel_dropped = u64::from(self.rtp_dropped);
         let (mut ring_bytes, mut needs) = (0, Needs::default());
         let ring_bytes_max = self.budget.ring_bytes(self.ring_bytes);
@@ -38,19 +41,15 @@ impl Shard {
                     .send(MediaEvent::KeyFrameWanted { stream: stream.id });
             }
             if let Some(to) = stream.write_rtcp(now, &mut self.rtcp_out) {
-                // A report that cannot be sent is one that was lost.
                 let socket = report_socket(&self.rtp, &self.own_ports, stream.own_port);
-                let _ = socket.send(to, &self.rtcp_out);
+                send_rtcp(socket, &mut self.conns, stream.id, to, &self.rtcp_out);
             }
-            let last = stream.ingest.last_packet();
-            let silent = last.is_some_and(|at| now.saturating_duration_since(at) > silence);
-            if silent && !std::mem::replace(&mut stream.stalled, true) {
+            if intake::fell_silent(now, &stream.ingest, &mut stream.stalled) {
                 self.events.send(MediaEvent::Progress {
                     stream: stream.id,
                     progress: Progress::Stalled,
                 });
             }
-            stream.stalled &= silent;
         }
         self.budget.needs(&self.needs, &needs);
         self.needs = needs;
@@ -63,11 +62,9 @@ impl Shard {
             if let Err(why) = viewer.check(&fan.ring, now) {
                 closed.push((key, why));
             }
-            let (sent_bytes, skipped) = (viewer.sent_bytes, viewer.skipped());
             self.events.send(MediaEvent::Viewer {
                 session: viewer.session,
-                sent_bytes,
-                skipped,
+                stats: viewer.stats(),
             });
         }
         for (key, why) in closed {
@@ -173,6 +170,27 @@ impl Shard {
 
     fn form_of(&self, viewer: &Viewer) -> Option<Form> {
         self.fans.get(viewer.fan).map(|fan| fan.key.form)
+    }
+}
+
+/// Sends RTCP of a stream. What cannot be sent is as good as lost on the way: reports are sent again and wishes renewed.
+pub(super) fn send_rtcp(
+    socket: &Sender,
+    conns: &mut Slab<Conn>,
+    stream: StreamId,
+    to: ReportTo,
+    compound: &[u8],
+) {
+    match to {
+        ReportTo::Address(to) => {
+            let _ = socket.send(to, compound);
+        }
+        ReportTo::Connection => {
+            let conn = conns.iter_mut().find(|(_, c)| c.stream() == Some(stream));
+            if let Some((_, conn)) = conn {
+                conn.send(compound);
+            }
+        }
     }
 }
 

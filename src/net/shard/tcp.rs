@@ -113,7 +113,7 @@ impl Shard {
                 by_ssrc.insert(ssrc, found);
             }
             stream.tcp_peer = Some(peer);
-            if guarded(counters, || stream.push_packet(now, packet)).is_none() {
+            if guarded(counters, || stream.push_framed(now, packet)).is_none() {
                 broken.push(stream.id);
                 return;
             }

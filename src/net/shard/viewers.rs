@@ -7,6 +7,7 @@ use mio::{Interest, Token};
 use socket2::SockRef;
 
 use super::ports::report_socket;
+use super::report::send_rtcp;
 use super::{NewIo, NewViewer, Order, Shard, ShardMessage, VIEWERS, guarded};
 use crate::egress::Unit;
 use crate::egress::fan::Framing;
@@ -14,7 +15,7 @@ use crate::id::SessionId;
 use crate::limits;
 use crate::net::sound::Made;
 use crate::net::viewer::{Closed, Io, Viewer};
-use crate::session::port::MediaEvent;
+use crate::session::port::{MediaEvent, ViewerStats};
 
 impl Shard {
     pub(super) fn deliver(&mut self, now: Instant) {
@@ -43,9 +44,8 @@ impl Shard {
             if stream.wants_key_frame() {
                 self.events.send(MediaEvent::KeyFrameWanted { stream: id });
                 if let Some(to) = stream.write_rtcp(now, &mut self.rtcp_out) {
-                    // What cannot be sent is as good as lost; the wish is renewed.
                     let socket = report_socket(&self.rtp, &self.own_ports, stream.own_port);
-                    let _ = socket.send(to, &self.rtcp_out);
+                    send_rtcp(socket, &mut self.conns, id, to, &self.rtcp_out);
                 }
             }
             self.plan_flush(key);
@@ -252,8 +252,7 @@ impl Shard {
         self.viewer_by_session.insert(session, key);
         self.events.send(MediaEvent::Viewer {
             session,
-            sent_bytes: 0,
-            skipped: 0,
+            stats: ViewerStats::default(),
         });
         self.write_viewer(now, key);
         // Most have their first bytes now: told at once, so that it is known when a picture left.
@@ -262,8 +261,7 @@ impl Shard {
         {
             self.events.send(MediaEvent::Viewer {
                 session,
-                sent_bytes: viewer.sent_bytes,
-                skipped: viewer.skipped(),
+                stats: viewer.stats(),
             });
         }
     }

@@ -297,8 +297,12 @@ fn a_record_keeps_what_the_viewer_was_given() {
     let session = opened.session;
     rig.media(MediaEvent::Viewer {
         session,
-        sent_bytes: 1_000,
-        skipped: 2,
+        stats: ViewerStats {
+            sent_bytes: 1_000,
+            skipped: 2,
+            congested: 1,
+            ..ViewerStats::default()
+        },
     });
     let stats = IngestStats {
         packets: 77,
@@ -312,8 +316,13 @@ fn a_record_keeps_what_the_viewer_was_given() {
     rig.media(MediaEvent::ViewerClosed { session });
     let record = rig.show(session);
     assert_eq!(
-        (record.index, record.sent_bytes, record.skipped),
-        (3, 1_000, 2)
+        (
+            record.index,
+            record.sent_bytes,
+            record.skipped,
+            record.congested
+        ),
+        (3, 1_000, 2, 1)
     );
     assert_eq!(record.ingest.packets, 77);
     assert_eq!(record.closed_unix_s, Some(UNIX_MS / 1000 + 5));

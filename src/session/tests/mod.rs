@@ -18,7 +18,7 @@ use crate::gb28181::{
 use crate::id::{DeviceId, SessionId, Ssrc, StreamId};
 use crate::time::WallClock;
 
-use super::port::{MediaCommand, MediaEvent, Progress};
+use super::port::{MediaCommand, MediaEvent, Progress, ViewerStats};
 use super::*;
 
 const UNIX_MS: i64 = 1_800_000_000_000;
@@ -274,8 +274,7 @@ impl Rig {
     fn claim(&mut self, session: SessionId) {
         self.media(MediaEvent::Viewer {
             session,
-            sent_bytes: 0,
-            skipped: 0,
+            stats: ViewerStats::default(),
         });
     }
 

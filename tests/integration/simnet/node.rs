@@ -1,5 +1,6 @@
-//! A node made of the cores: platform, session core, ingest, hub and FLV, wired as `session::shell` and `net::shard` wire
-//! them, and a store that outlives it.
+//! A node made of the cores: platform, session core, ingest, hub and FLV, and a store that outlives it. The cores are driven
+//! by `session::wiring`, and packets are judged by `session::intake` and `media::source`, as in the program; what stands here
+//! in place of sockets is who holds which connection, and a viewer's file.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -10,15 +11,18 @@ use gantry::gb28181::{self, MediaTransport, Platform};
 use gantry::id::{DeviceId, SessionId, Ssrc, StreamId};
 use gantry::limits;
 use gantry::media::frame::{Frame, Params, Track, TrackId, nals};
-use gantry::media::hold::{HoldBack, LossPolicy, Verdict};
+use gantry::media::hold::{HoldBack, Verdict};
 use gantry::media::hub::Hub;
-use gantry::media::ingest::{self, Fact, Ingest};
+use gantry::media::ingest::{self, Ingest};
 use gantry::media::rfc4571::Framer;
 use gantry::media::rtp;
-use gantry::session::port::{MediaCommand, MediaEvent, Progress};
+use gantry::media::source::{Admit, SourceGuard};
+use gantry::session::intake::{self, Claimant, Liveness};
+use gantry::session::port::{IngestOptions, MediaCommand, MediaEvent, Progress, ViewerStats};
+use gantry::session::wiring::{self, Outward};
 use gantry::session::{
-    Command, Core, CoreConfig, Error, Event, Output, Owner, Persist, Reply, RequestId,
-    RestoredDevice, Target, ViewKind,
+    Command, Core, CoreConfig, Error, Event, Owner, Persist, Reply, RequestId, RestoredDevice,
+    Target, ViewKind,
 };
 use gantry::sip::Transmit;
 use gantry::time::{WallClock, earliest};
@@ -273,22 +277,15 @@ impl Node {
     /// Drives the cores until nobody has anything to say, as the control thread does.
     pub fn drain(&mut self, now: Instant, store: &mut Store) {
         loop {
-            let mut idle = true;
             self.deliver(now);
+            let mut idle = true;
             while let Some(event) = self.media.events.pop_front() {
                 idle = false;
                 self.core.handle_media(now, event);
             }
-            while let Some(output) = self.platform.poll_output() {
+            while let Some(outward) = wiring::poll(now, &mut self.platform, &mut self.core) {
                 idle = false;
-                match output {
-                    gb28181::Output::Transmit(transmit) => self.acts.push(Act::Transmit(transmit)),
-                    gb28181::Output::Event(event) => self.core.handle_platform(now, event),
-                }
-            }
-            while let Some(output) = self.core.poll_output() {
-                idle = false;
-                self.output(now, output, store);
+                self.output(now, outward, store);
             }
             if idle {
                 return;
@@ -296,37 +293,36 @@ impl Node {
         }
     }
 
-    fn output(&mut self, now: Instant, output: Output, store: &mut Store) {
-        match output {
-            Output::Reply(request, reply) => {
+    fn output(&mut self, now: Instant, outward: Outward, store: &mut Store) {
+        match outward {
+            Outward::Transmit(transmit) => self.acts.push(Act::Transmit(transmit)),
+            Outward::Reply(request, reply) => {
                 self.shut_down |= self.shutdown == Some(request);
                 self.replied(now, request, reply);
             }
-            Output::Platform(command) => self.platform.handle_command(now, command),
-            Output::Media { shard, command } => {
+            Outward::Media { shard, command } => {
                 assert_eq!(shard, 0);
                 if let Some(act) = self.media.command(command) {
                     self.acts.push(act);
                 }
             }
-            Output::Event(Event::DeviceOnline { device }) => {
+            Outward::Event(Event::DeviceOnline { device }) => {
                 self.presence
                     .extend(device.device.map(|device| (device, true)));
             }
-            Output::Event(Event::DeviceOffline { device }) => {
+            Outward::Event(Event::DeviceOffline { device }) => {
                 self.presence
                     .extend(device.device.map(|device| (device, false)));
             }
-            Output::Event(Event::SessionClosed { session }) => {
+            Outward::Event(Event::SessionClosed { session }) => {
                 if let Some(request) = self.by_session.remove(&session)
                     && let Some(watch) = self.watches.get_mut(&request)
                 {
                     watch.closed_at = Some(now);
                 }
             }
-            Output::Event(_) => {}
-            Output::Persist(persist) => store.take(persist),
-            Output::Messages { .. } => {}
+            Outward::Event(_) => {}
+            Outward::Persist(persist) => store.take(persist),
         }
     }
 
@@ -363,10 +359,12 @@ impl Node {
     fn deliver(&mut self, now: Instant) {
         for (id, stream) in &mut self.media.streams {
             let outputs = std::mem::take(&mut stream.outputs);
+            let mut told = Vec::new();
             for output in outputs {
                 match output {
                     ingest::Output::Track(track) => {
                         stream.hub.set_track(track);
+                        told.extend(stream.liveness.found(&stream.hub));
                         let tracks: Vec<Track> = stream.hub.video().cloned().into_iter().collect();
                         for request in &stream.viewers {
                             if let Some(watch) = self.watches.get_mut(request)
@@ -393,17 +391,15 @@ impl Node {
                         }
                     }
                     ingest::Output::Fact(fact) => {
-                        if let Some(progress) = progress_of(fact) {
-                            let stream = *id;
-                            self.media
-                                .events
-                                .push_back(MediaEvent::Progress { stream, progress });
-                        }
+                        let has_picture = stream.ingest.has_picture();
+                        told.extend(intake::progress_of(fact, has_picture));
                     }
                 }
             }
-            if let Some(tracks) = stream.became_live(now) {
-                let (stream, progress) = (*id, Progress::Live { tracks });
+            let has_picture = stream.ingest.has_picture();
+            told.extend(stream.liveness.check(now, &stream.hub, has_picture));
+            for progress in told {
+                let stream = *id;
                 self.media
                     .events
                     .push_back(MediaEvent::Progress { stream, progress });
@@ -461,16 +457,6 @@ fn put(out: &mut Vec<u8>, unit: &Unit) {
     out.extend_from_slice(&unit.tail);
 }
 
-fn progress_of(fact: Fact) -> Option<Progress> {
-    match fact {
-        Fact::FirstRtp { .. } => Some(Progress::FirstRtp),
-        Fact::ForeignSsrc { seen } => Some(Progress::ForeignSsrc { seen }),
-        Fact::FirstPs => Some(Progress::FirstPs),
-        Fact::UnsupportedVideo { stream_type } => Some(Progress::UnsupportedCodec { stream_type }),
-        _ => None,
-    }
-}
-
 /// One media thread.
 struct Media {
     streams: BTreeMap<StreamId, Stream>,
@@ -483,6 +469,7 @@ struct Media {
 
 struct Stream {
     ingest: Ingest,
+    source: SourceGuard,
     hold: HoldBack,
     hub: Hub,
     ssrc: Option<Ssrc>,
@@ -490,7 +477,7 @@ struct Stream {
     remote: Option<SocketAddr>,
     outputs: Vec<ingest::Output>,
     viewers: Vec<RequestId>,
-    live: Option<Vec<Track>>,
+    liveness: Liveness,
     stalled: bool,
 }
 
@@ -526,7 +513,7 @@ impl Media {
                 transport,
                 options,
             } => {
-                let opened = Stream::new(ssrc, transport, options.loss);
+                let opened = Stream::new(ssrc, transport, &options);
                 self.streams.insert(stream, opened);
                 if let Some(ssrc) = ssrc {
                     self.by_ssrc.insert(ssrc, stream);
@@ -545,6 +532,7 @@ impl Media {
                     }
                     self.by_ssrc.insert(new, id);
                     stream.ingest.set_ssrc(Some(new));
+                    stream.source = SourceGuard::default();
                 }
                 stream.remote = remote.or(stream.remote);
                 if let (MediaTransport::TcpActive, Some(remote)) = (stream.transport, remote) {
@@ -569,11 +557,8 @@ impl Media {
         if let Some(stream) = self.streams.get_mut(&stream) {
             stream.viewers.push(request);
         }
-        self.events.push_back(MediaEvent::Viewer {
-            session,
-            sent_bytes: 0,
-            skipped: 0,
-        });
+        let stats = ViewerStats::default();
+        self.events.push_back(MediaEvent::Viewer { session, stats });
     }
 
     fn remove_viewer(&mut self, session: SessionId) {
@@ -583,21 +568,26 @@ impl Media {
     /// Whose packet this is.
     fn owner(&self, from: SocketAddr, packet: &[u8]) -> Option<StreamId> {
         let ssrc = rtp::peek_ssrc(packet)?;
-        if let Some(id) = self.by_ssrc.get(&ssrc) {
-            return Some(*id);
-        }
-        if rtp::is_rtcp(packet) {
-            return None;
-        }
-        let there = self.streams.iter().find(|(_, s)| s.remote == Some(from));
-        there.map(|(id, _)| *id)
+        let claimant = |stream: &Stream| Claimant {
+            ssrc: stream.ssrc,
+            remote: stream.remote,
+            silent: stream.ingest.is_silent(),
+        };
+        self.by_ssrc.get(&ssrc).copied().or_else(|| {
+            let all = self.streams.iter();
+            let all = all.map(|(id, stream)| (*id, claimant(stream)));
+            intake::claim(all, from, rtp::is_rtcp(packet))
+        })
     }
 
     fn datagram(&mut self, now: Instant, from: SocketAddr, packet: &[u8]) {
         if let Some(id) = self.owner(from, packet)
             && let Some(stream) = self.streams.get_mut(&id)
         {
-            stream.push(now, packet);
+            let follows = stream.ingest.ssrc();
+            if stream.source.admit_packet(now, from, follows, packet) != Admit::Refused {
+                stream.push(now, packet);
+            }
         }
     }
 
@@ -631,8 +621,10 @@ impl Media {
             let Some(stream) = bound.or_else(|| self.owner(peer, &packet)) else {
                 continue;
             };
-            if bound.is_none() {
+            if bound.is_none() && !rtp::is_rtcp(&packet) {
                 bound = Some(stream);
+                // The newer connection takes the place of the older one.
+                self.conns.retain(|_, c| c.stream != Some(stream));
                 self.progress(stream, Progress::Connected);
             }
             if let Some(stream) = self.streams.get_mut(&stream) {
@@ -683,12 +675,9 @@ impl Media {
             return;
         }
         self.next_second = now + Duration::from_secs(1);
-        let silence = Duration::from_secs(limits::INGEST_SILENCE_S_MAX);
         let mut stalled = Vec::new();
         for (id, stream) in &mut self.streams {
-            let last = stream.ingest.last_packet();
-            let silent = last.is_some_and(|at| now.saturating_duration_since(at) > silence);
-            if silent && !std::mem::replace(&mut stream.stalled, true) {
+            if intake::fell_silent(now, &stream.ingest, &mut stream.stalled) {
                 stalled.push(*id);
             }
         }
@@ -696,12 +685,8 @@ impl Media {
             self.progress(id, Progress::Stalled);
         }
         for session in self.viewers.keys() {
-            let (sent_bytes, skipped) = (0, 0);
-            self.events.push_back(MediaEvent::Viewer {
-                session: *session,
-                sent_bytes,
-                skipped,
-            });
+            let (session, stats) = (*session, ViewerStats::default());
+            self.events.push_back(MediaEvent::Viewer { session, stats });
         }
         let idle = Duration::from_secs(limits::MEDIA_CONN_IDLE_S_MAX);
         self.conns.retain(|_, conn| {
@@ -712,26 +697,18 @@ impl Media {
 }
 
 impl Stream {
-    fn new(ssrc: Option<Ssrc>, transport: MediaTransport, loss: LossPolicy) -> Stream {
-        #[allow(
-            clippy::needless_update,
-            reason = "what else is configured keeps its default"
-        )]
-        let config = ingest::Config {
-            ssrc,
-            reliable: transport != MediaTransport::Udp,
-            ..ingest::Config::default()
-        };
+    fn new(ssrc: Option<Ssrc>, transport: MediaTransport, options: &IngestOptions) -> Stream {
         Stream {
-            ingest: Ingest::new(config),
-            hold: HoldBack::new(loss),
+            ingest: Ingest::new(intake::ingest_config(ssrc, transport, options)),
+            source: SourceGuard::default(),
+            hold: HoldBack::new(options.loss),
             hub: Hub::new(RING_BYTES),
             ssrc,
             transport,
             remote: None,
             outputs: Vec::new(),
             viewers: Vec::new(),
-            live: None,
+            liveness: Liveness::default(),
             stalled: false,
         }
     }
@@ -739,22 +716,5 @@ impl Stream {
     fn push(&mut self, now: Instant, packet: &[u8]) {
         let outputs = &mut self.outputs;
         self.ingest.push(now, packet, &mut |o| outputs.push(o));
-    }
-
-    /// The tracks, once a viewer can start, and again whenever they change.
-    fn became_live(&mut self, now: Instant) -> Option<Vec<Track>> {
-        let first = self.hub.frames().next()?.received;
-        let waited = now.saturating_duration_since(first);
-        let sound_may_come =
-            self.hub.audio().is_none() && waited < Duration::from_millis(limits::SOUND_WAIT_MS);
-        if self.live.is_none() && sound_may_come {
-            return None;
-        }
-        let tracks: Vec<Track> = self.hub.tracks().cloned().collect();
-        if self.live.as_ref() == Some(&tracks) {
-            return None;
-        }
-        self.live = Some(tracks.clone());
-        Some(tracks)
     }
 }
