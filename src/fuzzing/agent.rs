@@ -9,7 +9,9 @@ use bytes::Bytes;
 use super::Script;
 use crate::sip::endpoint::{Config, Endpoint, Event, Output};
 use crate::sip::fuzzing::is_readable;
-use crate::sip::{Dialog, Incoming, Method, Path, Request, Response, TransactionId, Transport};
+use crate::sip::{
+    Dialog, Incoming, Method, Path, Request, Response, Timers, TransactionId, Transport,
+};
 
 /// Datagrams on their way at most: older ones are lost.
 const LINE_MAX: usize = 64;
@@ -24,7 +26,8 @@ struct Side {
     asked: HashMap<TransactionId, (Method, u32)>,
     invites: Vec<TransactionId>,
     incoming: Vec<Incoming>,
-    seen: HashMap<(String, u32, Method, String), u32>,
+    /// Requests that were handed out, with when that was.
+    seen: HashMap<(String, u32, Method, String), Instant>,
 }
 
 impl Side {
@@ -42,8 +45,9 @@ impl Side {
 
 struct Line {
     sides: [Side; 2],
-    /// To whom, and what.
-    waiting: Vec<(usize, Bytes)>,
+    /// To whom, what, and when it was sent. It arrives within Timer T4 or never, which is what SIP's timers build on (RFC
+    /// 3261, 17.1.1.1).
+    waiting: Vec<(usize, Bytes, Instant)>,
     /// A byte was changed on the way: ids may not be what they were.
     damaged: bool,
     now: Instant,
@@ -66,7 +70,7 @@ impl Line {
                     if self.waiting.len() >= LINE_MAX {
                         self.waiting.remove(0);
                     }
-                    self.waiting.push((1 - of, transmit.payload));
+                    self.waiting.push((1 - of, transmit.payload, self.now));
                 }
                 Output::Event(event) => self.event(of, event),
             }
@@ -92,13 +96,12 @@ impl Line {
                     method,
                     branch.unwrap_or_default(),
                 );
-                let times = side.seen.entry(key).or_default();
-                *times += 1;
+                let before = side.seen.insert(key, now);
                 if method != Method::Ack {
-                    assert!(
-                        *times == 1 || self.damaged,
-                        "a repetition is no new request"
-                    );
+                    // Later its transaction is over, and none of its copies can be on its way but the last.
+                    let timers = Timers::default();
+                    let fresh = before.is_none_or(|at| now - at >= timers.giving_up());
+                    assert!(fresh || self.damaged, "a repetition is no new request");
                     side.incoming.push(incoming);
                 }
             }
@@ -147,7 +150,11 @@ impl Line {
                     let _ = self.sides[of].endpoint.cancel(self.now, id);
                 }
             }
-            5 => self.now += Duration::from_millis(u64::from(script.byte()) * 40),
+            5 => {
+                self.now += Duration::from_millis(u64::from(script.byte()) * 40);
+                let (now, stay) = (self.now, Timers::default().t4);
+                self.waiting.retain(|(_, _, sent)| now - *sent <= stay);
+            }
             6 => {
                 let n = script.below(self.waiting.len().max(1));
                 if n < self.waiting.len() {
@@ -211,7 +218,7 @@ impl Line {
 
     fn arrive(&mut self, script: &mut Script<'_>, how: u8) {
         let n = script.below(self.waiting.len().max(1));
-        let Some((to, bytes)) = self.waiting.get(n).cloned() else {
+        let Some((to, bytes, _)) = self.waiting.get(n).cloned() else {
             return;
         };
         let bytes = match how {

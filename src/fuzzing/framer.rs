@@ -4,14 +4,25 @@ use super::Script;
 use crate::media::rfc4571::Framer;
 
 const SSRC: [u8; 4] = [0x0b, 0xeb, 0xc2, 0x01];
+/// What payloads are cut from. Copied, as counting it out for each packet took most of an iteration.
+const BODY: [u8; 255 * 6] = {
+    let mut body = [0; 255 * 6];
+    let mut i = 0;
+    while i < body.len() {
+        body[i] = (i % 200) as u8;
+        i += 1;
+    }
+    body
+};
 
 /// A packet that says in each of its bytes which one it is.
 fn packet(n: u16, len: usize) -> Vec<u8> {
-    let mut packet = vec![0x80, 96];
+    let mut packet = Vec::with_capacity(12 + len);
+    packet.extend([0x80, 96]);
     packet.extend(n.to_be_bytes());
     packet.extend([0, 0, 0, 1]);
     packet.extend(SSRC);
-    packet.extend((0..len).map(|i| (i % 200) as u8));
+    packet.extend_from_slice(&BODY[..len]);
     packet
 }
 
@@ -72,8 +83,8 @@ pub fn rfc4571(data: &[u8]) {
             );
             // A packet that lost its end takes at most as many bytes of the next ones as it was to have, and its start.
             if first > 0 {
-                let found = got.iter().filter(|p| sent[clean..].contains(p)).count();
-                assert!(found > 0, "framing is found again");
+                let found = got.iter().any(|p| sent[clean..].contains(p));
+                assert!(found, "framing is found again");
             }
         }
     }
