@@ -175,6 +175,10 @@ impl Node {
             None => None,
         };
         let (sip_udp, sip_tcp) = bind_sip(config.sip.listen)?;
+        let sip_tls = match config.sip.tls_listen {
+            Some(listen) => Some(bind_tcp(listen, "SIP over TLS").await?),
+            None => None,
+        };
         let sip = sip_udp
             .local_addr()
             .map_err(cannot("cannot read the SIP address"))?;
@@ -202,6 +206,20 @@ impl Node {
             Some(listener) => Some((listener, certificate::acceptor(&data_dir, &config.http)?)),
             None => None,
         };
+        let mut sips_addr = None;
+        let sip_tls = match sip_tls {
+            Some(listener) => {
+                sips_addr = listener.local_addr().ok();
+                Some(shell::Tls {
+                    listener: listener
+                        .into_std()
+                        .map_err(cannot("cannot set up SIP over TLS"))?,
+                    config: certificate::sip(&data_dir, &config.sip)?,
+                    runtime: tokio::runtime::Handle::current(),
+                })
+            }
+            None => None,
+        };
 
         let now = Instant::now();
         let platform = Platform::new(
@@ -226,6 +244,7 @@ impl Node {
         let (session, control) = shell::start(shell::Setup {
             sip_udp,
             sip_tcp,
+            sip_tls,
             announced: config.sip.advertised_ip,
             platform,
             core,
@@ -311,7 +330,7 @@ impl Node {
             None
         };
         tracing::info!(
-            %http_addr, ?https_addr, %sip, rtp_ports = ?media.rtp_ports, webrtc_port = media.webrtc_port, known_devices = known,
+            %http_addr, ?https_addr, %sip, ?sips_addr, rtp_ports = ?media.rtp_ports, webrtc_port = media.webrtc_port, known_devices = known,
             rtp_receive_buffer_bytes = media.receive_buffer_bytes, started_ms = started.elapsed().as_millis() as u64,
             "node started"
         );

@@ -131,6 +131,15 @@ sections! {
     sip: Sip {
         /// Address for SIP, UDP and TCP.
         listen: SocketAddr = SocketAddr::from(([0, 0, 0, 0], 5060));
+        /// Address for SIP over TLS; "" = none.
+        tls_listen: Option<SocketAddr> = Some(SocketAddr::from(([0, 0, 0, 0], 5061)));
+        /// PEM file with the certificate chain for SIP over TLS; "" = one is made in the data folder at the first start.
+        tls_cert: PathBuf = PathBuf::new();
+        /// PEM file with the private key of `tls_cert`.
+        tls_key: PathBuf = PathBuf::new();
+        /// PEM file with the authorities of device certificates. When it is set, a device that comes over TLS must show a
+        /// certificate that one of them signed; "" = none is asked for.
+        tls_client_ca: PathBuf = PathBuf::new();
         /// Our code: 20 digits, the "SIP server id" in a device's settings.
         id: GbId = "34020000002000000001".parse().expect("20 digits");
         /// Our domain, the "SIP server domain" in a device's settings; "" = the first 10 digits of `id`.
@@ -407,6 +416,13 @@ impl Config {
         let port_zero = self.http.listen.port() == 0;
         if self.http.tls_listen == Some(self.http.listen) && !port_zero {
             return Err(("http.tls_listen", "is the address of http.listen".into()));
+        }
+        let port_zero = self.sip.listen.port() == 0;
+        if self.sip.tls_listen == Some(self.sip.listen) && !port_zero {
+            return Err(("sip.tls_listen", "is the address of sip.listen".into()));
+        }
+        if self.sip.tls_cert.as_os_str().is_empty() != self.sip.tls_key.as_os_str().is_empty() {
+            return Err(("sip.tls_cert", "and sip.tls_key are needed together".into()));
         }
         if self.http.tls_cert.as_os_str().is_empty() != self.http.tls_key.as_os_str().is_empty() {
             return Err((

@@ -420,6 +420,17 @@ pub const SIP_CONN_MESSAGES_PER_TURN: usize = 64;
 pub const SIP_CONN_IDLE_S_MAX: u64 = 600;
 /// Bytes read from a SIP connection at once: memory of an idle one.
 pub const SIP_CONN_READ_BYTES: usize = 4 << 10;
+/// TLS handshakes of SIP under way, in all and of one address: each costs a millisecond of a core, and one that says nothing
+/// holds its place. At it: closed at once, counted; devices try again.
+pub const SIP_TLS_HANDSHAKES_MAX: usize = 1_024;
+pub const SIP_TLS_HANDSHAKES_PER_SOURCE_MAX: usize = 128;
+/// Seconds for a TLS handshake of SIP: three round trips of a bad mobile link. At it: closed, counted.
+pub const SIP_TLS_HANDSHAKE_S_MAX: u64 = 10;
+/// Connections with a finished handshake that wait for the control thread. At it: handshakes wait, within their time.
+pub const SIP_TLS_WAITING_MAX: usize = 64;
+/// Failed TLS handshakes of SIP that are kept to be looked up, one line an address and kind. At it: the line that was quiet
+/// for longest is forgotten.
+pub const SIP_TLS_FAILURES_KEPT_MAX: usize = 256;
 
 /// Seconds a caller has to bring its viewer after [`crate::session::Reply::Opened`]. At it: the session is closed.
 pub const SESSION_CLAIM_S_MAX: u64 = 10;
@@ -701,6 +712,8 @@ pub const PROBE_STREAMS_MAX: usize = 64;
 /// Bytes that a simulated device keeps for a platform that reads its TCP connection too slowly, about five seconds of a
 /// picture. At it: frames are left out up to the next key frame, as cameras do.
 pub const SIM_TCP_BACKLOG_BYTES_MAX: usize = 1 << 20;
+/// Bytes of SIP that a connection of a simulated device has not taken. At it: the connection is given up, and opened again.
+pub const SIM_SIP_BACKLOG_BYTES_MAX: usize = 256 << 10;
 
 /// Devices of one simulation: their codes have seven digits of their own, five for the device and two for its channels.
 /// At it: refused.

@@ -52,6 +52,7 @@ impl Node {
             .arg(&dir)
             .env("GANTRY_HTTP_LISTEN", "127.0.0.1:0")
             .env("GANTRY_HTTP_TLS_LISTEN", "")
+            .env("GANTRY_SIP_TLS_LISTEN", "")
             .env("GANTRY_HTTP_OPEN_MEDIA", "true")
             .env("GANTRY_SIP_LISTEN", "127.0.0.1:0")
             .env("GANTRY_MEDIA_RTP_PORT", "0")

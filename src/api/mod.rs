@@ -20,6 +20,7 @@ mod dialog;
 mod envelope;
 mod event;
 mod gimbal;
+mod handshake;
 mod ingest;
 pub mod live;
 mod login;
@@ -131,6 +132,7 @@ pub fn router(state: ApiState) -> Router {
         )
         .route("/gantry/v1/devices/{puid}/sip", get(sip::list))
         .route("/gantry/v1/devices/{puid}/sip.pcap", get(sip::download))
+        .route("/gantry/v1/sip/handshakes", get(handshake::failed))
         .route("/healthz", get(observe::health))
         .route("/metrics", get(observe::metrics))
         .route("/openapi.json", get(openapi::serve))

@@ -8,8 +8,8 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    control, device, device_auth, dialog, event, gimbal, ingest, live, login, observe, policy, sip,
-    whep,
+    control, device, device_auth, dialog, event, gimbal, handshake, ingest, live, login, observe,
+    policy, sip, whep,
 };
 
 #[derive(OpenApi)]
@@ -37,7 +37,7 @@ use super::{
         whep::open_channel, whep::open_named, whep::close, whep::trickle,
         live::serve,
         ingest::open, ingest::close, policy::show, policy::set, device_auth::set,
-        sip::list, sip::download,
+        sip::list, sip::download, handshake::failed,
         observe::health, observe::metrics, serve,
     ),
     modifiers(&Token)

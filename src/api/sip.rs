@@ -14,7 +14,6 @@ use utoipa::ToSchema;
 use crate::diagnosis::{message, pcap};
 use crate::id::DeviceId;
 use crate::session::{Command, Error, Reply};
-use crate::sip::Transport;
 use crate::sip::log::{Direction, Entry};
 use crate::time::WallClock;
 
@@ -68,10 +67,7 @@ impl SipMessage {
                 Direction::In => "in",
                 Direction::Out => "out",
             },
-            transport: match entry.path.transport {
-                Transport::Udp => "udp",
-                Transport::Tcp(_) => "tcp",
-            },
+            transport: entry.path.transport.name(),
             peer: entry.path.peer.to_string(),
             local: entry.path.local.to_string(),
             bytes: entry.bytes,

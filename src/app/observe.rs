@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::diagnosis::handshake::Failure;
 use crate::gb28181::{Platform, gate};
 use crate::media::ps::demux;
 use crate::metrics::Metrics;
@@ -93,6 +94,9 @@ fn signalling(metrics: &Metrics, platform: &Platform, sockets: SipCounters) {
     metrics
         .connections_cut_off
         .set(&["sip"], sockets.connections_cut_off);
+    for (failure, n) in Failure::ALL.iter().zip(sockets.handshakes_failed) {
+        metrics.sip_tls_failed.set(&[failure.name()], n);
+    }
     let g = platform.gauges();
     metrics
         .subscriptions

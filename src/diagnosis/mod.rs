@@ -6,6 +6,7 @@
 
 pub mod capture;
 pub mod exchange;
+pub mod handshake;
 pub mod message;
 pub mod pcap;
 pub mod sentence;

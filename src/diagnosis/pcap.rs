@@ -94,7 +94,8 @@ impl Writer {
                 let cut = packet.whole - packet.payload.len();
                 self.ip(packet.unix_us, from.ip(), to.ip(), PROTOCOL_UDP, &udp, cut);
             }
-            Transport::Tcp(_) => self.tcp(packet, from, to),
+            // Without its encryption: a reader wants the messages.
+            Transport::Tcp(_) | Transport::Tls(_) => self.tcp(packet, from, to),
         }
     }
 

@@ -131,13 +131,6 @@ impl Device {
     }
 }
 
-pub fn is_tcp(transport: Transport) -> bool {
-    match transport {
-        Transport::Udp => false,
-        Transport::Tcp(_) => true,
-    }
-}
-
 /// Whether a message comes from where the device is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sender {
@@ -171,7 +164,7 @@ impl PeerKey {
     fn of(path: &Path) -> PeerKey {
         match path.transport {
             Transport::Udp => PeerKey::Udp(path.peer),
-            Transport::Tcp(conn) => PeerKey::Tcp(conn),
+            Transport::Tcp(conn) | Transport::Tls(conn) => PeerKey::Tcp(conn),
         }
     }
 }
@@ -370,7 +363,7 @@ impl Registrar {
         let device = &mut self.devices[slot.0 as usize];
         if device
             .path
-            .is_some_and(|p| p.transport == Transport::Tcp(conn))
+            .is_some_and(|p| p.transport.connection() == Some(conn))
         {
             device.path = None;
         }
@@ -447,7 +440,7 @@ impl Registrar {
             return;
         }
         device.peer = Some(path.peer);
-        device.over_tcp = is_tcp(path.transport);
+        device.over_tcp = path.transport.is_reliable();
         if let Some(old) = device.path.replace(path) {
             let key = PeerKey::of(&old);
             if key != PeerKey::of(&path) && self.by_peer.get(&key) == Some(&slot) {

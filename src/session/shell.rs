@@ -7,10 +7,12 @@
 //! between turns, so that one wake-up and one system call serve several.
 
 mod conns;
+mod tls;
 
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket as StdUdpSocket};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -19,6 +21,8 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use conns::{Connections, Said};
+use tls::Shaken;
+pub use tls::{Failures, Tls};
 
 use super::core::{Core, Persist, RequestId};
 use super::port::MediaEvent;
@@ -41,12 +45,22 @@ pub type Call = (Command, oneshot::Sender<Result<Reply, Error>>);
 pub struct Handle {
     calls: mpsc::Sender<Call>,
     events: broadcast::Sender<Event>,
+    handshakes: Arc<Failures>,
 }
 
 impl Handle {
     /// `calls` leads to the control thread; `events` is where it tells.
     pub fn new(calls: mpsc::Sender<Call>, events: broadcast::Sender<Event>) -> Handle {
-        Handle { calls, events }
+        Handle {
+            calls,
+            events,
+            handshakes: Arc::default(),
+        }
+    }
+
+    /// What failed at the TLS door of SIP.
+    pub fn handshakes(&self) -> &Failures {
+        &self.handshakes
     }
 
     /// Asks and waits for the answer. [`Error::ShuttingDown`] when the control thread is gone.
@@ -77,6 +91,8 @@ pub type Observer = Box<dyn FnMut(&Platform, &Core, SipCounters) + Send>;
 pub struct Setup {
     pub sip_udp: StdUdpSocket,
     pub sip_tcp: std::net::TcpListener,
+    /// `None` = no SIP over TLS.
+    pub sip_tls: Option<Tls>,
     /// Address that devices are told; `None` = by the route to each.
     pub announced: Option<IpAddr>,
     pub platform: Platform,
@@ -102,6 +118,8 @@ pub struct SipCounters {
     pub connections_refused: u64,
     /// Closed by us: too much or too long half a message, or no device showed.
     pub connections_cut_off: u64,
+    /// Failed TLS handshakes, by [`crate::diagnosis::handshake::Failure::index`].
+    pub handshakes_failed: [u64; crate::diagnosis::handshake::Failure::ALL.len()],
 }
 
 /// Starts the control thread. It ends after [`Command::Shutdown`] is answered.
@@ -109,6 +127,11 @@ pub fn start(setup: Setup) -> io::Result<(Handle, std::thread::JoinHandle<()>)> 
     let (calls, calls_taken) = mpsc::channel(limits::CALLS_WAITING_MAX);
     let (events, _) = broadcast::channel(limits::EVENTS_WAITING_MAX);
     let handle = Handle::new(calls, events.clone());
+    let tls_runtime = setup.sip_tls.as_ref().map(|tls| tls.runtime.clone());
+    let shaken = match setup.sip_tls {
+        Some(tls) => Some(tls::open(tls, handle.handshakes.clone())?),
+        None => None,
+    };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -143,6 +166,8 @@ pub fn start(setup: Setup) -> io::Result<(Handle, std::thread::JoinHandle<()>)> 
             done: false,
             conns: Connections::new(said),
             heard,
+            tls: tls_runtime.zip(shaken),
+            handshakes: handle.handshakes.clone(),
             counters: SipCounters::default(),
         }
     };
@@ -255,6 +280,9 @@ struct Control {
     done: bool,
     conns: Connections,
     heard: mpsc::Receiver<Said>,
+    /// Where connections over TLS are served, and where those with a finished handshake come from.
+    tls: Option<(tokio::runtime::Handle, mpsc::Receiver<Shaken>)>,
+    handshakes: Arc<Failures>,
     counters: SipCounters,
 }
 
@@ -290,12 +318,14 @@ impl Control {
                     Ok((socket, peer)) => self.accept(socket, peer),
                     Err(e) => tracing::debug!(error = %e, "cannot take a SIP connection"),
                 },
+                Some(shaken) = next_shaken(&mut self.tls) => self.accept_tls(shaken),
                 _ = second.tick() => {
                     self.pace.took(Instant::now(), 0);
                     self.conns.close_strangers(Instant::now(), |path| self.platform.knows(path));
                     self.counters.connections = self.conns.len() as u64;
                     self.counters.connections_refused = self.conns.refused();
                     self.counters.connections_cut_off = self.conns.cut_off();
+                    self.counters.handshakes_failed = self.handshakes.counts();
                     self.counters.kernel_dropped = u64::from(self.batch.kernel_dropped());
                     (self.observe)(&self.platform, &self.core, self.counters);
                 }
@@ -397,7 +427,7 @@ impl Control {
                 }
             }
             Said::Ping(path) => {
-                self.send_tcp(path, Bytes::from_static(b"\r\n"));
+                self.send_stream(path, Bytes::from_static(b"\r\n"));
                 self.platform.handle_ping(now, path);
             }
             Said::Closed(conn) => {
@@ -442,7 +472,7 @@ impl Control {
                     self.flush();
                 }
             }
-            Transport::Tcp(_) => self.send_tcp(path, payload),
+            Transport::Tcp(_) | Transport::Tls(_) => self.send_stream(path, payload),
         }
     }
 
@@ -455,8 +485,8 @@ impl Control {
         }
     }
 
-    fn send_tcp(&mut self, path: Path, payload: Bytes) {
-        if let Transport::Tcp(id) = path.transport
+    fn send_stream(&mut self, path: Path, payload: Bytes) {
+        if let Some(id) = path.transport.connection()
             && !self.conns.send(id, payload)
         {
             self.counters.send_failed += 1;
@@ -464,12 +494,32 @@ impl Control {
     }
 
     fn accept(&mut self, socket: TcpStream, peer: SocketAddr) {
-        let local = socket.local_addr().unwrap_or(self.local);
-        let local = self
-            .routes
-            .announced
-            .map_or(local, |ip| SocketAddr::new(ip, local.port()));
+        let local = self.reached_at(socket.local_addr().unwrap_or(self.local));
         self.conns.accept(Instant::now(), socket, peer, local);
+    }
+
+    fn accept_tls(&mut self, shaken: Shaken) {
+        let local = self.reached_at(shaken.local);
+        if let Some((runtime, _)) = &self.tls {
+            self.conns
+                .accept_tls(Instant::now(), shaken, local, runtime);
+        }
+    }
+
+    /// The address that peers are told for one of our sockets.
+    fn reached_at(&self, local: SocketAddr) -> SocketAddr {
+        self.routes
+            .announced
+            .map_or(local, |ip| SocketAddr::new(ip, local.port()))
+    }
+}
+
+async fn next_shaken(
+    tls: &mut Option<(tokio::runtime::Handle, mpsc::Receiver<Shaken>)>,
+) -> Option<Shaken> {
+    match tls {
+        Some((_, shaken)) => shaken.recv().await,
+        None => std::future::pending().await,
     }
 }
 

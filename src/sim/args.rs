@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -10,6 +11,7 @@ use crate::limits;
 
 use super::plan::{Config, Plan, PlanError, nth};
 use super::reel::{Picture, Sound};
+use super::wire::Carrier;
 use super::{Quirk, start};
 
 /// What the cameras show.
@@ -36,9 +38,21 @@ pub struct Args {
     /// Devices
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=limits::SIM_DEVICES_MAX as i64))]
     pub count: u32,
-    /// SIP address of the platform (UDP)
-    #[arg(long, default_value = "127.0.0.1:5060")]
-    pub server: SocketAddr,
+    /// SIP address of the platform [default: port 5060 of this machine, 5061 over TLS]
+    #[arg(long)]
+    pub server: Option<SocketAddr>,
+    /// What carries SIP
+    #[arg(long, value_enum, default_value_t = Carrier::Udp)]
+    pub transport: Carrier,
+    /// Authorities (PEM) that must have signed the platform's certificate [default: any certificate will do]
+    #[arg(long)]
+    pub tls_ca: Option<PathBuf>,
+    /// Certificate (PEM) that every device shows over TLS
+    #[arg(long, requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// Its key (PEM)
+    #[arg(long, requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
     /// Code of the platform
     #[arg(long, default_value = "34020000002000000001")]
     pub server_id: GbId,
@@ -95,7 +109,17 @@ impl Args {
         let password = self.password.clone();
         let password = password.or_else(|| std::env::var("GANTRY_SIMULATE_PASSWORD").ok());
         let password = password.unwrap_or_default();
-        let mut config = Config::new(self.server, self.server_id, password);
+        let server = self.server.unwrap_or_else(|| {
+            let port = match self.transport {
+                Carrier::Udp | Carrier::Tcp => 5060,
+                Carrier::Tls => 5061,
+            };
+            SocketAddr::from(([127, 0, 0, 1], port))
+        });
+        let mut config = Config::new(server, self.server_id, password);
+        config.carrier = self.transport;
+        config.tls.ca.clone_from(&self.tls_ca);
+        config.tls.own = self.tls_cert.clone().zip(self.tls_key.clone());
         if let Some(realm) = &self.realm {
             config.realm.clone_from(realm);
         }

@@ -10,13 +10,15 @@
 //! A clip is muxed once for all devices; each stream sends it with its own SSRC, sequence and clock, which go on when the
 //! clip begins again. One thread drives hundreds of devices; none of them waits for another.
 //!
-//! Not done: playback, talk, alarms, SIP over TCP. Names of vendors have no place here: what devices do differently is a
+//! Not done: playback, talk, alarms. Names of vendors have no place here: what devices do differently is a
 //! [`Quirk`].
 //!
-//! Bounds: [`limits::SIM_DEVICES_MAX`], [`limits::SIM_CHANNELS_MAX`], [`limits::SIM_TCP_BACKLOG_BYTES_MAX`].
+//! Bounds: [`limits::SIM_DEVICES_MAX`], [`limits::SIM_CHANNELS_MAX`], [`limits::SIM_TCP_BACKLOG_BYTES_MAX`],
+//! [`limits::SIM_SIP_BACKLOG_BYTES_MAX`].
 //!
 //! [`limits::SIM_DEVICES_MAX`]: crate::limits::SIM_DEVICES_MAX
 //! [`limits::SIM_CHANNELS_MAX`]: crate::limits::SIM_CHANNELS_MAX
+//! [`limits::SIM_SIP_BACKLOG_BYTES_MAX`]: crate::limits::SIM_SIP_BACKLOG_BYTES_MAX
 //! [`limits::SIM_TCP_BACKLOG_BYTES_MAX`]: crate::limits::SIM_TCP_BACKLOG_BYTES_MAX
 
 mod args;
@@ -27,11 +29,13 @@ mod shell;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 pub use args::{Args, run};
 pub use plan::{Config, Plan, PlanError};
 pub use reel::{Picture, Sound};
 pub use shell::{Sim, Stats, start};
+pub use wire::{Carrier, TlsFiles};
 
 /// What a device does otherwise than it should.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]

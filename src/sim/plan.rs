@@ -12,12 +12,15 @@ use crate::sip::Path;
 
 use super::Quirk;
 use super::reel::{Picture, Sound};
+use super::wire::{Carrier, TlsFiles};
 
 /// A whole simulation.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// SIP address of the platform, over UDP.
+    /// SIP address of the platform.
     pub server: SocketAddr,
+    pub carrier: Carrier,
+    pub tls: TlsFiles,
     /// Code of the platform.
     pub server_id: GbId,
     /// SIP domain of the platform.
@@ -74,6 +77,8 @@ impl Config {
         let domain = server_id.as_str();
         Config {
             server,
+            carrier: Carrier::Udp,
+            tls: TlsFiles::default(),
             server_id,
             realm: domain.get(..10).unwrap_or(domain).to_owned(),
             password,

@@ -13,20 +13,22 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use mio::net::{TcpListener, TcpStream, UdpSocket};
+use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token, Waker};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
+use tokio_rustls::rustls::ClientConfig;
 
 use crate::gb28181::MediaTransport;
 use crate::gb28181::device::{Device, Event, MediaOffer, Output};
 use crate::net::udp;
-use crate::sip::{Path, Transport};
+use crate::sip::{ConnId, Path};
 
 use super::Quirk;
 use super::plan::{Config, Plan};
 use super::reel::{Picture, Reel, Sound};
 use super::stream::{Link, Sent, Stream};
+use super::wire::{Carrier, Wire};
 
 /// Token of the waker; those of devices count from 0, those of streams from [`STREAMS`].
 const WAKER: Token = Token(usize::MAX - 1);
@@ -35,6 +37,8 @@ const STREAMS: usize = 1 << 32;
 const DATAGRAM_BYTES_MAX: usize = 65_535;
 /// How long devices have to say goodbye.
 const STOP_TIMEOUT: Duration = Duration::from_secs(3);
+/// Pause before a device whose connection ended opens a new one.
+const RECONNECT: Duration = Duration::from_secs(2);
 /// Datagrams taken from one device before others have their turn.
 const DATAGRAMS_PER_TURN: usize = 64;
 
@@ -98,6 +102,10 @@ pub fn start(config: Config, seed: u64) -> io::Result<Sim> {
     let stop = Arc::new(AtomicBool::new(false));
     let local = local_ip(config.server)?;
     let reels = reels(&config);
+    let tls = match config.carrier {
+        Carrier::Tls => Some(config.tls.config()?),
+        Carrier::Udp | Carrier::Tcp => None,
+    };
     let count = config.threads.max(1);
     let mut threads = Vec::new();
     for n in 0..count {
@@ -109,6 +117,9 @@ pub fn start(config: Config, seed: u64) -> io::Result<Sim> {
             devices: Vec::new(),
             streams: HashMap::new(),
             next_stream: 0,
+            next_conn: 0,
+            carrier: config.carrier,
+            tls: tls.clone(),
             timers: BTreeSet::new(),
             reels: reels.clone(),
             rng: ChaCha8Rng::seed_from_u64(seed.wrapping_add(n as u64)),
@@ -165,6 +176,7 @@ fn reels(config: &Config) -> Reels {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Timer {
     Start(usize),
+    Connect(usize),
     Device(usize),
     Stream(u64),
 }
@@ -172,7 +184,7 @@ enum Timer {
 struct Peer {
     device: Device,
     plan: Plan,
-    socket: UdpSocket,
+    wire: Wire,
     path: Path,
     registered: bool,
     /// The deadline that stands in the set.
@@ -187,6 +199,9 @@ struct Worker {
     devices: Vec<Peer>,
     streams: HashMap<u64, Stream>,
     next_stream: u64,
+    next_conn: u64,
+    carrier: Carrier,
+    tls: Option<Arc<ClientConfig>>,
     timers: BTreeSet<(Instant, Timer)>,
     reels: Reels,
     rng: ChaCha8Rng,
@@ -198,27 +213,13 @@ struct Worker {
 impl Worker {
     fn add(&mut self, config: &Config, plan: &Plan, start: Instant) -> io::Result<()> {
         let place = self.devices.len();
-        let options = udp::Options {
-            reuse_port: false,
-            receive_buffer_bytes: 128 << 10,
-            send_buffer_bytes: 128 << 10,
-        };
-        let (socket, _) = udp::bind(SocketAddr::new(self.local, 0), options)?;
-        let mut socket = UdpSocket::from_std(socket);
-        self.poll
-            .registry()
-            .register(&mut socket, Token(place), Interest::READABLE)?;
-        let path = Path {
-            peer: config.server,
-            local: socket.local_addr()?,
-            transport: Transport::Udp,
-        };
+        let (wire, path) = self.wire(place, config.server)?;
         let mut seed = [0; 32];
         self.rng.fill_bytes(&mut seed);
         self.devices.push(Peer {
             device: Device::new(plan.device(config, path), seed),
             plan: plan.clone(),
-            socket,
+            wire,
             path,
             registered: false,
             deadline: None,
@@ -226,6 +227,56 @@ impl Worker {
         });
         self.timers.insert((start, Timer::Start(place)));
         Ok(())
+    }
+
+    /// A new socket for a device, and the way that its messages go.
+    fn wire(&mut self, place: usize, server: SocketAddr) -> io::Result<(Wire, Path)> {
+        let registry = self.poll.registry();
+        let wire = match self.carrier {
+            Carrier::Udp => Wire::udp(SocketAddr::new(self.local, 0), registry, Token(place))?,
+            Carrier::Tcp => Wire::connect(server, None, registry, Token(place))?,
+            Carrier::Tls => Wire::connect(server, self.tls.as_ref(), registry, Token(place))?,
+        };
+        let conn = ConnId(self.next_conn);
+        self.next_conn += 1;
+        let path = Path {
+            peer: server,
+            local: wire.local_addr()?,
+            transport: wire.transport(conn),
+        };
+        Ok((wire, path))
+    }
+
+    /// Gives a device whose connection ended a new one, and lets it register again.
+    fn reconnect(&mut self, now: Instant, place: usize) {
+        match self.wire(place, self.devices[place].path.peer) {
+            Ok((wire, path)) => {
+                let peer = &mut self.devices[place];
+                peer.wire = wire;
+                peer.path = path;
+                peer.device.set_path(path);
+                peer.device.start(now);
+                self.settle(now, place);
+            }
+            Err(error) => {
+                tracing::warn!(device = %self.devices[place].plan.id, %error, "cannot connect");
+                self.timers.insert((now + RECONNECT, Timer::Connect(place)));
+            }
+        }
+    }
+
+    fn disconnected(&mut self, now: Instant, place: usize, error: &io::Error) {
+        let peer = &mut self.devices[place];
+        tracing::warn!(device = %peer.plan.id, %error, "its SIP connection ended");
+        if std::mem::replace(&mut peer.registered, false) {
+            self.stats.registered.fetch_sub(1, Relaxed);
+        } else {
+            self.stats.register_failures.fetch_add(1, Relaxed);
+        }
+        if let Some(conn) = peer.path.transport.connection() {
+            peer.device.handle_closed(now, conn);
+        }
+        self.timers.insert((now + RECONNECT, Timer::Connect(place)));
     }
 
     fn run(mut self, stop: &AtomicBool) {
@@ -290,6 +341,7 @@ impl Worker {
                     self.devices[place].device.start(now);
                     self.settle(now, place);
                 }
+                Timer::Connect(place) => self.reconnect(now, place),
                 Timer::Device(place) => {
                     let peer = &mut self.devices[place];
                     peer.deadline = None;
@@ -309,25 +361,37 @@ impl Worker {
     /// Takes what waits for a device. True: there may be more.
     fn receive(&mut self, now: Instant, place: usize, datagram: &mut [u8]) -> bool {
         let mut more = true;
-        for _ in 0..DATAGRAMS_PER_TURN {
-            let Some(peer) = self.devices.get_mut(place) else {
-                return false;
-            };
-            match peer.socket.recv_from(datagram) {
-                Ok((length, from)) => {
-                    let path = Path {
-                        peer: from,
-                        ..peer.path
-                    };
-                    let raw = Bytes::copy_from_slice(&datagram[..length]);
-                    peer.device.handle_message(now, path, raw);
+        let Some(peer) = self.devices.get_mut(place) else {
+            return false;
+        };
+        match &mut peer.wire {
+            Wire::Datagrams(socket) => {
+                for _ in 0..DATAGRAMS_PER_TURN {
+                    match socket.recv_from(datagram) {
+                        Ok((length, from)) => {
+                            let path = Path {
+                                peer: from,
+                                ..peer.path
+                            };
+                            let raw = Bytes::copy_from_slice(&datagram[..length]);
+                            peer.device.handle_message(now, path, raw);
+                        }
+                        Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                            more = false;
+                            break;
+                        }
+                        // The server is not there (yet): its port answered with ICMP.
+                        Err(_) => {}
+                    }
                 }
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    more = false;
-                    break;
+            }
+            Wire::Connection(connection) => {
+                let (device, path) = (&mut peer.device, peer.path);
+                let ended = connection.turn(datagram, |raw| device.handle_message(now, path, raw));
+                more = false;
+                if let Err(error) = ended {
+                    self.disconnected(now, place, &error);
                 }
-                // The server is not there (yet): its port answered with ICMP.
-                Err(_) => {}
             }
         }
         self.settle(now, place);
@@ -339,9 +403,20 @@ impl Worker {
         while let Some(output) = self.devices[place].device.poll_output() {
             match output {
                 Output::Transmit(transmit) => {
-                    let socket = &self.devices[place].socket;
-                    // What cannot be sent is repeated by its transaction.
-                    _ = socket.send_to(&transmit.payload, transmit.path.peer);
+                    let peer = &mut self.devices[place];
+                    match &mut peer.wire {
+                        // What cannot be sent is repeated by its transaction.
+                        Wire::Datagrams(socket) => {
+                            _ = socket.send_to(&transmit.payload, transmit.path.peer);
+                        }
+                        Wire::Connection(connection) => {
+                            // For another connection: that one is gone, and what it asked with it. An error comes again
+                            // when the socket is read.
+                            if transmit.path.transport == peer.path.transport {
+                                _ = connection.send(&transmit.payload);
+                            }
+                        }
+                    }
                 }
                 Output::Event(event) => self.device_event(now, place, event),
             }
@@ -583,7 +658,7 @@ impl Worker {
     /// Everybody says goodbye.
     fn leave(&mut self, now: Instant) {
         self.timers.retain(|(_, timer)| match timer {
-            Timer::Start(_) => false,
+            Timer::Start(_) | Timer::Connect(_) => false,
             Timer::Device(_) | Timer::Stream(_) => true,
         });
         for place in 0..self.devices.len() {

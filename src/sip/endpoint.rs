@@ -204,7 +204,7 @@ impl Endpoint {
         }
         let carrier = match path.transport {
             Transport::Udp => Carrier::Datagram,
-            Transport::Tcp(_) => Carrier::Stream,
+            Transport::Tcp(_) | Transport::Tls(_) => Carrier::Stream,
         };
         match Message::scan(raw, carrier) {
             Err(error) => self.malformed(error, path, None),
@@ -784,7 +784,7 @@ impl Endpoint {
         }
         // A connection delivers each request once. What comes again on another one comes because the answer was lost with
         // the first, and is answered anew (RFC 3261, 17.2.2: over a reliable transport timer J is zero).
-        if let (Transport::Tcp(conn), false) = (path.transport, of == Method::Invite) {
+        if let (Some(conn), false) = (path.transport.connection(), of == Method::Invite) {
             hash.write_u64(conn.0);
         }
         hash.write_u64(self.dialog_key(message, path));

@@ -434,12 +434,15 @@ fn kind(glance: &Glance<'_>, routine: Option<Routine>) -> Kind {
 fn keep(raw: &Bytes, transport: Transport, direction: Direction) -> Bytes {
     let cut = raw.len().min(SIP_LOG_MESSAGE_BYTES_MAX);
     match (transport, direction) {
-        (Transport::Udp, _) | (Transport::Tcp(_), Direction::Out) if cut == raw.len() => {
+        (Transport::Udp, _) | (Transport::Tcp(_) | Transport::Tls(_), Direction::Out)
+            if cut == raw.len() =>
+        {
             raw.clone()
         }
-        (Transport::Udp | Transport::Tcp(_), Direction::In | Direction::Out) => {
-            Bytes::copy_from_slice(&raw[..cut])
-        }
+        (
+            Transport::Udp | Transport::Tcp(_) | Transport::Tls(_),
+            Direction::In | Direction::Out,
+        ) => Bytes::copy_from_slice(&raw[..cut]),
     }
 }
 

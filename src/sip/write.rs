@@ -153,7 +153,12 @@ impl Request {
         put(out, format_args!("CSeq: {cseq} {}\r\n", self.method));
         let needs_contact = matches!(self.method, Method::Invite | Method::Subscribe);
         if needs_contact && !self.lines.has(HeaderName::Contact) {
-            put_contact(out, user_of(self.from.as_bytes()), path);
+            put_contact(
+                out,
+                user_of(self.from.as_bytes()),
+                path,
+                self.uri.as_bytes(),
+            );
         }
         if !self.lines.has(HeaderName::MaxForwards) {
             out.extend_from_slice(b"Max-Forwards: 70\r\n");
@@ -292,7 +297,8 @@ impl Response {
             }
         }
         if makes_dialog && !self.lines.has(HeaderName::Contact) {
-            put_contact(out, request.header(HeaderName::To).and_then(user_of), path);
+            let user = request.header(HeaderName::To).and_then(user_of);
+            put_contact(out, user, path, request.uri());
         }
         out.extend_from_slice(&self.lines.text);
         if !product.is_empty() && !self.lines.has(HeaderName::Server) {
@@ -363,6 +369,7 @@ fn put_via(out: &mut Vec<u8>, path: &Path, branch: &str) {
     let transport = match path.transport {
         Transport::Udp => "UDP",
         Transport::Tcp(_) => "TCP",
+        Transport::Tls(_) => "TLS",
     };
     put(
         out,
@@ -373,19 +380,27 @@ fn put_via(out: &mut Vec<u8>, path: &Path, branch: &str) {
     );
 }
 
-fn put_contact(out: &mut Vec<u8>, user: Option<&str>, path: &Path) {
-    let transport = match path.transport {
-        Transport::Udp => "",
-        Transport::Tcp(_) => ";transport=tcp",
+/// `of`: the Request-URI. One that is `sips:` wants a Contact that is (RFC 3261, 8.1.1.8 and 12.1.1); else the transport is
+/// named, also TLS, because devices follow the parameter and few know the other scheme.
+fn put_contact(out: &mut Vec<u8>, user: Option<&str>, path: &Path, of: &[u8]) {
+    let secure = of
+        .get(..5)
+        .is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"sips:"));
+    let (scheme, transport) = match (path.transport, secure) {
+        (Transport::Udp, _) => ("sip", ""),
+        (Transport::Tcp(_), _) => ("sip", ";transport=tcp"),
+        (Transport::Tls(_), false) => ("sip", ";transport=tls"),
+        (Transport::Tls(_), true) => ("sips", ""),
     };
+    let local = path.local;
     match user {
         Some(user) => put(
             out,
-            format_args!("Contact: <sip:{user}@{}{transport}>\r\n", path.local),
+            format_args!("Contact: <{scheme}:{user}@{local}{transport}>\r\n"),
         ),
         None => put(
             out,
-            format_args!("Contact: <sip:{}{transport}>\r\n", path.local),
+            format_args!("Contact: <{scheme}:{local}{transport}>\r\n"),
         ),
     }
 }
@@ -518,6 +533,49 @@ mod tests {
         assert_eq!(m.header_named("Evil"), None);
         assert_eq!(m.cseq().map(|c| c.number), Some(3));
         assert_eq!(m.via_top().map(|v| v.rport()), Ok(Some(None)));
+    }
+
+    #[test]
+    fn via_and_contact_say_by_what_the_answer_is_to_come() {
+        use crate::sip::ConnId;
+        let conn = ConnId(1);
+        for (transport, uri, via, contact) in [
+            (Transport::Udp, "sip:1@h", "UDP", "<sip:2@10.0.0.1:5060>"),
+            (
+                Transport::Tcp(conn),
+                "sip:1@h",
+                "TCP",
+                "<sip:2@10.0.0.1:5060;transport=tcp>",
+            ),
+            (
+                Transport::Tls(conn),
+                "sip:1@h",
+                "TLS",
+                "<sip:2@10.0.0.1:5060;transport=tls>",
+            ),
+            (
+                Transport::Tls(conn),
+                "SIPS:1@h",
+                "TLS",
+                "<sips:2@10.0.0.1:5060>",
+            ),
+        ] {
+            let mut request = Request::new(Method::Invite, uri)
+                .from("<sip:2@h>;tag=t")
+                .call_id("c");
+            request.cseq = Some(1);
+            let path = Path {
+                transport,
+                ..path("10.0.0.2:5060")
+            };
+            let mut out = Vec::new();
+            request.write(&mut out, &path, "z9hG4bKb", "P");
+            let m = read(out);
+            let text =
+                |name| String::from_utf8_lossy(m.header(name).unwrap_or_default()).into_owned();
+            assert!(text(HeaderName::Via).starts_with(&format!("SIP/2.0/{via} 10.0.0.1:5060;")));
+            assert_eq!(text(HeaderName::Contact), contact);
+        }
     }
 
     fn answer(via: &str, peer: &str) -> Message {

@@ -45,6 +45,8 @@ mod replay;
 mod restart;
 mod simnet;
 mod sip_endpoint;
+#[cfg(feature = "node")]
+mod sip_tls;
 mod sip_torture;
 mod sip_vectors;
 #[cfg(feature = "node")]

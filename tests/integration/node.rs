@@ -29,6 +29,7 @@ pub struct Node {
     pub http: SocketAddr,
     pub https: SocketAddr,
     pub sip: SocketAddr,
+    pub sips: SocketAddr,
     /// UDP and TCP, one a media thread.
     pub rtp_ports: Vec<u16>,
     pub webrtc_port: u16,
@@ -57,6 +58,7 @@ impl Node {
             .env("GANTRY_HTTP_LISTEN", "127.0.0.1:0")
             .env("GANTRY_HTTP_TLS_LISTEN", "127.0.0.1:0")
             .env("GANTRY_SIP_LISTEN", "127.0.0.1:0")
+            .env("GANTRY_SIP_TLS_LISTEN", "127.0.0.1:0")
             .env("GANTRY_MEDIA_RTP_PORT", "0")
             .env("GANTRY_WEBRTC_LISTEN", "127.0.0.1:0")
             .env("GANTRY_SIP_DEVICE_PASSWORD", "12345678")
@@ -104,6 +106,7 @@ impl Node {
             http: addr("http_addr"),
             https: addr("https_addr"),
             sip: addr("sip"),
+            sips: addr("sips_addr"),
             rtp_ports: ports.map(|port| port.parse().expect("a port")).collect(),
             webrtc_port: facts["webrtc_port"]
                 .as_u64()

@@ -20,6 +20,7 @@ fn refusal(dir: &Path, config: Option<&Path>, variables: &[(&str, &str)]) -> Str
         "HTTP_LISTEN",
         "HTTP_TLS_LISTEN",
         "SIP_LISTEN",
+        "SIP_TLS_LISTEN",
         "WEBRTC_LISTEN",
     ] {
         command.env(format!("GANTRY_{name}"), "127.0.0.1:0");
@@ -58,6 +59,7 @@ fn a_port_in_use_is_named() {
         ("GANTRY_HTTP_TLS_LISTEN", tcp.0),
         ("GANTRY_SIP_LISTEN", tcp.0),
         ("GANTRY_SIP_LISTEN", udp.0),
+        ("GANTRY_SIP_TLS_LISTEN", tcp.0),
         ("GANTRY_WEBRTC_LISTEN", udp.0),
     ] {
         let line = refusal(&dir, None, &[(variable, &addr.to_string())]);

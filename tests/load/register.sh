@@ -21,7 +21,7 @@ trap 'for pid in $node $empty; do kill "$pid" 2>/dev/null || true; done; rm -rf 
 awk -v n="$devices" 'BEGIN { print "SEQUENTIAL"; for (i = 1; i <= n; i++) {
   id = sprintf("3402000000132%07d", i); printf "%s;[authentication username=%s password=12345678]\n", id, id } }' >"$work/devices.csv"
 
-GANTRY_HTTP_LISTEN=127.0.0.1:0 GANTRY_HTTP_TLS_LISTEN='' GANTRY_WEBRTC_LISTEN=127.0.0.1:0 GANTRY_MEDIA_RTP_PORT=0 \
+GANTRY_HTTP_LISTEN=127.0.0.1:0 GANTRY_HTTP_TLS_LISTEN='' GANTRY_SIP_TLS_LISTEN='' GANTRY_WEBRTC_LISTEN=127.0.0.1:0 GANTRY_MEDIA_RTP_PORT=0 \
 GANTRY_SIP_LISTEN=127.0.0.1:0 GANTRY_SIP_DEVICE_PASSWORD=12345678 GANTRY_SIP_QUERY_ON_REGISTER=${QUERY:-false} \
 GANTRY_SIP_LOG_BYTES=${SIP_LOG:-0} GANTRY_LOG_FORMAT=json GANTRY_LOG_FILTER=warn,gantry::app=info \
   "$gantry" serve --data "$work/data" >/dev/null 2>"$work/log" &

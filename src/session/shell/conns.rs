@@ -1,4 +1,4 @@
-//! SIP over TCP: the connections of the control thread.
+//! SIP over TCP and TLS: the connections of the control thread.
 //!
 //! A task a connection reads and frames (RFC 3261, 18.3); what it reads goes through one bounded queue in which
 //! connections wait their turn, so a slow control thread slows the readers instead of filling memory, and one that
@@ -15,10 +15,12 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
+use super::tls::Shaken;
 use crate::limits::{
     SIP_CONN_IDLE_S_MAX, SIP_CONN_MESSAGE_S_MAX, SIP_CONN_OUT_MAX, SIP_CONN_READ_BYTES,
     SIP_CONN_STRANGER_S_MAX, SIP_CONNS_MAX, SIP_CONNS_PER_SOURCE_MAX, SIP_HALF_READ_BYTES_MAX,
@@ -91,18 +93,39 @@ impl Connections {
 
     /// Takes a connection, or closes it at a bound. `local`: our address as the peer can reach it.
     pub fn accept(&mut self, now: Instant, socket: TcpStream, peer: SocketAddr, local: SocketAddr) {
+        if let Some(begun) = self.begin(now, peer, local, Transport::Tcp) {
+            let (reader, writer) = socket.into_split();
+            tokio::spawn(serve(reader, writer, begun));
+        }
+    }
+
+    /// The same for one over TLS, which stays on the runtime that made its handshake.
+    pub fn accept_tls(&mut self, now: Instant, shaken: Shaken, local: SocketAddr, on: &Handle) {
+        if let Some(begun) = self.begin(now, shaken.peer, local, Transport::Tls) {
+            let (reader, writer) = tokio::io::split(shaken.stream);
+            on.spawn(serve(reader, writer, begun));
+        }
+    }
+
+    fn begin(
+        &mut self,
+        now: Instant,
+        peer: SocketAddr,
+        local: SocketAddr,
+        transport: fn(ConnId) -> Transport,
+    ) -> Option<Begun> {
         let ip = peer.ip().to_canonical();
         let of_source = self.sources.get(&ip).map_or(0, |s| s.conns);
         if self.by_id.len() >= SIP_CONNS_MAX || of_source >= SIP_CONNS_PER_SOURCE_MAX {
             self.refused += 1;
-            return;
+            return None;
         }
         let id = ConnId(self.next);
         self.next += 1;
         let path = Path {
             peer,
             local,
-            transport: Transport::Tcp(id),
+            transport: transport(id),
         };
         let (out, queue) = mpsc::channel(SIP_CONN_OUT_MAX);
         let source = self.sources.entry(ip).or_default();
@@ -115,7 +138,14 @@ impl Connections {
         let since = now;
         self.by_id.insert(id, Connection { path, since, out });
         let (said, cut_off) = (self.said.clone(), self.cut_off.clone());
-        tokio::spawn(serve(socket, path, id, said, queue, held, cut_off));
+        Some(Begun {
+            path,
+            id,
+            said,
+            queue,
+            held,
+            cut_off,
+        })
     }
 
     /// Gives bytes to a connection. False if it is gone, or is given up because its peer does not read.
@@ -192,17 +222,30 @@ impl Drop for Held {
     }
 }
 
-/// Reads, frames and writes one connection until it ends, is silent for too long, or the control thread gives it up.
-async fn serve(
-    mut socket: TcpStream,
+/// What a connection's task is given.
+struct Begun {
     path: Path,
     id: ConnId,
     said: mpsc::Sender<Said>,
-    mut queue: mpsc::Receiver<Bytes>,
+    queue: mpsc::Receiver<Bytes>,
     held: Held,
     cut_off: Arc<AtomicU64>,
+}
+
+/// Reads, frames and writes one connection until it ends, is silent for too long, or the control thread gives it up.
+async fn serve(
+    mut reader: impl AsyncRead + Unpin,
+    mut writer: impl AsyncWrite + Unpin,
+    begun: Begun,
 ) {
-    let (mut reader, mut writer) = socket.split();
+    let Begun {
+        path,
+        id,
+        said,
+        mut queue,
+        held,
+        cut_off,
+    } = begun;
     let read = async {
         if let Err(why) = read(&mut reader, path, &said, held).await {
             cut_off.fetch_add(1, Ordering::Relaxed);
@@ -211,7 +254,8 @@ async fn serve(
     };
     let write = async {
         while let Some(payload) = queue.recv().await {
-            if writer.write_all(&payload).await.is_err() {
+            // TLS holds back what the socket did not take until it is flushed.
+            if writer.write_all(&payload).await.is_err() || writer.flush().await.is_err() {
                 return;
             }
         }
@@ -220,13 +264,15 @@ async fn serve(
         () = read => {}
         () = write => {}
     }
+    // Over TLS the end is said, so that the peer knows that nothing was cut off. One that does not read is not waited for.
+    let _ = tokio::time::timeout(Duration::from_secs(1), writer.shutdown()).await;
     // The control thread may be gone already.
     let _ = said.send(Said::Closed(id)).await;
 }
 
 /// Reads until the peer ends the connection; an error is why we end it.
 async fn read(
-    reader: &mut (impl tokio::io::AsyncRead + Unpin),
+    reader: &mut (impl AsyncRead + Unpin),
     path: Path,
     said: &mpsc::Sender<Said>,
     mut held: Held,

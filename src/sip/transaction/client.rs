@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::{ConnId, Deadlines, KeyMap, Path, Timers, TransactionId, Transport};
+use super::{ConnId, Deadlines, KeyMap, Path, Timers, TransactionId};
 use crate::limits::SIP_CLIENT_TRANSACTIONS_MAX;
 use crate::sip::name::Method;
 use crate::time::earliest;
@@ -297,7 +297,7 @@ impl Clients {
         let lost: Vec<_> = self
             .map
             .iter()
-            .filter(|(_, c)| c.path.transport == Transport::Tcp(conn))
+            .filter(|(_, c)| c.path.transport.connection() == Some(conn))
             .filter(|(_, c)| matches!(c.state, State::Calling | State::Proceeding))
             .map(|(id, c)| (*id, c.method))
             .collect();
@@ -311,6 +311,7 @@ impl Clients {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sip::Transport;
 
     fn client(method: Method, transport: Transport, now: Instant) -> Client {
         let path = Path {

@@ -24,6 +24,7 @@ pub struct ConnId(pub u64);
 pub enum Transport {
     Udp,
     Tcp(ConnId),
+    Tls(ConnId),
 }
 
 impl Transport {
@@ -31,7 +32,24 @@ impl Transport {
     pub fn is_reliable(self) -> bool {
         match self {
             Transport::Udp => false,
-            Transport::Tcp(_) => true,
+            Transport::Tcp(_) | Transport::Tls(_) => true,
+        }
+    }
+
+    /// The connection, if it is one.
+    pub fn connection(self) -> Option<ConnId> {
+        match self {
+            Transport::Udp => None,
+            Transport::Tcp(conn) | Transport::Tls(conn) => Some(conn),
+        }
+    }
+
+    /// As URIs and the API name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Transport::Udp => "udp",
+            Transport::Tcp(_) => "tcp",
+            Transport::Tls(_) => "tls",
         }
     }
 }
