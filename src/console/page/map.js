@@ -38,7 +38,7 @@ export class MapView {
     el.append(
       this.plane = h('div', { class: 'map-plane', tabIndex: 0, role: 'application', data: { testid: 'map-plane' },
         onpointerdown: (e) => this.#grab(e), onwheel: (e) => this.#wheel(e), onkeydown: (e) => this.#key(e) },
-      this.drawing = svg('svg', { class: 'map-drawing', 'aria-hidden': 'true' }), this.markers = h('div', { class: 'map-markers' })),
+      this.drawing = svg('svg', { class: 'map-drawing', 'aria-hidden': 'true', preserveAspectRatio: 'none' }), this.markers = h('div', { class: 'map-markers' })),
       h('div', { class: 'map-tools' }, button('map.in', '+', () => this.zoom(ZOOM_STEP)), button('map.out', '−', () => this.zoom(1 / ZOOM_STEP)), button('map.fit', icon('full'), () => this.fit())),
       this.scaleBar = h('div', { class: 'map-scale num', data: { testid: 'map-scale' } }),
       this.note = h('div', { class: 'map-note', data: { testid: 'map-note' } }),

@@ -6,7 +6,7 @@
 
 import { address, call, gantry } from './api.js';
 import { byteCount, failure, h, icon, setIcon, setText } from './dom.js';
-import { onLang, t } from './i18n.js';
+import { lang, onLang, t } from './i18n.js';
 import { Fmp4Player } from './play-fmp4.js';
 import { Timeline, clock, startOfDay } from './timeline.js';
 
@@ -55,7 +55,8 @@ export class Playback {
     this.#drawTitle();
     this.#drawTools();
     this.#drawTasks();
-    if (!this.target) this.#say(t('rec.choose'));
+    this.#say(...(this.said ?? [() => t('rec.choose')]));
+    this.#count(this.counted);
   }
 
   /** Chooses the channel whose records are searched. */
@@ -83,7 +84,7 @@ export class Playback {
   }
 
   async search() {
-    if (!this.target) return this.#say(t('rec.choose'));
+    if (!this.target) return this.#say(() => t('rec.choose'));
     const { target } = this;
     const [year, month, day] = this.date.value.split('-').map(Number);
     if (!year) return;
@@ -94,21 +95,21 @@ export class Playback {
     this.timeline.setMark(null);
     this.#fail(null);
     this.close();
-    setText(this.found, t('rec.searching'));
+    this.#count(() => t('rec.searching'));
     try {
       const { data, partial } = await call('POST', `/pu/recordfile/filter/${encodeURIComponent(target.puid)}`, { page: 0, pageSize: PAGE, filter: { beginTime: from, endTime: to, channelIndex: target.index } });
       if (this.target !== target) return;
       this.records = (data ?? []).map((r) => ({ from: Number(r.beginTime), to: Number(r.endTime), kind: /alarm/i.test(r.recordReason ?? '') ? 'alarm' : /manual/i.test(r.recordReason ?? '') ? 'manual' : 'time', size: Number(r.fileSize) || 0 })).sort((a, b) => a.from - b.from);
       this.timeline.setSpans(this.records);
       const size = this.records.reduce((sum, r) => sum + r.size, 0);
-      setText(this.found, this.records.length ? `${t('rec.found', { n: this.records.length })}${size ? ` · ${byteCount(size)}` : ''}${partial ? ` · ${t('rec.partial')}` : ''}` : t('rec.none'));
-      this.#say(this.records.length ? t('rec.click') : t('rec.none'));
+      this.#count(() => (this.records.length ? [t('rec.found', { n: this.records.length }), size && byteCount(size), partial && t('rec.partial')].filter(Boolean).join(' · ') : t('rec.none')));
+      this.#say(() => t(this.records.length ? 'rec.click' : 'rec.none'));
     } catch (error) {
       if (this.target !== target) return;
       this.records = [];
-      setText(this.found, '');
+      this.#count(null);
       this.#fail(error);
-      this.#say('');
+      this.#say(null);
     }
     this.#drawTools();
   }
@@ -138,7 +139,7 @@ export class Playback {
     this.#fail(null);
     const run = this.run = Symbol('playback');
     this.#state('opening');
-    this.#say(t('rec.opening'), true);
+    this.#say(() => t('rec.opening'), true);
     try {
       const { puid, index } = this.target;
       const session = await gantry('POST', '/playback', { id: puid, index, beginTime: from, endTime: to, scale: this.speed });
@@ -164,7 +165,7 @@ export class Playback {
     });
     await player.start();
     if (this.run !== run || this.player !== player) return;
-    this.#say('');
+    this.#say(null);
     this.#state('playing');
   }
 
@@ -196,7 +197,7 @@ export class Playback {
 
   #ended(why) {
     this.close();
-    this.#say([t('rec.ended'), why].filter(Boolean).join(' · '));
+    this.#say(() => [t('rec.ended'), why].filter(Boolean).join(' · '));
   }
 
   toggle() {
@@ -224,7 +225,7 @@ export class Playback {
     this.session = null;
     if (session && session.state !== 'ended') gantry('DELETE', `/playback/${encodeURIComponent(session.dialogid)}`).catch(() => {});
     this.#state('empty');
-    this.#say(this.target ? (this.records.length ? t('rec.click') : '') : t('rec.choose'));
+    this.#say(() => (this.target ? (this.records.length ? t('rec.click') : '') : t('rec.choose')));
   }
 
   #sound() {
@@ -270,9 +271,10 @@ export class Playback {
       const done = task.state === 'done';
       const stuck = task.state === 'failed' || task.state === 'cancelled';
       return h('li', { class: task.state, data: { testid: 'task', state: task.state } },
-        h('span', { class: 'list-name num', title: `${task.puid} / ${task.index}` }, `${String(task.puid).slice(-8)} / ${task.index} · ${clock(task.beginTime, true)} – ${clock(task.endTime, true)}`),
+        h('span', { class: 'list-name num', title: `${task.puid} / ${task.index}` }, `${String(task.puid).slice(-8)} / ${task.index} · ${dayOf(task.beginTime)} ${clock(task.beginTime, true)} – ${clock(task.endTime, true)}`),
         h('progress', { max: 100, value: task.progress ?? 0, aria: { label: t('rec.progress') } }), h('span', { class: 'num dim' }, `${Math.round(task.progress ?? 0)} %`),
         h('span', { class: stuck ? 'bad' : 'dim', title: task.reason ?? '' }, [t(`rec.task.${task.state}`), stuck && task.reason, done && byteCount(task.fileSize)].filter(Boolean).join(' · ')),
+        done || stuck ? null : h('span'),
         done ? h('a', { class: 'button', href: address('http', `/bvcsp/v1/28181in/recordfile/download/${id}?download=true`), download: '' }, t('rec.save')) : null,
         stuck ? h('button', { class: 'quiet text', onclick: () => this.#task('POST', `/downloads/${id}/resume`) }, t('rec.resume')) : null,
         h('button', { class: 'quiet', title: t('delete'), aria: { label: t('delete') }, onclick: () => this.#task('DELETE', `/downloads/${id}`) }, icon('trash')));
@@ -304,11 +306,21 @@ export class Playback {
     this.downloadButton.title = t('rec.download.hint');
   }
 
-  #say(text, waits = false) {
+  /** `words` makes the text, so that it can be said again in the other language. */
+  #say(words, waits = false) {
+    this.said = [words, waits];
+    const text = words?.();
     this.message.replaceChildren(...(text ? [waits ? h('span', { class: 'spinner' }) : '', h('span', { class: 'dim' }, text)] : []));
+  }
+
+  #count(words) {
+    this.counted = words;
+    setText(this.found, words?.() ?? '');
   }
 
   #fail(error) { this.notice.replaceChildren(...(error ? [failure(error)] : [])); }
 }
 
 const isUnderWay = (task) => task.state === 'waiting' || task.state === 'running';
+
+const dayOf = (unixS) => new Date(unixS * 1000).toLocaleDateString(lang() === 'zh' ? 'zh-CN' : 'en-GB');

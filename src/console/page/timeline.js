@@ -24,7 +24,7 @@ export class Timeline {
     this.day(startOfDay(Date.now() / 1000), 86_400);
     this.el = h('div', { class: 'timeline', tabIndex: 0, role: 'slider', data: { testid: 'timeline' },
       onpointerdown: (e) => this.#grab(e), onpointermove: (e) => this.#hover(e), onpointerleave: () => { this.tip.hidden = true; }, onwheel: (e) => this.#wheel(e), onkeydown: (e) => this.#key(e) },
-    this.drawing = svg('svg', { 'aria-hidden': 'true' }), this.tip = h('span', { class: 'tip num', hidden: true }));
+    this.drawing = svg('svg', { 'aria-hidden': 'true', preserveAspectRatio: 'none' }), this.tip = h('span', { class: 'tip num', hidden: true }));
     new ResizeObserver(() => this.draw()).observe(this.el);
     onLang(() => this.draw());
   }

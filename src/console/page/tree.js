@@ -32,7 +32,7 @@ export class Tree {
     this.isShown = isShown;
     this.devices = [];
     this.open = new Set();
-    /** By device, node or search: `{total, items, asked, error}`; `items` has holes where pages have not come. */
+    /** By device, node or search: `{total, items, rows, asked, error}`; `items` has holes where pages have not come. */
     this.levels = new Map();
     this.query = '';
     this.onlineOnly = false;
@@ -54,7 +54,7 @@ export class Tree {
     if (first && devices.length <= OPEN_AT_FIRST_MAX) for (const d of devices) this.open.add(d.id);
     this.status = null;
     const counts = new Map(devices.map((d) => [d.id, d.channelCount]));
-    for (const [key, level] of this.levels) if (counts.get(level.device.id) !== level.device.channelCount) this.levels.delete(key);
+    for (const [key, level] of this.levels) if (counts.get(level.of.id) !== level.of.channelCount) this.levels.delete(key);
     this.refresh();
   }
 
@@ -91,7 +91,7 @@ export class Tree {
   }
 
   refresh() {
-    this.rows = [...this.#visible()];
+    this.rows = this.#visible();
     const empty = this.rows.length === 0;
     this.view.hidden = empty;
     this.note.hidden = !empty;
@@ -107,54 +107,62 @@ export class Tree {
     return [h('strong', {}, t('tree.none')), h('span', { class: 'dim' }, t('tree.none.hint'))];
   }
 
-  *#visible() {
+  #visible() {
+    const out = [];
     const { query } = this;
     for (const device of this.devices) {
       const online = Number(device.status) === 1;
       if (this.onlineOnly && !online) continue;
       const channels = device.channels ?? [];
       const deviceHit = !query || matches(query, device.name, device.id);
-      if (isLazy(device)) { yield* this.#lazy(device, online, deviceHit); continue; }
+      if (isLazy(device)) { this.#lazy(out, device, online, deviceHit); continue; }
       const hits = deviceHit ? channels : channels.filter((c) => matches(query, c.name, c.id));
       if (!deviceHit && hits.length === 0) continue;
       const open = this.open.has(device.id) || (query !== '' && !deviceHit);
-      yield { id: device.id, level: 1, device, open, online };
+      out.push({ id: device.id, level: 1, device, open, online });
       if (!open) continue;
       for (const channel of hits) {
-        yield { id: `${device.id}-${channel.index}`, level: 2, device, channel, online: Number(channel.status ?? device.status) === 1 };
+        out.push({ id: `${device.id}-${channel.index}`, level: 2, device, channel, online: Number(channel.status ?? device.status) === 1 });
       }
-      if (channels.length === 0) yield { id: `${device.id}-none`, level: 2, device, none: true, online };
+      if (channels.length === 0) out.push({ id: `${device.id}-none`, level: 2, device, none: true, online });
     }
+    return out;
   }
 
-  *#lazy(device, online, deviceHit) {
+  #lazy(out, device, online, deviceHit) {
     const searched = this.query !== '' && !deviceHit;
     const open = this.open.has(device.id) || searched;
-    if (searched) {
-      const level = this.#level(device, null, this.query);
-      if (level.total === 0) return;
-    }
-    yield { id: device.id, level: 1, device, open, online };
-    if (open) yield* this.#below(device, searched ? null : '', searched ? this.query : '', 2, online);
+    if (searched && this.#level(device, null, this.query).total === 0) return;
+    out.push({ id: device.id, level: 1, device, open, online });
+    if (open) this.#below(out, device, searched ? null : '', searched ? this.query : '', 2);
   }
 
-  /** The rows under a node; one that has not come yet is an empty row until it is scrolled to. */
-  *#below(device, parent, keyword, depth, online) {
+  /**
+   * The rows under a node; one that has not come yet is an empty row until it is scrolled to. Rows are made once and kept
+   * with their level: a hundred thousand of them are passed on at every change, not made.
+   */
+  #below(out, device, parent, keyword, depth) {
     const level = this.#level(device, parent, keyword);
-    const id = `${device.id}|${parent ?? ''}|${keyword}`;
-    if (level.error) return yield { id: `${id}!`, level: depth, device, error: level.error, online };
-    for (let i = 0; i < (level.total ?? 1); i++) {
-      const item = level.items[i];
-      if (!item) yield { id: `${id}${i}`, level: depth, device, waits: { key: id, page: Math.floor(i / PAGE), parent, keyword }, online };
-      else if (item.index !== undefined) {
-        if (this.onlineOnly && Number(item.status) !== 1) continue;
-        yield { id: `${device.id}-${item.index}`, level: depth, device, channel: item, online: online && Number(item.status ?? 1) === 1 };
-      } else {
-        const open = this.open.has(`${device.id}|${item.id}`);
-        yield { id: `${device.id}|${item.id}`, level: depth, device, node: item, open, online };
-        if (open) yield* this.#below(device, item.id, '', depth + 1, online);
-      }
+    if (level.error) return out.push({ id: `${level.key}!`, level: depth, device, error: level.error });
+    if (level.of !== device) { level.of = device; level.rows = []; }
+    const { rows, items } = level;
+    const total = level.total ?? 1;
+    for (let i = 0; i < total; i++) {
+      const row = rows[i] ??= this.#rowOf(level, items[i], i, depth);
+      if (this.onlineOnly && row.channel && !row.online) continue;
+      out.push(row);
+      if (!row.node) continue;
+      row.open = this.open.has(row.id);
+      if (row.open) this.#below(out, device, row.node.id, '', depth + 1);
     }
+  }
+
+  #rowOf(level, item, i, depth) {
+    const device = level.of;
+    const online = Number(device.status) === 1;
+    if (!item) return { id: '', level: depth, device, waits: level, page: Math.floor(i / PAGE), online };
+    if (item.index === undefined) return { id: `${device.id}|${item.id}`, level: depth, device, node: item, online };
+    return { id: `${device.id}-${item.index}`, level: depth, device, channel: item, online: online && Number(item.status ?? 1) === 1 };
   }
 
   #level(device, parent, keyword) {
@@ -162,7 +170,7 @@ export class Tree {
     let level = this.levels.get(key);
     if (!level) {
       if (this.levels.size >= LEVELS_MAX) this.levels.delete(this.levels.keys().next().value);
-      this.levels.set(key, level = { items: [], asked: new Set(), device, parent, keyword });
+      this.levels.set(key, level = { key, items: [], rows: [], asked: new Set(), of: device, parent, keyword });
       this.#ask(level, 0);
     }
     return level;
@@ -171,12 +179,14 @@ export class Tree {
   async #ask(level, page) {
     if (level.asked.has(page)) return;
     level.asked.add(page);
-    const { device, parent, keyword } = level;
+    const { of: device, parent, keyword } = level;
     try {
       const { data, pageInfo, code, msg } = await gantry('POST', `/devices/${encodeURIComponent(device.id)}/tree`, { page, pageSize: PAGE, filter: { ...(parent !== null && { parent }), ...(keyword && { keyword }) } });
       if (code) throw new Error(`${code} ${msg}`);
       level.total = pageInfo?.totalCount ?? data.length;
       data.forEach((item, i) => { level.items[page * PAGE + i] = item; });
+      level.rows.length = Math.min(level.rows.length, level.total);
+      for (let i = page * PAGE; i < (page + 1) * PAGE; i++) delete level.rows[i];
     } catch (error) {
       level.error = error;
     }
@@ -188,10 +198,7 @@ export class Tree {
     const to = Math.min(this.rows.length, Math.ceil((this.view.scrollTop + this.view.clientHeight) / ROW_PX) + MARGIN_ROWS);
     const inSight = this.rows.slice(from, to);
     this.space.replaceChildren(...inSight.map((row, i) => this.#row(row, from + i)));
-    for (const { waits } of inSight) {
-      const level = waits && this.levels.get(waits.key);
-      if (level) this.#ask(level, waits.page);
-    }
+    for (const { waits, page } of inSight) if (waits) this.#ask(waits, page);
     const active = this.rows.find((r) => r.id === this.active);
     if (active) this.view.setAttribute('aria-activedescendant', `row-${active.id}`);
     else this.view.removeAttribute('aria-activedescendant');
