@@ -147,7 +147,7 @@ export async function downloadCapture(puid) {
   setTimeout(() => URL.revokeObjectURL(url), 1000);
 }
 
-/** A call of Gantry's own API: what it answers, or null for an answer without a body. Problems (RFC 9457) become errors. */
+/** A call of Gantry's own API: what it answers, or null for an answer without a body. Problems (RFC 9457) and envelopes with a code become errors. */
 export async function gantry(method, path, body) {
   let response;
   try {
@@ -162,11 +162,13 @@ export async function gantry(method, path, body) {
   }
   if (response.status === 401) forget();
   const answer = response.status === 204 ? null : await response.json().catch(() => null);
+  if (response.ok && answer?.code && 'msg' in answer) throw new ApiError(answer.code, answer.msg);
   if (response.ok) return answer;
   throw new ApiError(STATUS_CODES[response.status] ?? Code.Fail, answer?.detail ?? `HTTP ${response.status}`);
 }
 
-async function fetchAs(path) {
+/** What lies at a path, such as a picture; errors by HTTP status. */
+export async function fetchAs(path) {
   const response = await fetch(path, { headers: { Authorization: token }, cache: 'no-store' });
   if (!response.ok) throw new ApiError(0, `HTTP ${response.status}`);
   return response;

@@ -3,7 +3,7 @@
 // The device is asked only for what is opened: its status when the panel opens, each type of configuration when its row is
 // unfolded. What needs an answer says that it waits, and shows the node's sentence where it failed.
 
-import { call, device as deviceInfo, gantry } from './api.js';
+import { call, device as deviceInfo, fetchAs, gantry } from './api.js';
 import { failure, h, icon } from './dom.js';
 import { lang, onLang, t } from './i18n.js';
 import { SETTINGS, SettingsForm } from './settings.js';
@@ -13,7 +13,10 @@ const POLICIES = {
   transport: ['udp', 'tcp-passive', 'tcp-active'], media_ip: null, foreign_ssrc: ['switch', 'refuse'], loss: ['hold-back', 'show'],
   charset: ['gb2312', 'utf8'], owner: ['channel', 'platform'], missing_sdp: ['assume', 'refuse'], tcp_role: ['tolerate', 'refuse'], moved: ['same-ip', 'any-ip'],
 };
+/** Megabytes of a card in a gigabyte, as devices count. */
 const GB = 1024;
+/** Seconds that a picture is waited for. */
+const SNAPSHOT_POLLS = 20;
 
 export class DevicePanel {
   constructor() {
@@ -35,7 +38,7 @@ export class DevicePanel {
       h('p', { class: 'dim num code' }, [puid, index].filter((x) => x !== undefined).join(' / ')),
       online ? '' : h('p', { class: 'reason' }, icon('info'), h('span', {}, t('ptz.offline'))),
       this.info = h('section', { data: { testid: 'dev-info' } }), this.status = h('section', { data: { testid: 'dev-status' } }),
-      this.#orders(online), this.#security(), this.#policy(), this.#configuration(online));
+      this.#orders(online), this.#security(), this.#policy(), this.#subscriptions(), online ? this.#snapshot() : '', this.#configuration(online));
     this.#loadInfo();
     if (online) this.#loadStatus();
   }
@@ -131,6 +134,53 @@ export class DevicePanel {
         result, h('div', { class: 'line' }, h('span', { class: 'grow' }), h('button', { type: 'submit', class: 'accent', data: { testid: 'policy-save' } }, t('cfg.save'))));
       }, (error) => box.replaceChildren(failure(error)));
       return box;
+    });
+  }
+
+  // ---- what it tells by itself ----
+
+  #subscriptions() {
+    const path = `/devices/${encodeURIComponent(this.target.puid)}/subscriptions`;
+    return this.#folded('subs', () => {
+      const box = h('div', { data: { testid: 'subs' } }, h('p', { class: 'dim' }, t('loading')));
+      const load = async () => {
+        try {
+          const { data } = await gantry('GET', path);
+          const change = async (topic, on) => {
+            try { await gantry(on ? 'PUT' : 'DELETE', `${path}/${topic}`, on ? {} : undefined); await load(); } catch (error) { box.append(failure(error)); }
+          };
+          box.replaceChildren(...data.map((s) => h('label', { class: 'field' }, h('span', {}, t(`sub.${s.topic}`)), h('span', { class: 'line' },
+            h('input', { type: 'checkbox', checked: s.state !== 'none', data: { field: s.topic }, onchange: (e) => change(s.topic, e.target.checked) }), h('span', { class: 'dim' }, [t(`sub.${s.state}`), s.status].filter(Boolean).join(' '))))));
+        } catch (error) { box.replaceChildren(failure(error)); }
+      };
+      load();
+      return box;
+    });
+  }
+
+  /** The device takes a picture itself and uploads it to the node. */
+  #snapshot() {
+    const { puid, index } = this.target;
+    return this.#folded('snap', () => {
+      const result = h('div', { role: 'status', data: { testid: 'snap-result' } });
+      const take = async () => {
+        result.replaceChildren(h('p', { class: 'dim' }, t('dev.asking')));
+        try {
+          const { data: order } = await call('POST', `/pu/snapshot/${encodeURIComponent(puid)}/${index ?? 0}`, { picCount: 1 });
+          for (let n = 0; n < SNAPSHOT_POLLS && result.isConnected; n++) {
+            const info = await gantry('GET', `/snapshots/${encodeURIComponent(order.id)}`);
+            const { received = 0, state, detail } = info.data ?? info;
+            if (received > 0) {
+              const url = URL.createObjectURL(await (await fetchAs(`/gantry/v1/snapshots/${encodeURIComponent(order.id)}/1`)).blob());
+              return result.replaceChildren(h('img', { class: 'snap', src: url, alt: t('fold.snap'), data: { testid: 'snap' } }));
+            }
+            if (state === 'failed') throw Object.assign(new Error(detail || state), { code: 1 });
+            await new Promise((resolve) => setTimeout(resolve, 1000));
+          }
+          throw Object.assign(new Error(t('snap.none')), { code: 6 });
+        } catch (error) { result.replaceChildren(failure(error)); }
+      };
+      return h('div', {}, h('button', { data: { testid: 'snap-take' }, onclick: take }, t('snap.take')), result);
     });
   }
 

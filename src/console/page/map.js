@@ -4,7 +4,7 @@
 // Lengths are right near the middle of the picture: degrees of longitude are narrowed by the cosine of its latitude. A device
 // that moves draws its last places behind it. Only points in sight are in the document, up to MARKERS_MAX.
 
-import { call, watch } from './api.js';
+import { call, gantry, watch } from './api.js';
 import { failure, h, icon, svg } from './dom.js';
 import { lang, onLang, t } from './i18n.js';
 
@@ -15,6 +15,8 @@ const MARKERS_MAX = 400;
 const TRACK_MAX = 120;
 /** Devices whose positions are subscribed to: those with the smallest distance from the middle come first. */
 const FOLLOWED_MAX = 500;
+/** Seconds between two positions of a device that is followed. */
+const FOLLOW_S = 2;
 /** Pixels a degree: the whole earth on a small screen, and one metre on forty pixels. */
 const SCALE_MIN = 1;
 const SCALE_MAX = METRES_PER_DEGREE * 40;
@@ -262,13 +264,21 @@ export class MapView {
     if (!p) return;
     const rows = [['map.place', `${p.lng.toFixed(5)}, ${p.lat.toFixed(5)}`], ['map.speed', Number.isFinite(p.speed) ? `${p.speed.toFixed(0)} km/h` : ''], ['map.course', Number.isFinite(p.angle) ? `${p.angle.toFixed(0)}°` : ''],
       ['map.time', p.time ? new Date(p.time * 1000).toLocaleTimeString(lang() === 'zh' ? 'zh-CN' : 'en-GB') : '']];
-    const result = h('div', { role: 'status' });
+    const result = this.told && this.toldOf === p.id ? this.told : h('div', { role: 'status' });
+    this.told = result;
+    this.toldOf = p.id;
     this.card.replaceChildren(h('div', { class: 'line' }, h('b', {}, p.name), h('span', { class: 'grow' }), h('button', { class: 'quiet', title: t('panel.close'), aria: { label: t('panel.close') }, onclick: () => this.#choose('') }, icon('close'))),
       h('dl', { class: 'num' }, rows.filter(([, v]) => v).map(([key, v]) => [h('dt', {}, t(key)), h('dd', {}, v)])),
       h('div', { class: 'line' }, h('button', { data: { testid: 'map-play' }, onclick: () => this.#play(p.id) }, t('map.play')), h('button', { onclick: () => this.hooks.onDevice(this.#targetOf(p)) }, t('panel.device')),
         h('button', { disabled: !p.online, data: { testid: 'map-ask' }, onclick: async () => {
           try { this.#position((await call('GET', `/pu/gpsdata/${encodeURIComponent(p.puid)}`)).data); } catch (error) { result.replaceChildren(failure(error)); }
-        } }, t('map.ask'))), result);
+        } }, t('map.ask')),
+        h('button', { disabled: !p.online, title: t('map.follow.hint'), data: { testid: 'map-follow' }, onclick: async () => {
+          try {
+            await gantry('PUT', `/devices/${encodeURIComponent(p.puid)}/subscriptions/position`, { interval: FOLLOW_S });
+            result.replaceChildren(h('p', { class: 'done' }, t('map.followed', { s: FOLLOW_S })));
+          } catch (error) { result.replaceChildren(failure(error)); }
+        } }, t('map.follow'))), result);
   }
 }
 

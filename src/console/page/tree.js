@@ -181,8 +181,7 @@ export class Tree {
     level.asked.add(page);
     const { of: device, parent, keyword } = level;
     try {
-      const { data, pageInfo, code, msg } = await gantry('POST', `/devices/${encodeURIComponent(device.id)}/tree`, { page, pageSize: PAGE, filter: { ...(parent !== null && { parent }), ...(keyword && { keyword }) } });
-      if (code) throw new Error(`${code} ${msg}`);
+      const { data, pageInfo } = await gantry('POST', `/devices/${encodeURIComponent(device.id)}/tree`, { page, pageSize: PAGE, filter: { ...(parent !== null && { parent }), ...(keyword && { keyword }) } });
       level.total = pageInfo?.totalCount ?? data.length;
       data.forEach((item, i) => { level.items[page * PAGE + i] = item; });
       level.rows.length = Math.min(level.rows.length, level.total);
