@@ -79,8 +79,9 @@ export class MapView {
     const track = before ? [...before.track, { lng: before.lng, lat: before.lat }].slice(-TRACK_MAX) : [];
     this.moved.set(id, { lng, lat, speed, angle, time, track });
     if (this.el.hidden) return;
+    if (this.chosen === id) this.#keepInSight({ lng, lat });
     this.draw();
-    if (this.chosen.startsWith(id)) this.#drawCard();
+    if (this.chosen === id) this.#drawCard();
   }
 
   /** One point a channel that has a place of its own, one for a device otherwise. What came last is where a device is. */
@@ -127,6 +128,12 @@ export class MapView {
     this.draw();
     this.#drawCard();
     return true;
+  }
+
+  #keepInSight(at) {
+    const { width, height } = this.#size();
+    const { x, y } = this.#place(at);
+    if (x < 0 || y < 0 || x > width || y > height) this.centre = { ...at };
   }
 
   zoom(factor, x, y) {
