@@ -10,7 +10,7 @@
 //! A clip is muxed once for all devices; each stream sends it with its own SSRC, sequence and clock, which go on when the
 //! clip begins again. One thread drives hundreds of devices; none of them waits for another.
 //!
-//! Not done: playback, talk, alarms. Names of vendors have no place here: what devices do differently is a
+//! Not done: playback, talk. Names of vendors have no place here: what devices do differently is a
 //! [`Quirk`].
 //!
 //! Bounds: [`limits::SIM_DEVICES_MAX`], [`limits::SIM_CHANNELS_MAX`], [`limits::SIM_TCP_BACKLOG_BYTES_MAX`],

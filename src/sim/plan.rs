@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::gb28181::device::Abilities;
 use crate::gb28181::manscdp::Charset;
 use crate::gb28181::{CatalogItem, DeviceInfo, device};
 use crate::id::{ChannelId, DeviceId, GbId};
@@ -13,6 +14,9 @@ use crate::sip::Path;
 use super::Quirk;
 use super::reel::{Picture, Sound};
 use super::wire::{Carrier, TlsFiles};
+
+/// `PTZType` of a camera that cannot be turned (GB/T 28181-2016, A.2.1.9).
+const FIXED_CAMERA: u8 = 3;
 
 /// A whole simulation.
 #[derive(Clone, Debug)]
@@ -33,6 +37,8 @@ pub struct Config {
     pub registrations_per_s: u32,
     pub expires: Duration,
     pub keepalive: Duration,
+    /// The devices stand at places, one drives, one has no PTZ, and one raises an alarm every so often.
+    pub lively: bool,
 }
 
 /// One device.
@@ -87,6 +93,7 @@ impl Config {
             registrations_per_s: 500,
             expires: Duration::from_secs(3_600),
             keepalive: Duration::from_secs(60),
+            lively: false,
         }
     }
 
@@ -98,9 +105,10 @@ impl Config {
             ("Yard", Yard, Sound::G711a),
             ("Gate", Gate, Sound::Aac),
             ("Hall", Hall, Sound::G711a),
-            ("Dock", Yard, Sound::None),
+            ("Van", Yard, Sound::None),
         ];
         let mut config = Config::new(server, server_id, password);
+        config.lively = true;
         config.devices = (0..)
             .zip(rows)
             .map(|(n, (name, picture, sound))| Plan {
@@ -218,9 +226,50 @@ impl Plan {
             items_per_message: 2,
             charset: Charset::Gb2312,
             info: Arc::new(self.info()),
-            channels: self.catalog().into(),
-            abilities: Arc::default(),
+            channels: self.placed_catalog(config).into(),
+            abilities: Arc::new(Abilities {
+                start: self.drives(config).then(|| self.place()),
+                ..Abilities::default()
+            }),
         }
+    }
+
+    /// The last digit tells the devices of a lively simulation apart.
+    fn is_lively(&self, config: &Config, digit: &str) -> bool {
+        config.lively && self.id.0.as_str().ends_with(digit)
+    }
+
+    fn drives(&self, config: &Config) -> bool {
+        self.is_lively(config, "4")
+    }
+
+    pub(super) fn raises_alarms(&self, config: &Config) -> bool {
+        self.is_lively(config, "2")
+    }
+
+    /// Longitude and latitude: devices stand a few hundred metres from each other.
+    fn place(&self) -> (f64, f64) {
+        let serial = self.id.0.as_str().get(13..).and_then(|s| s.parse().ok());
+        let n: u32 = serial.unwrap_or(0);
+        (
+            121.4737 + 0.0035 * f64::from(n % 3),
+            31.2304 - 0.0021 * f64::from(n % 5),
+        )
+    }
+
+    fn placed_catalog(&self, config: &Config) -> Vec<CatalogItem> {
+        let mut items = self.catalog();
+        if config.lively {
+            let (longitude, latitude) = self.place();
+            for item in &mut items {
+                item.longitude = Some(longitude);
+                item.latitude = Some(latitude);
+                if self.is_lively(config, "3") {
+                    item.ptz_type = FIXED_CAMERA;
+                }
+            }
+        }
+        items
     }
 }
 

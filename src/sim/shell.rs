@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use mio::net::{TcpListener, TcpStream};
@@ -21,6 +21,8 @@ use tokio_rustls::rustls::ClientConfig;
 
 use crate::gb28181::MediaTransport;
 use crate::gb28181::device::{Device, Event, MediaOffer, Output};
+use crate::gb28181::notice::{Alarm, AlarmInfo};
+use crate::gb28181::platform::local_time;
 use crate::net::udp;
 use crate::sip::{ConnId, Path};
 
@@ -41,6 +43,12 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 const RECONNECT: Duration = Duration::from_secs(2);
 /// Datagrams taken from one device before others have their turn.
 const DATAGRAMS_PER_TURN: usize = 64;
+
+/// Between two alarms of a device that raises them.
+const ALARM_EVERY: Duration = Duration::from_secs(15);
+/// `AlarmMethod` and `AlarmType` of something that moves in the picture (GB/T 28181-2016, A.2.5 b).
+const BY_VIDEO: u32 = 5;
+const MOTION: u32 = 2;
 
 /// What a simulation has done so far. Gauges and counters, all threads together.
 #[derive(Debug, Default)]
@@ -178,6 +186,7 @@ enum Timer {
     Start(usize),
     Connect(usize),
     Device(usize),
+    Alarm(usize),
     Stream(u64),
 }
 
@@ -226,6 +235,10 @@ impl Worker {
             streams: Vec::new(),
         });
         self.timers.insert((start, Timer::Start(place)));
+        if plan.raises_alarms(config) {
+            self.timers
+                .insert((start + ALARM_EVERY, Timer::Alarm(place)));
+        }
         Ok(())
     }
 
@@ -348,6 +361,7 @@ impl Worker {
                     peer.device.handle_timeout(now);
                     self.settle(now, place);
                 }
+                Timer::Alarm(place) => self.raise_alarm(now, place),
                 Timer::Stream(id) => {
                     if now.duration_since(at) > Duration::from_millis(40) {
                         self.stats.late.fetch_add(1, Relaxed);
@@ -356,6 +370,30 @@ impl Worker {
                 }
             }
         }
+    }
+
+    /// Tells the platform that something moves, and will again.
+    fn raise_alarm(&mut self, now: Instant, place: usize) {
+        self.timers.insert((now + ALARM_EVERY, Timer::Alarm(place)));
+        let peer = &mut self.devices[place];
+        if !peer.registered {
+            return;
+        }
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
+        let ms = since_1970.map_or(0, |d| d.as_millis() as i64);
+        let alarm = Alarm {
+            priority: 2,
+            method: BY_VIDEO,
+            time: local_time(ms),
+            info: Some(AlarmInfo {
+                alarm_type: Some(MOTION),
+                param: None,
+            }),
+            ..Alarm::default()
+        };
+        let about = peer.plan.id.0;
+        peer.device.raise_alarm(now, about, alarm);
+        self.settle(now, place);
     }
 
     /// Takes what waits for a device. True: there may be more.
@@ -658,7 +696,7 @@ impl Worker {
     /// Everybody says goodbye.
     fn leave(&mut self, now: Instant) {
         self.timers.retain(|(_, timer)| match timer {
-            Timer::Start(_) | Timer::Connect(_) => false,
+            Timer::Start(_) | Timer::Connect(_) | Timer::Alarm(_) => false,
             Timer::Device(_) | Timer::Stream(_) => true,
         });
         for place in 0..self.devices.len() {

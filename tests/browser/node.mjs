@@ -18,6 +18,13 @@ export class Node {
     return answer.data;
   }
 
+  /** A call of Gantry's own API. */
+  async gantry(method, path, body) {
+    const response = await fetch(`${this.base}/gantry/v1${path}`, { method, headers: { Authorization: this.token, 'Content-Type': 'application/json' }, body: body && JSON.stringify(body) });
+    if (!response.ok) throw new Error(`${method} ${path}: HTTP ${response.status} ${await response.text()}`);
+    return response.status === 204 ? null : response.json();
+  }
+
   async login(username, password) {
     const data = await this.call('POST', '/auth/login', { username, password_encrypted: `SHA256:${sha256(`${username}_${password}`)}` });
     this.token = data.token;

@@ -18,6 +18,7 @@ import { promisify } from 'node:util';
 import { chromium } from 'playwright-core';
 
 import { Node } from './node.mjs';
+import { panels } from './panels.mjs';
 import { mpegtsPlays, vendorPlays, whepPlays } from './players.mjs';
 
 const { BASE_URL, ADMIN_PASSWORD, CHROMIUM, OUT } = process.env;
@@ -264,6 +265,12 @@ async function run() {
     await page.getByTestId('layout-1').click();
     return `${h264.length} cameras`;
   });
+
+  const cameras = Object.fromEntries(all.map((c) => [c.name, c]));
+  if (cameras.Gate && cameras.Hall && cameras.Van) {
+    await panels({ page, check, need, node, cameras, shot });
+    await closeAll();
+  }
 
   for (const transport of ['webrtc', 'fmp4', 'flv']) {
     for (const kind of ['cold', 'warm']) await check(`first picture, ${transport}, ${kind}`, () => measure(h264, transport, kind));

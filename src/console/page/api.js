@@ -35,7 +35,8 @@ export const user = () => sessionStorage.getItem(USER_KEY) ?? '';
 export const isSignedIn = () => token !== '';
 export function onSignedOut(listener) { signedOut = listener; }
 
-async function call(method, path, body, options = {}) {
+/** A call of the bvcsp API: the answer's envelope. */
+export async function call(method, path, body, options = {}) {
   let response;
   try {
     response = await fetch(BASE + path, {
@@ -146,16 +147,42 @@ export async function downloadCapture(puid) {
   setTimeout(() => URL.revokeObjectURL(url), 1000);
 }
 
-async function fetchAs(path) {
+/** A call of Gantry's own API: what it answers, or null for an answer without a body. Problems (RFC 9457) and envelopes with a code become errors. */
+export async function gantry(method, path, body) {
+  let response;
+  try {
+    response = await fetch(`/gantry/v1${path}`, {
+      method,
+      headers: { Authorization: token, ...(body && { 'Content-Type': 'application/json;charset=UTF-8' }) },
+      body: body && JSON.stringify(body),
+      cache: 'no-store',
+    });
+  } catch {
+    throw new ApiError(0, 'the node cannot be reached');
+  }
+  if (response.status === 401) forget();
+  const answer = response.status === 204 ? null : await response.json().catch(() => null);
+  if (response.ok && answer?.code && 'msg' in answer) throw new ApiError(answer.code, answer.msg);
+  if (response.ok) return answer;
+  throw new ApiError(STATUS_CODES[response.status] ?? Code.Fail, answer?.detail ?? `HTTP ${response.status}`);
+}
+
+/** What lies at a path, such as a picture; errors by HTTP status. */
+export async function fetchAs(path) {
   const response = await fetch(path, { headers: { Authorization: token }, cache: 'no-store' });
   if (!response.ok) throw new ApiError(0, `HTTP ${response.status}`);
   return response;
 }
 
-/** The address of a live stream; `scheme` is `http` or `ws`, secure when the page is. */
-export function liveUrl(scheme, { puid, index }, ext) {
+/** The address of a live stream, or of the media that a target names; `scheme` is `http` or `ws`, secure when the page is. */
+export function liveUrl(scheme, { puid, index, media }, ext) {
+  return address(scheme, `${media ?? `/live/${encodeURIComponent(puid)}/${index}`}.${ext}`);
+}
+
+/** An address on this node with the token in it, for what takes no headers. */
+export function address(scheme, path) {
   const secure = location.protocol === 'https:' ? 's' : '';
-  return `${scheme}${secure}://${location.host}/live/${encodeURIComponent(puid)}/${index}.${ext}?token=${encodeURIComponent(token)}`;
+  return `${scheme}${secure}://${location.host}${path}${path.includes('?') ? '&' : '?'}token=${encodeURIComponent(token)}`;
 }
 
 /**
@@ -177,8 +204,11 @@ export async function whyNot(target, ext, signal) {
   }
 }
 
-/** Keeps the event socket open. `onEvent` gets each message, `onState` gets true (up) or false (lost). */
-export function watchOnline(onEvent, onState) {
+/**
+ * Keeps an event socket open: `onlinestatus`, `alarm`, or by its whole path. `onEvent` gets each message, `onState` gets
+ * true (up) or false (lost); `hello` is sent each time it opens. Returns `{send, stop}`.
+ */
+export function watch(path, { onEvent, onState = () => {}, hello = () => null }) {
   let socket = null;
   let retryMs = 1000;
   let timer = 0;
@@ -186,14 +216,20 @@ export function watchOnline(onEvent, onState) {
 
   const connect = () => {
     if (ended || !token) return;
-    const secure = location.protocol === 'https:' ? 's' : '';
-    socket = new WebSocket(`ws${secure}://${location.host}${BASE}/ws/event/onlinestatus?token=${encodeURIComponent(token)}`);
-    const keepalive = setInterval(() => socket.readyState === WebSocket.OPEN && socket.send(''), EVENT_KEEPALIVE_MS);
-    socket.onopen = () => { retryMs = 1000; onState(true); };
-    socket.onmessage = ({ data }) => {
-      try { onEvent(JSON.parse(data)); } catch { /* a message this page does not know */ }
+    const mine = socket = new WebSocket(address('ws', `${BASE}/ws/${path}`));
+    const keepalive = setInterval(() => mine.readyState === WebSocket.OPEN && mine.send(''), EVENT_KEEPALIVE_MS);
+    mine.onopen = () => {
+      retryMs = 1000;
+      const first = hello();
+      if (first) mine.send(JSON.stringify(first));
+      onState(true);
     };
-    socket.onclose = () => {
+    mine.onmessage = ({ data }) => {
+      let message;
+      try { message = JSON.parse(data); } catch { return; /* a message this page does not know */ }
+      onEvent(message);
+    };
+    mine.onclose = () => {
       clearInterval(keepalive);
       if (ended) return;
       onState(false);
@@ -202,5 +238,8 @@ export function watchOnline(onEvent, onState) {
     };
   };
   connect();
-  return () => { ended = true; clearTimeout(timer); socket?.close(); };
+  return {
+    send: (message) => { if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify(message)); },
+    stop: () => { ended = true; clearTimeout(timer); socket?.close(); },
+  };
 }

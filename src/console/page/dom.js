@@ -29,6 +29,14 @@ export function icon(name) {
   return svg;
 }
 
+/** An element of SVG with its attributes and text. */
+export function svg(tag, attributes = {}, text = '') {
+  const el = document.createElementNS(SVG, tag);
+  for (const [key, value] of Object.entries(attributes)) el.setAttribute(key, value);
+  if (text) el.textContent = text;
+  return el;
+}
+
 /** Replaces the icon inside a button. */
 export function setIcon(button, name) {
   button.querySelector('use')?.setAttribute('href', `#i-${name}`);
@@ -37,6 +45,11 @@ export function setIcon(button, name) {
 /** Sets text only when it differs, so that a steady display causes no work for the browser. */
 export function setText(el, text) {
   if (el.textContent !== text) el.textContent = text;
+}
+
+/** What the node says of a call that failed: its code, then its sentence. */
+export function failure(error) {
+  return h('p', { class: 'failure', data: { testid: 'failure', code: String(error.code ?? 0) } }, icon('warn'), error.code ? h('b', { class: 'num' }, String(error.code)) : null, h('span', {}, error.message));
 }
 
 export const $ = (selector, root = document) => root.querySelector(selector);

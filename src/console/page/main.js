@@ -1,11 +1,17 @@
 // Where the page starts: signing in, then the tree, the wall and the panel, and what ties them together.
 
+import { Alarms } from './alarms.js';
 import * as api from './api.js';
+import { DevicePanel } from './device.js';
 import { $, bitRate, h, setText } from './dom.js';
 import { lang, onLang, setLang, t, translatePage } from './i18n.js';
+import { MapView } from './map.js';
 import { Panel } from './panel.js';
+import { Playback } from './playback.js';
+import { Ptz } from './ptz.js';
+import { Spaces } from './spaces.js';
 import { TRANSPORTS } from './tile.js';
-import { Tree } from './tree.js';
+import { Tree, label } from './tree.js';
 import { LAYOUTS, Wall } from './wall.js';
 
 const TRANSPORT_KEY = 'gantry.transport';
@@ -16,19 +22,28 @@ let app = null;
 
 class Console {
   constructor() {
+    /** What was chosen last, in the list or on the wall: `{puid, index, name, deviceName}`. */
+    this.chosen = null;
     this.wall = new Wall($('#wall'), $('#layouts'), {
-      onSelect: () => this.panel?.refresh(),
+      onSelect: (tile) => { if (tile.target) this.chosen = tile.target; this.panel?.refresh(); },
       onInfo: () => this.panel.show('details'),
       onChange: () => { this.tree?.refresh(); this.panel?.refresh(); this.bar(); },
     });
     this.tree = new Tree($('#tree'), {
-      onPlay: (target, clickedAt) => this.wall.play(target, clickedAt),
+      onPlay: (target, clickedAt) => this.#chooseChannel(target, clickedAt),
+      onDevice: (device, open) => this.#chooseDevice(device, open),
       isShown: (puid, index) => this.wall.tiles.some((x) => x.target?.puid === puid && x.target.index === index),
     });
+    this.records = new Playback($('#records'));
+    this.map = new MapView($('#map'), { devices: () => this.tree.devices, onPlay: (target) => this.#playLive(target), onDevice: (target) => { this.chosen = target; this.panel.show('device'); } });
+    this.alarms = new Alarms({ onCount: (n) => this.#badge(n), onPlay: (alarm) => this.#playAlarm(alarm), onLocate: (alarm) => { this.spaces.show('map'); this.map.locate({ puid: alarm.puid, index: alarm.index, lng: alarm.lng, lat: alarm.lat }); } });
     this.panel = new Panel($('#panel'), {
       selected: () => this.wall.selected,
-      onMode: (mode) => { $('#sessions').setAttribute('aria-pressed', mode === 'sessions'); },
+      subject: () => this.#subject(),
+      parts: { ptz: new Ptz(), device: new DevicePanel(), alarms: this.alarms },
+      onMode: (mode) => { for (const b of document.querySelectorAll('[data-panel]')) b.setAttribute('aria-pressed', b.dataset.panel === mode); },
     });
+    this.spaces = new Spaces($('#spaces'), { live: $('#wall'), records: $('#records'), map: $('#map') }, (name) => this.#shown(name));
     this.eventsUp = false;
     this.#controls();
     onLang(() => { this.#transports(); this.bar(); });
@@ -36,23 +51,87 @@ class Console {
   }
 
   start() {
-    this.stopEvents = api.watchOnline((event) => this.#event(event), (up) => this.#eventsState(up));
+    this.online = api.watch('event/onlinestatus', { onEvent: (event) => this.#event(event), onState: (up) => this.#eventsState(up) });
     this.load();
     this.wall.restore();
+    this.alarms.start();
+    this.map.start();
+    this.spaces.restore();
     this.bar();
   }
 
   stop() {
-    this.stopEvents?.();
+    this.online?.stop();
+    this.alarms.stop();
+    this.map.stop();
+    this.records.stop();
     this.wall.closeAll();
     this.panel.show('');
     this.tree.setDevices([]);
     this.leaving = false;
   }
 
+  // ---- what is chosen and shown ----
+
+  #chooseChannel(target, clickedAt) {
+    this.chosen = target;
+    if (this.spaces.name === 'records') this.records.show(target);
+    else if (this.spaces.name === 'map') this.map.locate(target);
+    else this.wall.play(target, clickedAt);
+    this.panel.refresh();
+  }
+
+  #chooseDevice(device, open) {
+    this.chosen = { puid: device.id, deviceName: label(device), name: label(device) };
+    if (this.spaces.name === 'map') this.map.locate({ puid: device.id });
+    if (open) this.panel.show('device');
+    else this.panel.refresh();
+  }
+
+  /** What was chosen, as the list has it now; without an index for a device whose channel nobody chose. */
+  #subject() {
+    const { chosen } = this;
+    if (!chosen) return null;
+    const device = this.tree.find(chosen.puid);
+    const index = chosen.index ?? (device?.channels?.length === 1 ? device.channels[0].index : undefined);
+    const channel = device?.channels?.find((c) => c.index === index);
+    return { ...chosen, index, channel, name: channel?.name || chosen.name, online: Number(device?.status) === 1 };
+  }
+
+  #playLive(target) {
+    this.spaces.show('live');
+    this.chosen = target;
+    this.wall.play(target, performance.now());
+  }
+
+  #playAlarm(alarm) {
+    const device = this.tree.find(alarm.puid);
+    const index = alarm.index >= 0 ? alarm.index : device?.channels?.[0]?.index ?? 0;
+    const channel = device?.channels?.find((c) => c.index === index);
+    this.#playLive({ puid: alarm.puid, index, name: channel?.name || alarm.device, deviceName: alarm.device });
+  }
+
+  #badge(n) {
+    const el = $('#alarm-count');
+    el.hidden = n === 0;
+    setText(el, n > 99 ? '99+' : String(n));
+  }
+
+  #shown(name) {
+    $('#live-tools').hidden = name !== 'live';
+    if (name === 'records') {
+      this.records.start();
+      const subject = this.#subject();
+      if (subject?.index !== undefined) this.records.show(subject);
+    } else this.records.stop();
+    if (name === 'map') this.map.update();
+  }
+
   async load() {
     try {
       this.tree.setDevices(await api.devices());
+      this.map.update();
+      this.panel.refresh();
     } catch (error) {
       if (error.code !== api.Code.BadToken) this.tree.fail(error.message);
     }
@@ -64,6 +143,8 @@ class Console {
     const before = this.tree.devices.find((d) => d.id === device.id);
     this.tree.update({ ...device, channels: device.channels?.length ? device.channels : before?.channels, status });
     if (Number(status) === 1) this.wall.deviceOnline(device.id);
+    this.map.update();
+    this.panel.refresh();
     // The directory of a device comes a little after its registration, and no event tells of it.
     if (!device.channels?.length) this.#reloadSoon();
     this.bar();
@@ -99,8 +180,8 @@ class Console {
     const filter = () => tree.filter($('#search').value, $('#online-only').checked);
     $('#search').oninput = filter;
     $('#online-only').onchange = filter;
-    $('#refresh').onclick = () => this.load();
-    $('#sessions').onclick = () => panel.toggle('sessions');
+    $('#refresh').onclick = () => { tree.forget(); this.load(); };
+    for (const b of document.querySelectorAll('[data-panel]')) b.onclick = () => panel.toggle(b.dataset.panel);
     $('#close-all').onclick = () => wall.closeAll();
     $('#all-stats').onclick = ({ currentTarget }) => {
       wall.showStats(!wall.statsOnAll);
@@ -128,7 +209,7 @@ class Console {
   }
 
   #key(event) {
-    if ($('#app').hidden || event.ctrlKey || event.metaKey || event.altKey || $('#keys').open) return;
+    if ($('#app').hidden || event.ctrlKey || event.metaKey || event.altKey || $('dialog[open]')) return;
     const typing = event.target.closest('input, select, textarea');
     if (typing) {
       if (event.key === 'Escape') typing.blur();
@@ -140,6 +221,8 @@ class Console {
       '/': () => { $('#app').classList.add('side-open'); $('#search').focus(); },
       '?': () => showKeys(),
       m: () => tile.toggleSound(), s: () => tile.toggleStats(), f: () => tile.full(), i: () => panel.toggle('details'), r: () => tile.retry(),
+      p: () => { panel.toggle('ptz'); $('[data-operate="up"]')?.focus(); }, d: () => panel.toggle('device'), a: () => panel.toggle('alarms'),
+      l: () => this.spaces.show('live'), t: () => this.spaces.show('records'), k: () => this.spaces.show('map'),
       Delete: () => tile.close(), Backspace: () => tile.close(),
       ArrowLeft: () => wall.move(-1, 0), ArrowRight: () => wall.move(1, 0), ArrowUp: () => wall.move(0, -1), ArrowDown: () => wall.move(0, 1),
       Escape: () => panel.show(''),
@@ -153,7 +236,7 @@ class Console {
 }
 
 function showKeys() {
-  const rows = [['/', 'search'], ['1 – 4', 'layout'], ['← ↑ ↓ →', 'move'], ['↵', 'tree'], ['M', 'sound'], ['S', 'stats'], ['I', 'info'], ['F', 'full'], ['R', 'retry'], ['Del', 'close'], ['?', 'help']];
+  const rows = [['/', 'search'], ['1 – 4', 'layout'], ['← ↑ ↓ →', 'move'], ['↵', 'tree'], ['M', 'sound'], ['S', 'stats'], ['I', 'info'], ['P', 'ptz'], ['D', 'device'], ['A', 'alarms'], ['L · T · K', 'spaces'], ['F', 'full'], ['R', 'retry'], ['Del', 'close'], ['?', 'help']];
   const dialog = $('#keys');
   dialog.replaceChildren(
     h('h2', {}, t('help.title')),

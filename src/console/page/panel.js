@@ -1,4 +1,4 @@
-// The panel at the right: details of the selected view, or the list of the node's sessions.
+// The panel at the right: details of the selected view, turning its camera, its device, alarms, or the node's sessions.
 
 import { closeDialog, device, dialogInfo, dialogs, lastFailure } from './api.js';
 import { Diagnosis } from './diagnosis.js';
@@ -7,14 +7,21 @@ import { onLang, t } from './i18n.js';
 
 const REFRESH_MS = 2000;
 
+const TITLES = { details: 'panel.details', ptz: 'panel.ptz', device: 'panel.device', alarms: 'panel.alarms', sessions: 'top.sessions' };
+
 /** Names that the API gives a transport, by ours. */
 const KINDS = { webrtc: /^webrtc$/i, fmp4: /fmp4|mp4/i, flv: /flv/i };
 
 export class Panel {
-  /** `selected()` gives the selected view. `onMode(mode)` is told what is shown: '', 'details' or 'sessions'. */
-  constructor(el, { selected, onMode }) {
+  /**
+   * `selected()` gives the selected view, `subject()` what the user chose last, `parts` the panels that draw themselves:
+   * `ptz`, `device`, `alarms`. `onMode(mode)` is told what is shown: '' or a key of TITLES.
+   */
+  constructor(el, { selected, subject, parts, onMode }) {
     this.el = el;
     this.selected = selected;
+    this.subject = subject;
+    this.parts = parts;
     this.onMode = onMode;
     this.mode = '';
     this.devices = new Map();
@@ -23,6 +30,7 @@ export class Panel {
   }
 
   show(mode) {
+    if (this.mode === 'ptz' && mode !== 'ptz') this.parts.ptz.release();
     this.mode = mode;
     clearInterval(this.timer);
     this.el.hidden = mode === '';
@@ -42,10 +50,18 @@ export class Panel {
   async refresh() {
     if (!this.mode) return;
     const { mode } = this;
-    this.title.textContent = t(mode === 'details' ? 'panel.details' : 'top.sessions');
+    this.title.textContent = t(TITLES[mode]);
+    if (this.parts[mode]) return this.#part(mode);
     const turn = this.turn = Symbol();
     const content = mode === 'details' ? await this.#details() : await this.#sessions();
     if (this.turn === turn && this.mode === mode) this.#put(content);
+  }
+
+  /** A part keeps its element and what has been typed into it. */
+  #part(mode) {
+    const { el } = this.parts[mode];
+    if (el.parentNode !== this.body) this.body.replaceChildren(el);
+    if (mode !== 'alarms') this.parts[mode].show(this.subject());
   }
 
   /** The diagnosis stays where it is while what stands around it is replaced: what a reader has opened stays open. */
@@ -61,7 +77,7 @@ export class Panel {
     const tile = this.selected();
     if (!tile?.target) return [h('p', { class: 'dim' }, t('panel.nothing'))];
     const { target } = tile;
-    const out = [h('p', { class: 'panel-name' }, target.name, h('span', { class: 'dim' }, ` ${target.deviceName}`)), h('p', { class: 'dim num code' }, `${target.puid} / ${target.index}`)];
+    const out = [h('p', { class: 'panel-name' }, target.name, target.deviceName === target.name ? null : h('span', { class: 'dim' }, ` ${target.deviceName}`)), h('p', { class: 'dim num code' }, `${target.puid} / ${target.index}`)];
     try {
       const info = await this.#sessionOf(tile);
       this.diagnosis.show(info, target.puid);

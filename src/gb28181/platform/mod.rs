@@ -58,6 +58,8 @@ use crate::time::{WallClock, earliest};
 
 use ask::Asks;
 use invite::Invites;
+#[cfg(feature = "node")]
+pub(crate) use register::local_time;
 
 /// How the platform behaves. [`Config::new`] gives every default.
 #[derive(Clone, Debug)]

@@ -193,7 +193,7 @@ fn contact_of(message: &Message, device: DeviceId, peer: SocketAddr) -> String {
 }
 
 /// `yyyy-MM-dd'T'HH:mm:ss.SSS` (GB/T 28181-2016, 9.10.2) of a local time in milliseconds since 1970.
-pub(super) fn local_time(ms: i64) -> String {
+pub(crate) fn local_time(ms: i64) -> String {
     let days = ms.div_euclid(86_400_000);
     let of_day = ms.rem_euclid(86_400_000);
     let (year, month, day) = civil(days);

@@ -1,0 +1,234 @@
+// One device: what it is, how it is, what it can be ordered to do, how it is treated, and its configuration.
+//
+// The device is asked only for what is opened: its status when the panel opens, each type of configuration when its row is
+// unfolded. What needs an answer says that it waits, and shows the node's sentence where it failed.
+
+import { call, device as deviceInfo, fetchAs, gantry } from './api.js';
+import { failure, h, icon } from './dom.js';
+import { lang, onLang, t } from './i18n.js';
+import { SETTINGS, SettingsForm } from './settings.js';
+
+/** Policies of a device and what each can be forced to; null: an address is typed. */
+const POLICIES = {
+  transport: ['udp', 'tcp-passive', 'tcp-active'], media_ip: null, foreign_ssrc: ['switch', 'refuse'], loss: ['hold-back', 'show'],
+  charset: ['gb2312', 'utf8'], owner: ['channel', 'platform'], missing_sdp: ['assume', 'refuse'], tcp_role: ['tolerate', 'refuse'], moved: ['same-ip', 'any-ip'],
+};
+/** Megabytes of a card in a gigabyte, as devices count. */
+const GB = 1024;
+/** Seconds that a picture is waited for. */
+const SNAPSHOT_POLLS = 20;
+
+export class DevicePanel {
+  constructor() {
+    this.el = h('div', { class: 'device', data: { testid: 'device' } });
+    onLang(() => { if (this.target) { const { target } = this; this.key = ''; this.show(target); } });
+  }
+
+  /** Shows a device; `index` is the channel that channel-wise orders and settings go to. */
+  show(target) {
+    const key = target && `${target.puid}/${target.index}/${target.online}`;
+    if (key === this.key) return;
+    this.key = key;
+    this.target = target;
+    if (!target) return this.el.replaceChildren(h('p', { class: 'dim' }, t('dev.nothing')));
+    const { puid, index, online } = target;
+    this.where = `${encodeURIComponent(puid)}/${index ?? '-'}`;
+    this.el.replaceChildren(
+      h('p', { class: 'panel-name' }, target.deviceName, target.index === undefined || target.name === target.deviceName ? null : h('span', { class: 'dim' }, ` ${target.name}`)),
+      h('p', { class: 'dim num code' }, [puid, index].filter((x) => x !== undefined).join(' / ')),
+      online ? '' : h('p', { class: 'reason' }, icon('info'), h('span', {}, t('ptz.offline'))),
+      this.info = h('section', { data: { testid: 'dev-info' } }), this.status = h('section', { data: { testid: 'dev-status' } }),
+      this.#orders(online), this.#security(), this.#policy(), this.#subscriptions(), online ? this.#snapshot() : '', this.#configuration(online));
+    this.#loadInfo();
+    if (online) this.#loadStatus();
+  }
+
+  async #loadInfo() {
+    const { target } = this;
+    const title = h('h3', {}, t('dev.info'));
+    try {
+      const got = await deviceInfo(target.puid);
+      if (this.target !== target) return;
+      const seen = got.lastTime ? new Date(got.lastTime * 1000).toLocaleString(lang() === 'zh' ? 'zh-CN' : 'en-GB') : '–';
+      this.info.replaceChildren(title, list([['dev.name', got.name], ['dev.maker', got.manufacturer], ['dev.model', got.product], ['dev.firmware', got.softwareVersion],
+        ['dev.channels', `${got.channels?.length ?? 0}${got.partial ? ` ${t('dev.partial')}` : ''}`], ['dev.seen', seen],
+        ['dev.place', got.gps && `${got.gps.lng.toFixed(5)}, ${got.gps.lat.toFixed(5)}`]]));
+    } catch (error) { if (this.target === target) this.info.replaceChildren(title, failure(error)); }
+  }
+
+  async #loadStatus() {
+    const { target, where } = this;
+    const title = h('h3', {}, h('span', {}, t('dev.status')), h('span', { class: 'grow' }),
+      h('button', { class: 'quiet', title: t('dev.again'), aria: { label: t('dev.again') }, onclick: () => this.#loadStatus() }, icon('retry')));
+    this.status.replaceChildren(title, h('p', { class: 'dim' }, t('dev.asking')));
+    try {
+      const { deviceStatus: s } = await gantry('POST', `/device/query/${where}`, { query: 'deviceStatus' });
+      if (this.target !== target) return;
+      const guard = [...new Set((s.alarms ?? []).map((a) => a.dutyStatus))].map((duty) => t(`dev.duty.${duty}`)).join(', ');
+      this.status.replaceChildren(title, list([['dev.state', [s.status, s.reason].filter(Boolean).join(' ')], ['dev.encode', s.encode && t(`dev.${s.encode}`)], ['dev.record', s.record && t(`dev.${s.record}`)],
+        ['dev.guard', guard], ['dev.time', s.deviceTime]]));
+    } catch (error) { if (this.target === target) this.status.replaceChildren(title, failure(error)); }
+  }
+
+  // ---- orders ----
+
+  #orders(online) {
+    const { target, where } = this;
+    const order = (body) => () => gantry('POST', `/device/control/${where}`, body);
+    const record = (verb) => () => call('POST', `/pu/record/${verb}/${encodeURIComponent(target.puid)}/${target.index ?? 0}`, {});
+    const result = h('div', { role: 'status', data: { testid: 'order-result' } });
+    const button = (name, work, { confirm = false, again = false } = {}) => h('button', { disabled: !online, data: { testid: `order-${name}` }, onclick: async () => {
+      if (confirm && !(await ask(t(`order.${name}.sure`, { name: target.deviceName })))) return;
+      result.replaceChildren(h('p', { class: 'dim' }, t('dev.asking')));
+      try {
+        await work();
+        result.replaceChildren(h('p', { class: 'done' }, t('order.done', { order: t(`order.${name}`) })));
+        if (again) this.#loadStatus();
+      } catch (error) { result.replaceChildren(failure(error)); }
+    } }, t(`order.${name}`));
+    return h('section', {}, h('h3', {}, t('dev.orders')), h('div', { class: 'buttons' },
+      button('record.start', record('start'), { again: true }), button('record.stop', record('stop'), { again: true }),
+      button('guard.set', order({ order: 'guard', set: true }), { again: true }), button('guard.reset', order({ order: 'guard', set: false }), { again: true }),
+      button('alarm.reset', order({ order: 'resetAlarm' })), button('keyframe', order({ order: 'keyFrame' })),
+      button('reboot', () => call('POST', `/pu/reboot/${encodeURIComponent(target.puid)}`, {}), { confirm: true })), result);
+  }
+
+  // ---- how it signs in ----
+
+  #security() {
+    const path = `/devices/${encodeURIComponent(this.target.puid)}/auth`;
+    const result = h('div', { role: 'status', data: { testid: 'auth-result' } });
+    const password = h('input', { type: 'password', autocomplete: 'new-password', maxLength: 64, minLength: 1, placeholder: t('auth.password'), aria: { label: t('auth.password') }, data: { testid: 'auth-password' }, hidden: true });
+    const kind = h('select', { aria: { label: t('auth.kind') }, data: { testid: 'auth-kind' }, onchange: () => { password.hidden = kind.value !== 'password'; password.required = !password.hidden; } },
+      ['default', 'password', 'none'].map((x) => h('option', { value: x }, t(`auth.${x}`))));
+    const save = async (event) => {
+      event.preventDefault();
+      try {
+        await gantry('PUT', path, { kind: kind.value, ...(kind.value === 'password' && { password: password.value }) });
+        password.value = '';
+        result.replaceChildren(h('p', { class: 'done' }, t('auth.saved')));
+      } catch (error) { result.replaceChildren(failure(error)); }
+    };
+    return this.#folded('auth', () => h('form', { class: 'settings', onsubmit: save }, h('p', { class: 'dim small' }, t('auth.hint')),
+      h('div', { class: 'line' }, kind, password, h('button', { type: 'submit', class: 'accent', data: { testid: 'auth-save' } }, t('cfg.save'))), result));
+  }
+
+  // ---- how it is treated ----
+
+  #policy() {
+    const path = `/devices/${encodeURIComponent(this.target.puid)}/policy`;
+    return this.#folded('policy', () => {
+      const box = h('form', { class: 'settings', data: { testid: 'policy-form' } }, h('p', { class: 'dim' }, t('loading')));
+      gantry('GET', path).then((policy) => {
+        const result = h('div', { role: 'status' });
+        box.onsubmit = async (event) => {
+          event.preventDefault();
+          try {
+            await gantry('PUT', path, policy);
+            result.replaceChildren(h('p', { class: 'done', data: { testid: 'policy-saved' } }, t('policy.saved')));
+          } catch (error) { result.replaceChildren(failure(error)); }
+        };
+        box.replaceChildren(h('p', { class: 'dim small' }, t('policy.hint')), ...Object.entries(POLICIES).map(([name, words]) => h('label', { class: 'field' }, h('span', {}, t(`policy.${name}`)),
+          words ? h('select', { data: { field: name }, onchange: (e) => { policy[name] = e.target.value; } }, ['auto', ...words].map((w) => h('option', { value: w, selected: w === policy[name] }, w === 'auto' ? t('transport.auto') : t(`policy.${name}.${w}`))))
+            : h('input', { data: { field: name }, placeholder: t('transport.auto'), value: policy[name] === 'auto' ? '' : policy[name], oninput: (e) => { policy[name] = e.target.value.trim() || 'auto'; } }))),
+        result, h('div', { class: 'line' }, h('span', { class: 'grow' }), h('button', { type: 'submit', class: 'accent', data: { testid: 'policy-save' } }, t('cfg.save'))));
+      }, (error) => box.replaceChildren(failure(error)));
+      return box;
+    });
+  }
+
+  // ---- what it tells by itself ----
+
+  #subscriptions() {
+    const path = `/devices/${encodeURIComponent(this.target.puid)}/subscriptions`;
+    return this.#folded('subs', () => {
+      const box = h('div', { data: { testid: 'subs' } }, h('p', { class: 'dim' }, t('loading')));
+      const load = async () => {
+        try {
+          const { data } = await gantry('GET', path);
+          const change = async (topic, on) => {
+            try { await gantry(on ? 'PUT' : 'DELETE', `${path}/${topic}`, on ? {} : undefined); await load(); } catch (error) { box.append(failure(error)); }
+          };
+          box.replaceChildren(...data.map((s) => h('label', { class: 'field' }, h('span', {}, t(`sub.${s.topic}`)), h('span', { class: 'line' },
+            h('input', { type: 'checkbox', checked: s.state !== 'none', data: { field: s.topic }, onchange: (e) => change(s.topic, e.target.checked) }), h('span', { class: 'dim' }, [t(`sub.${s.state}`), s.status].filter(Boolean).join(' '))))));
+        } catch (error) { box.replaceChildren(failure(error)); }
+      };
+      load();
+      return box;
+    });
+  }
+
+  /** The device takes a picture itself and uploads it to the node. */
+  #snapshot() {
+    const { puid, index } = this.target;
+    return this.#folded('snap', () => {
+      const result = h('div', { role: 'status', data: { testid: 'snap-result' } });
+      const take = async () => {
+        result.replaceChildren(h('p', { class: 'dim' }, t('dev.asking')));
+        try {
+          const { data: order } = await call('POST', `/pu/snapshot/${encodeURIComponent(puid)}/${index ?? 0}`, { picCount: 1 });
+          for (let n = 0; n < SNAPSHOT_POLLS && result.isConnected; n++) {
+            const info = await gantry('GET', `/snapshots/${encodeURIComponent(order.id)}`);
+            const { received = 0, state, detail } = info.data ?? info;
+            if (received > 0) {
+              const url = URL.createObjectURL(await (await fetchAs(`/gantry/v1/snapshots/${encodeURIComponent(order.id)}/1`)).blob());
+              return result.replaceChildren(h('img', { class: 'snap', src: url, alt: t('fold.snap'), data: { testid: 'snap' } }));
+            }
+            if (state === 'failed') throw Object.assign(new Error(detail || state), { code: 1 });
+            await new Promise((resolve) => setTimeout(resolve, 1000));
+          }
+          throw Object.assign(new Error(t('snap.none')), { code: 6 });
+        } catch (error) { result.replaceChildren(failure(error)); }
+      };
+      return h('div', {}, h('button', { data: { testid: 'snap-take' }, onclick: take }, t('snap.take')), result);
+    });
+  }
+
+  // ---- configuration ----
+
+  #configuration(online) {
+    const { puid, index } = this.target;
+    const cards = this.#folded('cards', () => this.#cards(), online);
+    return h('section', { class: 'config' }, h('h3', {}, t('dev.config')), online ? '' : h('p', { class: 'dim' }, t('dev.config.offline')),
+      online ? [cards, Object.keys(SETTINGS).map((type) => this.#folded(`cfg.${type}`, () => new SettingsForm(type, puid, index ?? 0).el))] : []);
+  }
+
+  #cards() {
+    const box = h('div', { data: { testid: 'cards' } }, h('p', { class: 'dim' }, t('dev.asking')));
+    const { puid } = this.target;
+    const load = async () => {
+      try {
+        const { sdCards } = await gantry('POST', `/device/query/${encodeURIComponent(puid)}/-`, { query: 'sdCards' });
+        box.replaceChildren(...(sdCards.length ? sdCards.map((card) => h('div', { class: 'line' },
+          h('span', { class: 'list-name num' }, `${card.hddName ?? t('card.n', { n: card.id })} · ${t(`card.${card.status ?? 'ok'}`)} · ${((card.freeSpace ?? 0) / GB).toFixed(1)} / ${((card.capacity ?? 0) / GB).toFixed(1)} GB${card.status === 'formatting' ? ` · ${card.formatProgress ?? 0} %` : ''}`),
+          h('button', { onclick: async () => {
+            if (!(await ask(t('card.sure', { name: card.hddName ?? card.id })))) return;
+            try { await call('POST', `/pu/storage/format/${encodeURIComponent(puid)}/${card.id - 1}`, {}); load(); } catch (error) { box.append(failure(error)); }
+          } }, t('card.format')))) : [h('p', { class: 'dim' }, t('card.none'))]));
+      } catch (error) { box.replaceChildren(failure(error)); }
+    };
+    load();
+    return box;
+  }
+
+  /** A row that is filled when it is unfolded for the first time. */
+  #folded(key, fill) {
+    const el = h('details', { class: 'fold', data: { testid: `fold-${key}` }, ontoggle: () => { if (el.open && !el.dataset.filled) { el.dataset.filled = '1'; el.append(fill()); } } }, h('summary', {}, t(`fold.${key}`)));
+    return el;
+  }
+}
+
+function list(rows) {
+  return h('dl', { class: 'num' }, rows.filter(([, value]) => value).map(([key, value]) => [h('dt', {}, t(key)), h('dd', {}, value)]));
+}
+
+/** Asks before what cannot be undone. Escape and Cancel are no. */
+function ask(text) {
+  return new Promise((resolve) => {
+    const dialog = h('dialog', { class: 'keys', data: { testid: 'ask' } }, h('p', { class: 'ask' }, text),
+      h('form', { method: 'dialog', class: 'line' }, h('span', { class: 'grow' }), h('button', { value: '' }, t('cancel')), h('button', { value: 'yes', class: 'accent', data: { testid: 'ask-yes' } }, t('ok'))));
+    dialog.addEventListener('close', () => { resolve(dialog.returnValue === 'yes'); dialog.remove(); });
+    document.body.append(dialog);
+    dialog.showModal();
+  });
+}
