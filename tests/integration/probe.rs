@@ -210,14 +210,15 @@ fn dumps_and_captures_say_what_came_and_what_is_wrong() {
     }
     let folder = Folder::new("probe-captures");
     let whole = packets();
+    // A key frame comes through before the loss begins.
     let lossy = whole.iter().enumerate();
     let lossy: Vec<_> = lossy
-        .filter(|(n, _)| n % 10 != 3)
+        .filter(|(n, _)| *n < whole.len() / 3 || n % 10 != 3)
         .map(|(_, packet)| packet.clone())
         .collect();
     is_well(&folder.write("well.rtpdump", &rtpdump(&whole)), &["H264"]);
     let file = folder.write("lossy.rtpdump", &rtpdump(&lossy));
-    is_wrong(&file, "loss", &["10.", "%", "TCP"]);
+    is_wrong(&file, "loss", &["%", "TCP"]);
 
     let well = folder.write("well.pcap", &capture(Some("200 OK"), &whole));
     is_well(&well, &["H264", "INVITE"]);
@@ -253,7 +254,7 @@ fn dumps_and_captures_say_what_came_and_what_is_wrong() {
 
 #[test]
 fn a_capture_that_the_node_gives_out_is_read() {
-    let node = Node::start(&[]);
+    let node = Node::start(&[("GANTRY_MEDIA_FALLBACK", "false")]);
     let token = node.login();
     let id = "34020000001320000011";
     let quirk = [
