@@ -59,6 +59,31 @@ export async function panels({ page, check, need, node, cameras, shot }) {
     need((await at('failure').count()) === 0, 'a failure is shown');
   });
 
+  await check('a camera looks where it is told, keeps its home, and zooms into what is drawn', async () => {
+    await at('precise-pan').fill('90');
+    await at('precise-go').click();
+    await text('.look', '90.0°');
+    await at('fold-home').locator('summary').click();
+    await at('home-on').check();
+    await at('home-preset').fill('1');
+    await at('home-wait').fill('60');
+    await at('home-save').click();
+    await at('home-result').locator('.done').waitFor();
+    const { homePosition } = await node.gantry('POST', `/device/query/${Gate.puid}/0`, { query: 'homePosition' });
+    need(homePosition.enabled === 1 && homePosition.resetTime === 60, `the camera has ${JSON.stringify(homePosition)}`);
+    const box = await at('tile-1').boundingBox();
+    const order = page.waitForResponse(/\/device\/control\//);
+    await page.keyboard.down('Shift');
+    await page.mouse.move(box.x + box.width * 0.4, box.y + box.height * 0.4);
+    await page.mouse.down();
+    await page.mouse.move(box.x + box.width * 0.6, box.y + box.height * 0.6);
+    await page.mouse.up();
+    await page.keyboard.up('Shift');
+    const response = await order;
+    need(response.status() === 204, `the answer was ${response.status()}`);
+    return response.request().postData();
+  });
+
   await check('a camera without PTZ says so and is not ordered about', async () => {
     const before = sent.length;
     await row(Hall).click();

@@ -84,7 +84,7 @@ const en = {
   'ptz.aperturedec': 'Close the iris',
   'ptz.apertureinc': 'Open the iris',
   'ptz.speed': 'Speed',
-  'ptz.keys': 'With the focus on the pad: arrows turn, + and − zoom, as long as the key is held.',
+  'ptz.keys': 'With the focus on the pad: arrows turn, + and − zoom, as long as the key is held. A frame drawn on the picture with Shift zooms into it, with Alt as well out of it.',
   'ptz.at.pan': 'Pan',
   'ptz.at.tilt': 'Tilt',
   'ptz.at.zoom': 'Zoom',
@@ -378,6 +378,11 @@ const en = {
   'sub.active': 'active',
   'sub.waiting': 'no answer, tried again later',
   'sub.refused': 'refused',
+  'ptz.precise': 'Look at',
+  'ptz.home': 'Home position',
+  'ptz.home.on': 'Return by itself',
+  'ptz.home.preset': 'To preset no.',
+  'ptz.home.wait': 'After seconds of rest',
 };
 
 const zh = {
@@ -463,7 +468,7 @@ const zh = {
   'ptz.aperturedec': '关小光圈',
   'ptz.apertureinc': '开大光圈',
   'ptz.speed': '速度',
-  'ptz.keys': '焦点在云台面板时：按住方向键转动，按住 + 和 − 变倍。',
+  'ptz.keys': '焦点在云台面板时：按住方向键转动，按住 + 和 − 变倍。按住 Shift 在画面上拉框放大，同时按住 Alt 则拉框缩小。',
   'ptz.at.pan': '水平',
   'ptz.at.tilt': '俯仰',
   'ptz.at.zoom': '倍率',
@@ -757,6 +762,11 @@ const zh = {
   'sub.active': '已订阅',
   'sub.waiting': '无应答，稍后重试',
   'sub.refused': '被拒绝',
+  'ptz.precise': '精确定位',
+  'ptz.home': '看守位',
+  'ptz.home.on': '自动归位',
+  'ptz.home.preset': '归位预置位',
+  'ptz.home.wait': '空闲秒数',
 };
 
 const words = { en, zh };
