@@ -383,6 +383,16 @@ const en = {
   'ptz.home.on': 'Return by itself',
   'ptz.home.preset': 'To preset no.',
   'ptz.home.wait': 'After seconds of rest',
+  'ptz.track': 'Tracking',
+  'ptz.track.Auto': 'Follow what moves',
+  'ptz.track.Stop': 'Stop',
+  'fold.upgrade': 'New software',
+  'upgrade.firmware': 'Version',
+  'upgrade.fileUrl': 'File (URL)',
+  'upgrade.manufacturer': 'Manufacturer',
+  'upgrade.send': 'Upgrade',
+  'upgrade.sure': 'Put new software on {name}? It starts anew when it is done.',
+  'upgrade.taken': 'The device has taken the order and fetches the file.',
 };
 
 const zh = {
@@ -767,6 +777,16 @@ const zh = {
   'ptz.home.on': '自动归位',
   'ptz.home.preset': '归位预置位',
   'ptz.home.wait': '空闲秒数',
+  'ptz.track': '目标跟踪',
+  'ptz.track.Auto': '自动跟踪',
+  'ptz.track.Stop': '停止跟踪',
+  'fold.upgrade': '设备升级',
+  'upgrade.firmware': '固件版本',
+  'upgrade.fileUrl': '文件地址',
+  'upgrade.manufacturer': '厂商',
+  'upgrade.send': '升级',
+  'upgrade.sure': '升级 {name}？完成后设备将重启。',
+  'upgrade.taken': '设备已接受命令，正在获取文件。',
 };
 
 const words = { en, zh };

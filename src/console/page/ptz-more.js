@@ -1,5 +1,5 @@
-// What cameras of later editions can besides the pad: a look by its angles (PTZPreciseCtrl, 2022), a home position that the
-// camera returns to by itself (2016), and zooming into a part of the picture that is drawn with Shift held (2016).
+// What cameras of later editions can besides the pad: a look by its angles (PTZPreciseCtrl, 2022), following what
+// moves (TargetTrack, 2022), a home position that the camera returns to by itself (2016), and zooming into a part of the picture that is drawn with Shift held (2016).
 
 import { gantry } from './api.js';
 import { failure, h } from './dom.js';
@@ -23,6 +23,18 @@ export function precise(where, after) {
     } catch (error) { result.replaceChildren(failure(error)); }
   };
   return h('section', {}, h('h3', {}, t('ptz.precise')), h('form', { class: 'line', onsubmit: go }, pan, tilt, zoom, h('button', { type: 'submit', data: { testid: 'precise-go' } }, t('ptz.go'))), result);
+}
+
+/** Lets a camera follow what moves by itself, and ends that. */
+export function tracking(where) {
+  const result = h('div', { role: 'status', data: { testid: 'track-result' } });
+  const order = (mode) => async () => {
+    try {
+      await gantry('POST', `/device/control/${where}`, { order: 'targetTrack', mode });
+      result.replaceChildren(h('p', { class: 'done' }, t('order.done', { order: t(`ptz.track.${mode}`) })));
+    } catch (error) { result.replaceChildren(failure(error)); }
+  };
+  return h('section', {}, h('h3', {}, t('ptz.track')), h('div', { class: 'line' }, ['Auto', 'Stop'].map((mode) => h('button', { data: { testid: `track-${mode}` }, onclick: order(mode) }, t(`ptz.track.${mode}`)))), result);
 }
 
 /** The home position of a camera, asked for when it is unfolded. */
