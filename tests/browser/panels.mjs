@@ -207,6 +207,10 @@ export async function panels({ page, check, need, node, cameras, shot }) {
     await shot('records');
     const where = await at('rec-where').textContent();
     await until((was) => document.querySelector('[data-testid=rec-where]').textContent !== was, where);
+    await at('rec-speed').selectOption('-2');
+    // The demo's cameras cannot play backwards: the page says so and keeps the speed that runs.
+    await said.waitFor();
+    await until(() => document.querySelector('[data-testid=rec-speed]').value === '2');
     await page.getByTestId('rec-play').click();
     await until(() => document.querySelector('.rec-stage').dataset.state === 'paused');
     await at('rec-halt').click();
