@@ -213,9 +213,10 @@ export async function panels({ page, check, need, node, cameras, shot }) {
     await until(() => document.querySelector('[data-testid=rec-speed]').value === '2');
     await page.getByTestId('rec-play').click();
     await until(() => document.querySelector('.rec-stage').dataset.state === 'paused');
+    const frames = await page.evaluate(decoded);
+    need(frames > 10, `only ${frames} pictures were shown`);
     await at('rec-halt').click();
     await until(() => document.querySelector('.rec-stage').dataset.state === 'empty');
-    const frames = await page.evaluate(decoded);
     await at('rec-download').click();
     await at('task').first().waitFor();
     need((await said.count()) === 0, 'a failure is shown');
