@@ -84,6 +84,7 @@ static ASSETS: &[Asset] = &[
     page!("play-fmp4.js", JS),
     page!("play-webrtc.js", JS),
     page!("playback.js", JS),
+    page!("ptz-more.js", JS),
     page!("ptz.js", JS),
     page!("settings.js", JS),
     page!("sha256.js", JS),

@@ -70,7 +70,7 @@ async function openPage({ init, lang = 'en-GB' } = {}) {
   const context = await browser.newContext({ viewport: { width: 1440, height: 860 }, locale: lang });
   const opened = await context.newPage();
   opened.on('pageerror', (error) => problems.push(error.message));
-  opened.on('console', (message) => message.type() === 'error' && /Content Security Policy/.test(message.text()) && problems.push(message.text()));
+  opened.on('console', (message) => message.type() === 'error' && !/Failed to load resource|WebSocket connection/.test(message.text()) && problems.push(message.text()));
   if (init) await opened.addInitScript(init);
   await opened.goto(BASE_URL);
   await opened.waitForSelector('#login-password:visible');

@@ -33,12 +33,12 @@ export class DevicePanel {
     if (!target) return this.el.replaceChildren(h('p', { class: 'dim' }, t('dev.nothing')));
     const { puid, index, online } = target;
     this.where = `${encodeURIComponent(puid)}/${index ?? '-'}`;
-    this.el.replaceChildren(
+    this.el.replaceChildren(...[
       h('p', { class: 'panel-name' }, target.deviceName, target.index === undefined || target.name === target.deviceName ? null : h('span', { class: 'dim' }, ` ${target.name}`)),
       h('p', { class: 'dim num code' }, [puid, index].filter((x) => x !== undefined).join(' / ')),
       online ? '' : h('p', { class: 'reason' }, icon('info'), h('span', {}, t('ptz.offline'))),
       this.info = h('section', { data: { testid: 'dev-info' } }), this.status = h('section', { data: { testid: 'dev-status' } }),
-      this.#orders(online), this.#security(), this.#policy(), this.#subscriptions(), online ? this.#snapshot() : '', this.#configuration(online));
+      this.#orders(online), this.#security(), this.#policy(), this.#subscriptions(), online ? [this.#snapshot(), this.#upgrade()] : '', this.#configuration(online)].flat());
     this.#loadInfo();
     if (online) this.#loadStatus();
   }
@@ -181,6 +181,27 @@ export class DevicePanel {
         } catch (error) { result.replaceChildren(failure(error)); }
       };
       return h('div', {}, h('button', { data: { testid: 'snap-take' }, onclick: take }, t('snap.take')), result);
+    });
+  }
+
+  /** New software, which the device fetches by itself. */
+  #upgrade() {
+    const { target, where } = this;
+    return this.#folded('upgrade', () => {
+      const result = h('div', { role: 'status', data: { testid: 'upgrade-result' } });
+      const fields = ['firmware', 'fileUrl', 'manufacturer'].map((name) => h('input', { type: 'text', required: true, maxLength: 512, data: { field: name } }));
+      const send = async (event) => {
+        event.preventDefault();
+        if (!(await ask(t('upgrade.sure', { name: target.deviceName })))) return;
+        const sessionId = [...crypto.getRandomValues(new Uint8Array(16))].map((b) => b.toString(16).padStart(2, '0')).join('');
+        const order = Object.fromEntries(fields.map((el) => [el.dataset.field, el.value.trim()]));
+        try {
+          await gantry('POST', `/device/control/${where}`, { order: 'upgrade', sessionId, ...order });
+          result.replaceChildren(h('p', { class: 'done' }, t('upgrade.taken')));
+        } catch (error) { result.replaceChildren(failure(error)); }
+      };
+      return h('form', { class: 'settings', onsubmit: send }, fields.map((el) => h('label', { class: 'field' }, h('span', {}, t(`upgrade.${el.dataset.field}`)), el)),
+        h('div', { class: 'line' }, h('span', { class: 'grow' }), h('button', { type: 'submit', class: 'accent', data: { testid: 'upgrade-send' } }, t('upgrade.send'))), result);
     });
   }
 

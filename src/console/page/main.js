@@ -217,17 +217,22 @@ class Console {
     }
     const { wall, panel } = this;
     const tile = wall.selected;
-    const keys = {
+    const everywhere = {
       '/': () => { $('#app').classList.add('side-open'); $('#search').focus(); },
       '?': () => showKeys(),
-      m: () => tile.toggleSound(), s: () => tile.toggleStats(), f: () => tile.full(), i: () => panel.toggle('details'), r: () => tile.retry(),
-      p: () => { panel.toggle('ptz'); $('[data-operate="up"]')?.focus(); }, d: () => panel.toggle('device'), a: () => panel.toggle('alarms'),
+      i: () => panel.toggle('details'), d: () => panel.toggle('device'), a: () => panel.toggle('alarms'),
+      p: () => { panel.toggle('ptz'); $('[data-operate="up"]')?.focus(); },
       l: () => this.spaces.show('live'), t: () => this.spaces.show('records'), k: () => this.spaces.show('map'),
+      Escape: () => panel.show(''),
+    };
+    const live = {
+      m: () => tile.toggleSound(), s: () => tile.toggleStats(), f: () => tile.full(), r: () => tile.retry(),
       Delete: () => tile.close(), Backspace: () => tile.close(),
       ArrowLeft: () => wall.move(-1, 0), ArrowRight: () => wall.move(1, 0), ArrowUp: () => wall.move(0, -1), ArrowDown: () => wall.move(0, 1),
-      Escape: () => panel.show(''),
       ...Object.fromEntries(LAYOUTS.map((n, i) => [String(i + 1), () => wall.setLayout(n)])),
     };
+    const own = { live, records: event.target.closest('button, summary, a') ? {} : { ' ': () => this.records.toggle() }, map: {} }[this.spaces.name];
+    const keys = { ...everywhere, ...own };
     const action = keys[event.key] ?? keys[event.key.toLowerCase()];
     if (!action) return;
     event.preventDefault();
@@ -236,7 +241,7 @@ class Console {
 }
 
 function showKeys() {
-  const rows = [['/', 'search'], ['1 – 4', 'layout'], ['← ↑ ↓ →', 'move'], ['↵', 'tree'], ['M', 'sound'], ['S', 'stats'], ['I', 'info'], ['P', 'ptz'], ['D', 'device'], ['A', 'alarms'], ['L · T · K', 'spaces'], ['F', 'full'], ['R', 'retry'], ['Del', 'close'], ['?', 'help']];
+  const rows = [['/', 'search'], ['1 – 4', 'layout'], ['← ↑ ↓ →', 'move'], ['↵', 'tree'], ['M', 'sound'], ['S', 'stats'], ['I', 'info'], ['P', 'ptz'], ['D', 'device'], ['A', 'alarms'], ['L · T · K', 'spaces'], ['␣', 'pause'], ['F', 'full'], ['R', 'retry'], ['Del', 'close'], ['?', 'help']];
   const dialog = $('#keys');
   dialog.replaceChildren(
     h('h2', {}, t('help.title')),

@@ -169,13 +169,18 @@ export class Playback {
     this.#state('playing');
   }
 
+  /** Whether the device does it. */
   async #order(body) {
     const { session } = this;
-    if (!session) return;
+    if (!session) return false;
     try {
       this.#took(await gantry('PUT', `/playback/${encodeURIComponent(session.dialogid)}`, body));
       this.#fail(null);
-    } catch (error) { this.#fail(error); }
+      return true;
+    } catch (error) {
+      this.#fail(error);
+      return false;
+    }
   }
 
   async #refresh() {
@@ -209,9 +214,12 @@ export class Playback {
   async setSpeed(speed) {
     const before = this.speed;
     this.speed = speed;
-    this.speedSelect.value = String(speed);
     if (!this.session) return;
-    await this.#order({ cmd: 'PLAY', scale: speed });
+    if (!(await this.#order({ cmd: 'PLAY', scale: speed }))) {
+      this.speed = before;
+      this.speedSelect.value = String(before);
+      return;
+    }
     // A media source cannot lose or gain a track.
     if (this.session && (before === 1) !== (speed === 1)) await this.#watch(this.run).catch((error) => this.#fail(error));
   }

@@ -6,6 +6,7 @@
 import { call, gantry } from './api.js';
 import { failure, h, icon } from './dom.js';
 import { onLang, t } from './i18n.js';
+import { home, precise, tracking } from './ptz-more.js';
 
 const SPEED_KEY = 'gantry.ptz.speed';
 /** The pad, row by row: the operation, its icon, the arrow key that does the same. */
@@ -16,6 +17,9 @@ const PAD = [
 ];
 const LENS = [['zoom', 'zoomdec', 'zoominc'], ['focus', 'focusdec', 'focusinc'], ['iris', 'aperturedec', 'apertureinc']];
 const KEYS = { '+': 'zoominc', '=': 'zoominc', '-': 'zoomdec', ...Object.fromEntries(PAD.filter((x) => x?.[2]).map(([operate, , key]) => [key, operate])) };
+/** Questions to a camera that moves, and how long apart. */
+const FOLLOW_N = 20;
+const FOLLOW_MS = 500;
 /** Points of a cruise made here. */
 const STAY_S = 10;
 const CRUISE_SPEED = 100;
@@ -56,7 +60,9 @@ export class Ptz {
 
   #usable() { return this.#reason() === ''; }
 
-  #path(rest) { return `/pu/ptz/${rest.replace('{}', `${encodeURIComponent(this.target.puid)}/${this.target.index}`)}`; }
+  #where() { return `${encodeURIComponent(this.target.puid)}/${this.target.index}`; }
+
+  #path(rest) { return `/pu/ptz/${rest.replace('{}', this.#where())}`; }
 
   // ---- moving ----
 
@@ -89,18 +95,29 @@ export class Ptz {
     this.notice?.replaceChildren(...(error ? [failure(error)] : []));
   }
 
-  /** Where the camera looks; a device of an older edition does not say, and is not asked again. */
+  /**
+   * Where the camera looks, until it stands still or for FOLLOW_N questions. A device of an older edition does not say, and
+   * is not asked again.
+   */
   async #loadPosition() {
     const { target } = this;
     if (!target || !this.asksPosition) return;
-    this.asksPosition = false;
-    try {
-      const got = await gantry('GET', `/ptz/${encodeURIComponent(target.puid)}/${target.index}`);
-      if (this.target !== target) return;
-      this.asksPosition = true;
-      this.position = got;
-    } catch { this.position = null; }
-    this.#drawPosition();
+    const turn = this.turn = Symbol('position');
+    for (let n = 0; n < FOLLOW_N; n++) {
+      const before = JSON.stringify(this.position);
+      try {
+        const got = await gantry('GET', `/ptz/${this.#where()}`);
+        if (this.turn !== turn || this.target !== target) return;
+        this.position = got;
+      } catch {
+        if (this.target === target) { this.asksPosition = false; this.position = null; this.#drawPosition(); }
+        return;
+      }
+      this.#drawPosition();
+      if (JSON.stringify(this.position) === before) return;
+      await new Promise((resolve) => setTimeout(resolve, FOLLOW_MS));
+      if (this.turn !== turn || this.target !== target || !this.el.isConnected) return;
+    }
   }
 
   // ---- presets and cruises ----
@@ -192,6 +209,7 @@ export class Ptz {
       this.look = h('p', { class: 'look num dim' }),
       this.notice = h('div', { role: 'alert' }, this.error ? failure(this.error) : null),
       this.presetPart = h('section', {}), this.cruisePart = h('section', {}),
+      off ? null : precise(this.#where(), () => this.#loadPosition()), off ? null : tracking(this.#where()), off ? null : home(this.#where()),
       off ? null : h('p', { class: 'hint dim small' }, t('ptz.keys')),
     ].filter(Boolean));
     this.#drawPosition();

@@ -4,12 +4,13 @@
 //                    └─every transport failed─► failed ─retry, device online─► opening …
 
 import { lastFailure } from './api.js';
-import { bitRate, codecLabel, h, icon, setIcon, setText } from './dom.js';
+import { bitRate, codecLabel, failure, h, icon, setIcon, setText } from './dom.js';
 import { has, lang, t } from './i18n.js';
 import { Fmp4Player } from './play-fmp4.js';
 import { FlvPlayer } from './play-flv.js';
 import { WebrtcPlayer } from './play-webrtc.js';
 import { PlayError } from './play-error.js';
+import { dragZoom } from './ptz-more.js';
 
 /** In the order in which they are tried. */
 const PLAYERS = [WebrtcPlayer, Fmp4Player, FlvPlayer];
@@ -20,6 +21,7 @@ const SAMPLE_MS = 1000;
 const RATE_MS_MIN = 500;
 /** Seconds without a new picture after which a playing view counts as lost. */
 const STALL_S_MAX = 10;
+const TOAST_MS = 6000;
 /** Waits between attempts to get a lost view back, in seconds; the last one repeats. */
 const RETRY_S = [1, 2, 4, 8, 15];
 
@@ -59,6 +61,15 @@ export class Tile {
         this.because = h('span', { class: 'because', data: { testid: 'because' } })),
       this.overlay = h('dl', { class: 'overlay num', data: { testid: 'overlay' } }));
     this.stage.append(this.video = this.#newVideo());
+    dragZoom(this.stage, { target: () => (this.state === 'playing' ? this.target : null), picture: () => this.video, failed: (error) => this.#toast(error) });
+  }
+
+  /** Says for a while what an order to the camera came to. */
+  #toast(error) {
+    const note = failure(error);
+    note.classList.add('toast');
+    this.el.append(note);
+    setTimeout(() => note.remove(), TOAST_MS);
   }
 
   /** A fresh element for every attempt: nothing of the last player is left in it. */
