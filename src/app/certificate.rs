@@ -108,7 +108,7 @@ fn bad(path: &Path, e: &dyn std::fmt::Display) -> StartError {
     StartError(format!("bad certificate: {}: {e}", path.display()))
 }
 
-fn make(source: &Source<'_>, cert_path: &PathBuf, key_path: &PathBuf) -> Result<(), StartError> {
+fn make(source: &Source<'_>, cert_path: &Path, key_path: &Path) -> Result<(), StartError> {
     let purpose = source.purpose;
     let made = rcgen::generate_simple_self_signed(source.names.clone())
         .map_err(|e| StartError(format!("cannot make a certificate for {purpose}: {e}")))?;
