@@ -14,6 +14,7 @@ mod devices;
 mod end;
 mod named;
 mod open;
+mod playback;
 mod policy;
 pub mod port;
 mod ports;

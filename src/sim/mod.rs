@@ -25,6 +25,7 @@ mod plan;
 mod reel;
 mod shell;
 mod stream;
+mod tape;
 #[cfg(test)]
 mod tests;
 
@@ -52,4 +53,12 @@ pub enum Quirk {
     TcpOnly,
     /// Sends the map of its stream but no key frame.
     NoKeyFrame,
+    /// Hangs up in the middle of every record.
+    StopsEarly,
+    /// Hangs up at the end of a record without a word.
+    SilentEnd,
+    /// Tells the end of a record outside of its dialog.
+    EndOutside,
+    /// Plays back backwards too.
+    Reverse,
 }

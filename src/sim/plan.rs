@@ -2,16 +2,21 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::gb28181::answer::FileRecord;
 use crate::gb28181::manscdp::Charset;
 use crate::gb28181::{CatalogItem, DeviceInfo, device};
 use crate::id::{ChannelId, DeviceId, GbId};
 use crate::limits;
 use crate::sip::Path;
+use crate::time::local_text;
 
 use super::Quirk;
 use super::reel::{Picture, Sound};
+
+/// Files of one hour that every device has.
+const RECORDED_HOURS: i64 = 24;
 
 /// A whole simulation.
 #[derive(Clone, Debug)]
@@ -214,9 +219,34 @@ impl Plan {
             charset: Charset::Gb2312,
             info: Arc::new(self.info()),
             channels: self.catalog().into(),
-            abilities: Arc::default(),
+            abilities: Arc::new(device::Abilities {
+                records: records(&self.name),
+                reverse: self.quirk == Quirk::Reverse,
+                ..device::Abilities::default()
+            }),
         }
     }
+}
+
+/// What every camera recorded: a file an hour, the last day up to the hour that runs.
+fn records(name: &str) -> Vec<FileRecord> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.map_or(0, |d| d.as_secs() as i64);
+    let hour = now - now.rem_euclid(3_600);
+    let text = |at| Some(local_text(at, device::LOCAL_OFFSET_S));
+    (1..=RECORDED_HOURS)
+        .rev()
+        .map(|ago| FileRecord {
+            start_time: text(hour - ago * 3_600),
+            end_time: text(hour - (ago - 1) * 3_600),
+            name: Some(format!("{name} {}", RECORDED_HOURS - ago)),
+            file_path: Some(format!("/record/{}.mp4", hour - ago * 3_600)),
+            secrecy: Some(0),
+            kind: Some("time".into()),
+            file_size: Some("540000000".into()),
+            ..FileRecord::default()
+        })
+        .collect()
 }
 
 #[cfg(test)]

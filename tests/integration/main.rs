@@ -6,6 +6,7 @@ mod api;
 mod device_auth;
 #[cfg(feature = "node")]
 mod diagnosis;
+mod download;
 mod egress_chromium;
 mod egress_files;
 mod egress_rtp;
@@ -31,6 +32,7 @@ mod node;
 mod path;
 #[cfg(feature = "node")]
 mod payloads;
+mod playback;
 #[cfg(feature = "node")]
 mod player;
 #[cfg(feature = "node")]

@@ -41,7 +41,9 @@ impl Shard {
                 let _ = socket.send(to, &self.rtcp_out);
             }
             let last = stream.ingest.last_packet();
-            let silent = last.is_some_and(|at| now.saturating_duration_since(at) > silence);
+            let last = last.map(|at| at.max(stream.paced_at.unwrap_or(at)));
+            let silent = !stream.paused
+                && last.is_some_and(|at| now.saturating_duration_since(at) > silence);
             if silent && !std::mem::replace(&mut stream.stalled, true) {
                 self.events.send(MediaEvent::Progress {
                     stream: stream.id,
@@ -76,7 +78,7 @@ impl Shard {
         let idle: Vec<usize> = self
             .conns
             .iter()
-            .filter(|(_, c)| c.is_idle(now))
+            .filter(|(_, c)| c.is_idle(now) && !self.rests(c, now))
             .map(|(key, _)| key)
             .collect();
         for key in idle {
@@ -153,6 +155,15 @@ impl Shard {
             sent_bytes_per_s: rate(sent, sent_then),
             rtp_port: self.rtp_port,
         }));
+    }
+
+    /// A connection of a playback that was told to rest, or was until just now, brings nothing and is kept.
+    fn rests(&self, conn: &Conn, now: Instant) -> bool {
+        let silence = Duration::from_secs(limits::INGEST_SILENCE_S_MAX);
+        let ordered = |at: Instant| now.saturating_duration_since(at) < silence;
+        let stream = conn.stream().and_then(|id| self.by_id.get(&id));
+        let stream = stream.and_then(|key| self.streams.get(*key));
+        stream.is_some_and(|s| s.paused || s.paced_at.is_some_and(ordered))
     }
 
     /// The slowest and the fastest clock of the streams.
