@@ -30,6 +30,7 @@ use crate::metrics::Metrics;
 use crate::net::budget::Budget;
 use crate::net::front::Front;
 use crate::net::{self, Media};
+use crate::record::{self, Downloads};
 use crate::session::shell::Handle;
 use crate::session::{
     Command, Core, CoreConfig, MediaAddress, Network, Persist, RestoredDevice, shell,
@@ -287,6 +288,18 @@ impl Node {
         let open_media = config.http.open_media;
         let sip_id = config.sip.id;
         let config = Arc::new(config);
+        let downloads = Downloads::start(
+            session.clone(),
+            media.handle.clone(),
+            store.clone(),
+            &config.node.data_dir,
+            record::shell::Settings {
+                at_once: usize::from(config.download.at_once),
+                disk_bytes: config.download.disk_bytes,
+            },
+        )
+        .await
+        .map_err(|error| StartError(format!("cannot start the downloads: {error}")))?;
         let state = ApiState::new(
             session.clone(),
             media.handle.clone(),
@@ -294,7 +307,8 @@ impl Node {
             auth.clone(),
             metrics.clone(),
             config.clone(),
-        );
+        )
+        .with_downloads(downloads);
         let router = api::router(state).merge(console::router());
         let front = Front::new(
             session.clone(),

@@ -204,6 +204,13 @@ sections! {
         /// Seconds that a stream is kept after its last viewer left.
         linger_s: Seconds = Seconds(10), in 0..=3_600;
     }
+    /// Records of devices that are kept as files of this node, in the folder `downloads` of `data_dir`.
+    download: Download {
+        /// Downloads that run at once; the others wait.
+        at_once: u16 = 4, in 1..=64;
+        /// Bytes of all files together, with what is not whole yet. At it downloads fail, and none begins.
+        disk_bytes: u64 = 20 << 30, in 1 << 20..=1 << 50;
+    }
     /// WebRTC to viewers.
     webrtc: WebRtc {
         /// Address for all WebRTC viewers, UDP. `[::]:8189` takes IPv4 and IPv6.

@@ -155,6 +155,25 @@ pub enum StreamKey {
     },
     /// A source opened without SIP (`POST /gantry/v1/ingest`).
     Named(StreamName),
+    /// What a channel recorded, played back or downloaded. `play` is the session that opened it.
+    Record {
+        device: DeviceId,
+        channel: ChannelId,
+        play: SessionId,
+    },
+}
+
+impl StreamKey {
+    /// Which channel of which device; `None` for named sources.
+    pub fn place(&self) -> Option<(DeviceId, ChannelId)> {
+        match self {
+            StreamKey::Live { device, channel }
+            | StreamKey::Record {
+                device, channel, ..
+            } => Some((*device, *channel)),
+            StreamKey::Named(_) => None,
+        }
+    }
 }
 
 impl fmt::Display for StreamKey {
@@ -162,6 +181,11 @@ impl fmt::Display for StreamKey {
         match self {
             StreamKey::Live { device, channel } => write!(f, "{device}/{channel}"),
             StreamKey::Named(name) => name.fmt(f),
+            StreamKey::Record {
+                device,
+                channel,
+                play,
+            } => write!(f, "{device}/{channel}/{play}"),
         }
     }
 }

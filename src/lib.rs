@@ -39,6 +39,8 @@ pub mod net;
 #[cfg(feature = "node")]
 pub mod probe;
 #[cfg(feature = "node")]
+pub mod record;
+#[cfg(feature = "node")]
 pub mod sim;
 #[cfg(feature = "node")]
 pub mod store;

@@ -152,6 +152,41 @@ pub const SUSPECTS_MAX: usize = 8_192;
 /// Live views at the same time, under way or running. At it: [`crate::gb28181::InviteFailure::TooMany`].
 pub const INVITES_MAX: usize = 10_000;
 
+/// Playbacks and downloads of one channel at once. Recorders have a handful of channels to play on; at it: busy.
+pub const PLAYBACKS_PER_CHANNEL_MAX: usize = 8;
+
+/// Longest stretch of a record that is asked for at once. Recorders hold a file an hour or a day; at it: bad parameter.
+pub const RECORD_SPAN_S_MAX: u32 = 86_400;
+
+/// Playbacks and downloads of this node at once; each is a stream with a ring of its own. At it: busy.
+pub const PLAYBACKS_MAX: usize = 1_000;
+
+/// Download tasks that are known, with those that are done; about 300 bytes each. At it: busy.
+pub const DOWNLOAD_TASKS_MAX: usize = 10_000;
+
+/// Samples of one track of a downloaded file, about 40 bytes each while it is made: a day at 60 pictures a second. Beyond:
+/// the task fails.
+pub const DOWNLOAD_SAMPLES_MAX: usize = 6_000_000;
+
+/// Bytes of a box of a part other than its media. Ours have a few hundred; a longer one is not read.
+pub const DOWNLOAD_BOX_BYTES_MAX: u64 = 1 << 20;
+
+/// Marks on the time line of a file. At it: busy.
+pub const RECORD_MARKS_MAX: usize = 1_000;
+
+/// Bytes of a mark, or of a name or description of a file. Beyond: bad parameter.
+pub const RECORD_NOTE_BYTES_MAX: usize = 4_096;
+
+/// Fastest speed at which a download is asked for.
+pub const DOWNLOAD_SPEED_MAX: u8 = 16;
+
+/// How long packets may be under way after a device said that it has sent all; more than a second, so that where it ended is
+/// known from the counts that come once a second.
+pub const PLAYBACK_DRAIN_MS: u64 = 1_200;
+
+/// Bytes of an order to a device that plays back. Three short lines are needed; what is longer is none.
+pub const MANSRTSP_BYTES_MAX: usize = 1024;
+
 /// Seconds that the answer to our BYE or CANCEL is waited for. At it: the view counts as lost.
 pub const INVITE_END_S: u64 = 8;
 

@@ -131,7 +131,7 @@ impl Diagnosis {
         let attempt = shown(view);
         let ssrcs: Vec<Ssrc> = view.attempts.iter().filter_map(|a| a.ssrc).collect();
         let exchange = match view.attempts.first() {
-            Some(first) if matches!(view.key, StreamKey::Live { .. }) => {
+            Some(first) if view.key.place().is_some() => {
                 exchange::find(entries, &ssrcs, first.began)
             }
             Some(_) | None => exchange::Exchange::default(),

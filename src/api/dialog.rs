@@ -13,7 +13,7 @@ use super::caller::Caller;
 use super::device::{MEDIA_DIR_SENDS, read_puid};
 use super::diagnosis::{Diagnosis, decodes_h265};
 use super::envelope::{Answer, Body, Code, Done, Failure, Paging, wrong_reply};
-use super::{sip, view};
+use super::{playback, sip, view};
 
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct OpenRequest {
@@ -54,7 +54,7 @@ pub struct DialogFilter {
     userid: Option<String>,
     #[serde(default)]
     puid: Option<String>,
-    /// `webrtc`, `http-flv`, `ws-flv`, `http-fmp4` or `ws-fmp4`.
+    /// `webrtc`, `http-flv`, `ws-flv`, `http-fmp4`, `ws-fmp4`, `control` or `file`.
     #[serde(default)]
     transport: Option<String>,
     /// true = those that are over, newest first, instead of those that are open.
@@ -69,8 +69,14 @@ pub struct DialogInfo {
     #[serde(rename = "dialogid")]
     #[schema(example = "D1f")]
     pub dialog_id: String,
-    /// `device`, or `stream` for a source opened by name.
+    /// `device`, `playback` (and downloads), or `stream` for a source opened by name.
     pub kind: &'static str,
+    /// Where a record is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub playback: Option<playback::Played>,
+    /// Why a record is over: `end of file`, or what went wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end: Option<String>,
     pub transport: &'static str,
     /// Device, or "" for a source opened by name.
     pub puid: String,
@@ -201,10 +207,18 @@ impl From<SessionView> for DialogInfo {
         let (kind, puid, stream) = match &view.key {
             StreamKey::Live { device, channel } => ("device", device.pu_id(), channel.to_string()),
             StreamKey::Named(name) => ("stream", String::new(), name.to_string()),
+            StreamKey::Record {
+                device, channel, ..
+            } => ("playback", device.pu_id(), channel.to_string()),
         };
+        let playback = view.playing.as_ref().map(playback::Played::from);
+        let end = view.playing.as_ref().and_then(|p| p.end.as_ref());
+        let end = end.map(ToString::to_string);
         DialogInfo {
             dialog_id: view.session.to_string(),
             kind,
+            playback,
+            end,
             transport: view.kind.name(),
             puid,
             stream,
@@ -385,10 +399,7 @@ pub async fn list(
             .is_some_and(|wanted| !wanted.is_empty() && wanted != is)
     };
     sessions.retain(|view| {
-        let of_device = |wanted| match &view.key {
-            StreamKey::Live { device, .. } => *device == wanted,
-            StreamKey::Named(_) => false,
-        };
+        let of_device = |wanted| view.key.place().is_some_and(|(device, _)| device == wanted);
         sees(&caller, view)
             && device.is_none_or(of_device)
             && !differs(&filter.userid, &view.owner.user)
@@ -420,9 +431,9 @@ pub async fn info(
 ) -> Result<Answer<DialogInfo>, Failure> {
     let session = dialogid.parse::<SessionId>().map_err(|_| not_found())?;
     let view = find(&state, &caller, session).await?;
-    let messages = match &view.key {
-        StreamKey::Live { device, .. } => sip::of_device(&state, *device).await?,
-        StreamKey::Named(_) => Vec::new(),
+    let messages = match view.key.place() {
+        Some((device, _)) => sip::of_device(&state, device).await?,
+        None => Vec::new(),
     };
     let decodes = decodes_h265(query.decodes.as_deref());
     let diagnosis = Diagnosis::of(&view, &messages, decodes, &sip::wall_now());

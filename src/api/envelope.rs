@@ -144,7 +144,9 @@ impl IntoResponse for Failure {
 pub fn kind(error: &session::Error) -> (Code, StatusCode) {
     use session::Error;
     match error {
-        Error::NotFound { .. } => (Code::NotFound, StatusCode::NOT_FOUND),
+        Error::NotFound { .. } | Error::PlaybackOver { .. } => {
+            (Code::NotFound, StatusCode::NOT_FOUND)
+        }
         Error::Exists { .. } => (Code::Exist, StatusCode::CONFLICT),
         Error::Ask(failure) => ask_kind(failure),
         Error::BadField(_) | Error::BadParameter { .. } => {
@@ -160,7 +162,9 @@ pub fn kind(error: &session::Error) -> (Code, StatusCode) {
 
 fn ask_kind(failure: &AskFailure) -> (Code, StatusCode) {
     match failure {
-        AskFailure::DeviceUnknown => (Code::NotFound, StatusCode::NOT_FOUND),
+        AskFailure::DeviceUnknown | AskFailure::NoDialog { .. } => {
+            (Code::NotFound, StatusCode::NOT_FOUND)
+        }
         AskFailure::DeviceOffline | AskFailure::DeviceLost => (Code::Offline, StatusCode::CONFLICT),
         AskFailure::TooMany { .. } => (Code::Busy, StatusCode::SERVICE_UNAVAILABLE),
         AskFailure::NoAnswer { .. } => (Code::Timeout, StatusCode::GATEWAY_TIMEOUT),

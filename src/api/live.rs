@@ -1,4 +1,5 @@
-//! `/live/{puid}/{index}.flv|.mp4` and `/live/{stream}.flv|.mp4`, over HTTP and WebSocket.
+//! `/live/{puid}/{index}.flv|.mp4` and `/live/{stream}.flv|.mp4`, over HTTP and WebSocket. `/playback/{dialogid}.flv|.mp4` and
+//! `/playback/{puid}/{index}.flv|.mp4?begin=&end=&scale=` are the same for what was recorded.
 //!
 //! [`parse`] and [`authorise`] are for every server of these URLs; [`serve`] is the one for TLS and kept-alive connections,
 //! where axum owns the socket. Query: `token`, and `audio` = `copy` (as the device sent it) or `none`.
@@ -19,12 +20,16 @@ use futures_util::stream;
 use tokio::sync::mpsc;
 
 use crate::egress::{AudioPolicy, Form};
-use crate::id::DeviceId;
+use crate::gb28181::mansrtsp::Scale;
+use crate::gb28181::{Footage, Span};
+use crate::id::{DeviceId, SessionId};
+use crate::limits;
 use crate::session::{Owner, Target, ViewKind};
 
 use super::ApiState;
 use super::auth::Auth;
 use super::caller::{Peer, header_token, nobody, owner, query_value};
+use super::playback;
 use super::problem::Problem;
 use super::view;
 
@@ -36,6 +41,8 @@ pub struct LiveRequest {
     pub audio: AudioPolicy,
     /// From the query.
     pub token: Option<String>,
+    /// At what speed a record is to be played, if not as it was recorded.
+    pub scale: Option<Scale>,
 }
 
 /// Why a URL is no media URL.
@@ -47,15 +54,21 @@ pub enum LiveError {
     Index,
     Stream,
     Audio,
+    Playback,
+    Span,
+    Scale,
 }
 
 impl LiveError {
     pub fn status(self) -> StatusCode {
         match self {
-            LiveError::Path => StatusCode::NOT_FOUND,
-            LiveError::Device | LiveError::Index | LiveError::Stream | LiveError::Audio => {
-                StatusCode::BAD_REQUEST
-            }
+            LiveError::Path | LiveError::Playback => StatusCode::NOT_FOUND,
+            LiveError::Device
+            | LiveError::Index
+            | LiveError::Stream
+            | LiveError::Audio
+            | LiveError::Span
+            | LiveError::Scale => StatusCode::BAD_REQUEST,
         }
     }
 }
@@ -69,6 +82,9 @@ impl std::fmt::Display for LiveError {
             LiveError::Device => "the device is not PU_ and a code of 1 to 20 digits",
             LiveError::Index => "the index of the channel is not a number",
             LiveError::Stream => "a stream name is 1 to 64 of letters, digits, '.', '_' and '-'",
+            LiveError::Playback => "playback not found",
+            LiveError::Span => "begin and end are Unix seconds, the end later by a day at most",
+            LiveError::Scale => "scale is 0.25 to 8, or -0.25 to -8",
             LiveError::Audio => "audio is \"copy\" or \"none\"",
         })
     }
@@ -96,7 +112,13 @@ impl LiveRequest {
 
 /// Reads path and query (without `?`) of a media URL.
 pub fn parse(path: &str, query: &str) -> Result<LiveRequest, LiveError> {
-    let rest = path.strip_prefix("/live/").ok_or(LiveError::Path)?;
+    let (rest, recorded) = match path.strip_prefix("/live/") {
+        Some(rest) => (rest, false),
+        None => (
+            path.strip_prefix("/playback/").ok_or(LiveError::Path)?,
+            true,
+        ),
+    };
     let (name, form) = if let Some(name) = rest.strip_suffix(".flv") {
         (name, Form::Flv)
     } else if let Some(name) = rest.strip_suffix(".mp4") {
@@ -105,10 +127,21 @@ pub fn parse(path: &str, query: &str) -> Result<LiveRequest, LiveError> {
         return Err(LiveError::Path);
     };
     let target = match name.split_once('/') {
-        Some((device, index)) => Target::Channel {
-            device: DeviceId::from_pu_id(device).map_err(|_| LiveError::Device)?,
-            index: index.parse().map_err(|_| LiveError::Index)?,
-        },
+        Some((device, index)) => {
+            let device = DeviceId::from_pu_id(device).map_err(|_| LiveError::Device)?;
+            let index = index.parse().map_err(|_| LiveError::Index)?;
+            if recorded {
+                let footage = Footage::Playback(read_span(query).ok_or(LiveError::Span)?);
+                Target::Record {
+                    device,
+                    index,
+                    footage,
+                }
+            } else {
+                Target::Channel { device, index }
+            }
+        }
+        None if recorded => Target::Playback(name.parse().map_err(|_| LiveError::Playback)?),
         None => Target::Named(name.parse().map_err(|_| LiveError::Stream)?),
     };
     let audio = match query_value(query, "audio").as_deref() {
@@ -122,7 +155,20 @@ pub fn parse(path: &str, query: &str) -> Result<LiveRequest, LiveError> {
         form,
         audio,
         token: query_value(query, "token"),
+        scale: match query_value(query, "scale").filter(|_| recorded) {
+            None => None,
+            Some(text) => {
+                let times = text.parse().map_err(|_| LiveError::Scale)?;
+                Some(Scale::new(times).ok_or(LiveError::Scale)?)
+            }
+        },
     })
+}
+
+fn read_span(query: &str) -> Option<Span> {
+    let second = |key| query_value(query, key)?.parse::<u32>().ok();
+    let span = Span::new(second("begin")?, second("end")?)?;
+    (span.seconds() <= limits::RECORD_SPAN_S_MAX).then_some(span)
 }
 
 /// On whose behalf a media URL is opened. `header` is the value of `Authorization`, raw or `Bearer`. `None`: 401.
@@ -139,6 +185,29 @@ pub fn authorise(
     match login {
         Some(login) => Some(owner(&login, peer)),
         None => open_media.then(|| nobody(peer)),
+    }
+}
+
+/// A record of a channel, played back from its beginning or, by its `dialogid`, from where it is.
+#[utoipa::path(get, path = "/playback/{path}", operation_id = "playback", tag = "media",
+    params(("path" = String, Path, description = "{dialogid} or {puid}/{index}, and .flv or .mp4",
+            example = "PU_34020000001110000001/0.mp4"),
+        ("begin" = Option<u32>, Query, description = "Unix seconds, with {puid}/{index}"),
+        ("end" = Option<u32>, Query, description = "Unix seconds, with {puid}/{index}"),
+        ("scale" = Option<f64>, Query, description = "0.25 to 8; negative is backwards, where the device can"),
+        ("token" = Option<String>, Query, description = "or Authorization"),
+        ("audio" = Option<String>, Query, description = "copy = as the device sent it; none = no sound")),
+    responses((status = 200, description = "FLV or fragmented MP4 up to the end of the record", content_type = "video/mp4"),
+        (status = 101, description = "the same as binary WebSocket messages"),
+        (status = 400, body = Problem), (status = 401, body = Problem),
+        (status = 404, body = Problem, description = "there is none, or it is over"),
+        (status = 409, body = Problem, description = "the device is offline"),
+        (status = 502, body = Problem, description = "the device refused"),
+        (status = 504, body = Problem, description = "no answer, no RTP or no key frame; see stage")))]
+pub async fn serve_playback(State(state): State<ApiState>, request: Request) -> Response {
+    match answer(&state, request).await {
+        Ok(response) => response,
+        Err(problem) => problem.into_response(),
     }
 }
 
@@ -187,16 +256,26 @@ async fn answer(state: &ApiState, request: Request) -> Result<Response, Problem>
     }
     if !is_upgrade(&parts.headers) {
         let kind = wanted.kind(false);
-        let (_, bytes) =
+        let (session, bytes) =
             view::open_channel(state, wanted.target, owner, kind, wanted.audio).await?;
+        go_at(state, session, wanted.scale).await?;
         return Ok(stream_head(wanted.form, body(bytes)));
     }
     let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, state)
         .await
         .map_err(|e| Problem::new(StatusCode::BAD_REQUEST, e.body_text()))?;
     let kind = wanted.kind(true);
-    let (_, bytes) = view::open_channel(state, wanted.target, owner, kind, wanted.audio).await?;
+    let (session, bytes) =
+        view::open_channel(state, wanted.target, owner, kind, wanted.audio).await?;
+    go_at(state, session, wanted.scale).await?;
     Ok(upgrade.on_upgrade(move |socket| pump(socket, bytes)))
+}
+
+async fn go_at(state: &ApiState, session: SessionId, scale: Option<Scale>) -> Result<(), Problem> {
+    if let Some(scale) = scale {
+        playback::begin_at(state, session, scale).await?;
+    }
+    Ok(())
 }
 
 fn is_upgrade(headers: &HeaderMap) -> bool {
@@ -291,6 +370,14 @@ mod tests {
             ("/live/PU_1/-1.flv", "", LiveError::Index),
             ("/live/PU_1/0/1.flv", "", LiveError::Index),
             ("/live/a.flv", "audio=loud", LiveError::Audio),
+            ("/playback/x.flv", "", LiveError::Playback),
+            ("/playback/PU_1/0.flv", "begin=5", LiveError::Span),
+            ("/playback/PU_1/0.flv", "begin=5&end=5", LiveError::Span),
+            (
+                "/playback/PU_1/0.flv",
+                "begin=5&end=9&scale=99",
+                LiveError::Scale,
+            ),
         ] {
             assert_eq!(parse(path, query), Err(error), "{path}?{query}");
         }

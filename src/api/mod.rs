@@ -17,6 +17,7 @@ mod device;
 mod device_auth;
 mod diagnosis;
 mod dialog;
+mod download;
 mod envelope;
 mod event;
 mod gimbal;
@@ -26,8 +27,11 @@ pub mod live;
 mod login;
 mod observe;
 mod openapi;
+mod playback;
 mod policy;
 pub(crate) mod problem;
+mod record;
+mod recordfile;
 mod sip;
 mod view;
 mod whep;
@@ -47,6 +51,7 @@ use crate::config::Config;
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::net::MediaHandle;
+use crate::record::Downloads;
 use crate::session::shell::Handle;
 use crate::store::Store;
 
@@ -63,6 +68,8 @@ pub struct ApiState {
     pub auth: Auth,
     pub metrics: Arc<Metrics>,
     pub config: Arc<Config>,
+    /// Absent where only the API runs.
+    downloads: Option<Downloads>,
     /// How long an event WebSocket may stay silent.
     pub event_idle: Duration,
 }
@@ -83,8 +90,23 @@ impl ApiState {
             auth,
             metrics,
             config,
+            downloads: None,
             event_idle: Duration::from_secs(limits::EVENT_SOCKET_IDLE_S_MAX),
         }
+    }
+}
+
+impl ApiState {
+    /// With a place for files.
+    pub fn with_downloads(self, downloads: Downloads) -> ApiState {
+        ApiState {
+            downloads: Some(downloads),
+            ..self
+        }
+    }
+
+    pub fn downloads(&self) -> Option<&Downloads> {
+        self.downloads.as_ref()
     }
 }
 
@@ -96,6 +118,7 @@ pub fn router(state: ApiState) -> Router {
     let cors = cors(&state.config);
     Router::new()
         .nest("/bvcsp/v1", bvcsp())
+        .route("/bvnru/v1/download/{fileid}", get(recordfile::bytes))
         .route("/whep/{stream}", post(whep::open_named))
         .route("/whep/{puid}/{index}", post(whep::open_channel))
         // "dialog" is no device's id, so this path is free.
@@ -103,7 +126,16 @@ pub fn router(state: ApiState) -> Router {
             "/whep/dialog/{dialogid}",
             axum::routing::delete(whep::close).patch(whep::trickle),
         )
+        .route("/whep/playback/{dialogid}", post(whep::open_playback))
         .route("/live/{*path}", any(live::serve))
+        .route("/playback/{*path}", any(live::serve_playback))
+        .route("/gantry/v1/playback", post(playback::start))
+        .route(
+            "/gantry/v1/playback/{dialogid}",
+            get(playback::state)
+                .put(playback::order)
+                .delete(playback::end),
+        )
         .route("/gantry/v1/ptz/{puid}/{index}", get(control::position))
         .route(
             "/gantry/v1/device/control/{puid}/{index}",
@@ -133,6 +165,15 @@ pub fn router(state: ApiState) -> Router {
         .route("/gantry/v1/devices/{puid}/sip", get(sip::list))
         .route("/gantry/v1/devices/{puid}/sip.pcap", get(sip::download))
         .route("/gantry/v1/sip/handshakes", get(handshake::failed))
+        .route("/gantry/v1/downloads/list", post(download::list))
+        .route(
+            "/gantry/v1/downloads/{taskid}/resume",
+            post(download::resume),
+        )
+        .route(
+            "/gantry/v1/downloads/{taskid}",
+            axum::routing::delete(download::remove),
+        )
         .route("/healthz", get(observe::health))
         .route("/metrics", get(observe::metrics))
         .route("/openapi.json", get(openapi::serve))
@@ -165,6 +206,9 @@ fn bvcsp() -> Router<ApiState> {
         )
         .route("/dialog/device/webrtc", post(dialog::open_webrtc))
         .route("/dialog/device/bvrtc", post(dialog::open_bvrtc))
+        .route("/dialog/playback", post(playback::open))
+        .route("/dialog/playback/{dialogid}", put(playback::control))
+        .merge(records())
         .route("/dialog/close/{dialogid}", post(dialog::close))
         .route("/dialog/list", post(dialog::list))
         .route("/dialog/info/{dialogid}", get(dialog::info))
@@ -176,6 +220,33 @@ fn bvcsp() -> Router<ApiState> {
         .route("/ws/gpsdata", get(event::gps))
         .fallback(envelope::unknown_call)
         .method_not_allowed_fallback(envelope::unknown_call)
+}
+
+fn records() -> Router<ApiState> {
+    Router::new()
+        .route("/pu/recordfile/filter/{puid}", post(record::of_device))
+        .route("/28181in/recordfile/filter/{id}", post(record::of_code))
+        .route("/pu/recordfile/del/{puid}", post(record::delete))
+        .route("/pu/download/{puid}/{fileid}", get(download::of_device))
+        .route(
+            "/28181in/recordfile/task/create",
+            post(download::create_task),
+        )
+        .route(
+            "/28181in/recordfile/progress/{taskid}",
+            get(download::progress),
+        )
+        .route("/28181in/recordfile/download/{taskid}", get(download::file))
+        .route("/recordfile/filter", post(recordfile::list))
+        .route(
+            "/recordfile/info/{fileid}",
+            get(recordfile::info).put(recordfile::change),
+        )
+        .route("/recordfile/timeline/filter", post(recordfile::list_marks))
+        .route(
+            "/recordfile/timeline/{fileid}",
+            post(recordfile::add_marks).delete(recordfile::remove_marks),
+        )
 }
 
 fn gimbal() -> Router<ApiState> {

@@ -8,8 +8,8 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    control, device, device_auth, dialog, event, gimbal, handshake, ingest, live, login, observe,
-    policy, sip, whep,
+    control, device, device_auth, dialog, download, event, gimbal, handshake, ingest, live, login,
+    observe, playback, policy, record, recordfile, sip, whep,
 };
 
 #[derive(OpenApi)]
@@ -34,6 +34,13 @@ use super::{
         dialog::open_webrtc, dialog::open_bvrtc, dialog::close, dialog::list, dialog::info,
         dialog::services, dialog::reset_service,
         event::online_status, event::alarm, event::gps,
+        playback::open, playback::control, playback::start, playback::state, playback::order, playback::end,
+        record::of_device, record::of_code, record::delete,
+        download::create_task, download::progress, download::file, download::of_device, download::list,
+        download::resume, download::remove,
+        recordfile::list, recordfile::info, recordfile::change, recordfile::add_marks, recordfile::remove_marks,
+        recordfile::list_marks, recordfile::bytes,
+        whep::open_playback, live::serve_playback,
         whep::open_channel, whep::open_named, whep::close, whep::trickle,
         live::serve,
         ingest::open, ingest::close, policy::show, policy::set, device_auth::set,

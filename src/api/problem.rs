@@ -70,6 +70,7 @@ impl From<session::Error> for Problem {
             | session::Error::BadParameter { .. }
             | session::Error::BadField(_)
             | session::Error::Ask(_)
+            | session::Error::PlaybackOver { .. }
             | session::Error::DeviceOffline
             | session::Error::Busy { .. }
             | session::Error::ShuttingDown => None,

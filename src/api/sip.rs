@@ -183,6 +183,7 @@ pub async fn of_device(state: &ApiState, device: DeviceId) -> Result<Vec<Entry>,
         | Reply::Device(_)
         | Reply::DevicePolicy(_)
         | Reply::Answer(_)
+        | Reply::Playback(_)
         | Reply::Ingest { .. }
         | Reply::MediaServices(_) => Ok(Vec::new()),
     }

@@ -70,6 +70,29 @@ pub async fn open_named(
     open(&state, owner, Target::Named(name), &headers, &body).await
 }
 
+/// Watches a record that is played back, opened by `/gantry/v1/playback` or `/dialog/playback`.
+#[utoipa::path(post, path = "/whep/playback/{dialogid}", operation_id = "whepPlayback", tag = "media", security(("token" = [])),
+    params(("dialogid" = String, Path, example = "D1f"), ("token" = Option<String>, Query, description = "or Authorization")),
+    request_body(content = String, content_type = "application/sdp", description = "the offer", example = "v=0\r\n…"),
+    responses((status = 201, body = String, content_type = "application/sdp", description = "the answer, with all candidates",
+            headers(("Location" = String, description = "DELETE it to stop"))),
+        (status = 400, body = Problem), (status = 401, body = Problem),
+        (status = 404, body = Problem, description = "there is none, or it is over"),
+        (status = 409, body = Problem),
+        (status = 415, body = Problem, description = "the body is not application/sdp")))]
+pub async fn open_playback(
+    State(state): State<ApiState>,
+    Viewer(owner): Viewer,
+    Path(dialogid): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let play = dialogid
+        .parse()
+        .map_err(|_| Problem::new(StatusCode::NOT_FOUND, "playback not found"))?;
+    open(&state, owner, Target::Playback(play), &headers, &body).await
+}
+
 async fn open(
     state: &ApiState,
     owner: Owner,

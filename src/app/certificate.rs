@@ -1,7 +1,7 @@
 //! The certificates of HTTPS and of SIP over TLS: given by the config, or made at the first start and kept in the data folder.
 
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio_rustls::TlsAcceptor;

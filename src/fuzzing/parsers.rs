@@ -63,6 +63,7 @@ pub fn answer(data: &[u8]) {
         let offer = Offer {
             platform,
             channel: ChannelId(platform),
+            footage: crate::gb28181::Footage::default(),
             ssrc: Ssrc(200_000_001),
             transport,
             media: SocketAddr::from(([10, 0, 0, 1], 30_000)),

@@ -247,6 +247,7 @@ impl Rig {
                     id: InviteId(n),
                     device,
                     channel: ChannelId(device.0),
+                    footage: crate::gb28181::Footage::default(),
                     ssrc: Ssrc(200_000_000 + n as u32),
                     transport: script.pick(&transports).expect("three"),
                     media_port: 30_000,

@@ -187,6 +187,7 @@ impl Rig {
             0 | 1 => Gb::InviteAnswered {
                 id,
                 answer: MediaAnswer {
+                    file_bytes: None,
                     ssrc: script.chance(3).then(|| Ssrc(script.below(4) as u32)),
                     remote: Some("192.0.2.7:15060".parse().expect("an address")),
                     transport: invite.transport,

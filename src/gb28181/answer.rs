@@ -41,6 +41,10 @@ pub enum AskFailure {
     TooMany {
         limit: &'static str,
     },
+    /// The dialog that the order belongs to is not there (any more).
+    NoDialog {
+        sent: &'static str,
+    },
     /// By SIP.
     Refused {
         sent: &'static str,
@@ -117,6 +121,12 @@ impl std::fmt::Display for AskFailure {
             }
             AskFailure::BadAnswer { sent, what } => {
                 write!(f, "the answer to {sent} cannot be used: {what}")
+            }
+            AskFailure::NoDialog { sent } => {
+                write!(
+                    f,
+                    "{sent} was not sent: the device's dialog is over or not there yet"
+                )
             }
             AskFailure::DeviceLost => f.write_str("the device went offline while it was asked"),
         }

@@ -11,6 +11,7 @@ pub mod edition;
 pub mod fuzzing;
 pub mod gate;
 pub mod manscdp;
+pub mod mansrtsp;
 pub mod notice;
 pub mod offer;
 pub mod platform;

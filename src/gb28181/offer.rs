@@ -1,6 +1,7 @@
-//! The SDP of a live view: what we offer, and whether the answer fits (GB/T 28181-2016, 9.2, annex F and G; RFC 3264).
+//! The SDP of a view: what we offer, and whether the answer fits (GB/T 28181-2016, 9.2, 9.8, 9.9, annex F and G; RFC 3264).
 //!
-//! Offered: `s=Play`, one video line with PS (96), MPEG-4 (97), H.264 (98) and H.265 (99), `a=recvonly`, for TCP the
+//! Offered: `s=Play`, or `s=Playback` and `s=Download` with `u=` and `t=` of what was recorded and, for a download, its
+//! speed; one video line with PS (96), MPEG-4 (97), H.264 (98) and H.265 (99), `a=recvonly`, for TCP the
 //! roles of RFC 4145, and `y=` as the very last line: some devices answer 415 otherwise.
 //!
 //! Answers deviate. Tolerated: another SSRC, none or one of 20 digits; payload types the device renumbered; copied
@@ -11,7 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::counters::Counters;
 use super::quirk::Quirks;
-use super::types::{MediaAnswer, MediaTransport};
+use super::types::{Footage, MediaAnswer, MediaTransport};
 use crate::id::{ChannelId, GbId, Ssrc};
 use crate::sip::sdp::{Direction, MediaLine, Sdp, SdpBuilder, Setup};
 
@@ -28,6 +29,7 @@ pub const PAYLOADS: [(u8, &str, u32); 4] = [
 pub struct Offer {
     pub platform: GbId,
     pub channel: ChannelId,
+    pub footage: Footage,
     pub ssrc: Ssrc,
     pub transport: MediaTransport,
     /// Where we take the media.
@@ -47,7 +49,20 @@ impl Offer {
             MediaTransport::TcpPassive => Some(Setup::Passive),
             MediaTransport::TcpActive => Some(Setup::Active),
         };
-        SdpBuilder::new(owner.as_str(), self.media.ip(), "Play")
+        let attributes = match self.footage {
+            Footage::Live | Footage::Playback(_) => Vec::new(),
+            Footage::Download { speed, .. } => {
+                vec![("downloadspeed".to_owned(), Some(speed.to_string()))]
+            }
+        };
+        let mut builder = SdpBuilder::new(owner.as_str(), self.media.ip(), self.footage.name());
+        if let Some(span) = self.footage.span() {
+            // Parameter 0: recorded for whatever reason.
+            builder = builder
+                .uri(&format!("{}:0", self.channel))
+                .times(span.begin_unix_s.into(), span.end_unix_s.into());
+        }
+        builder
             .media(MediaLine {
                 kind: "video",
                 port: self.media.port(),
@@ -59,7 +74,7 @@ impl Offer {
                     .collect(),
                 setup,
                 connection_new: setup.is_some(),
-                attributes: Vec::new(),
+                attributes,
             })
             .y(self.ssrc.0)
             .build()
@@ -92,6 +107,7 @@ impl Offer {
                 remote: None,
                 transport: self.transport,
                 payload_type: None,
+                file_bytes: None,
             });
         }
         let sdp = Sdp::parse(body).map_err(|_| "SDP that cannot be read")?;
@@ -117,6 +133,10 @@ impl Offer {
             remote: Some(SocketAddr::new(ip, video.port())),
             transport: self.transport,
             payload_type,
+            file_bytes: video
+                .attribute("filesize")
+                .and_then(|bytes| bytes.trim().parse().ok())
+                .filter(|bytes| *bytes > 0),
         })
     }
 
@@ -199,6 +219,7 @@ mod tests {
         Offer {
             platform: "34020000002000000001".parse().expect("a code"),
             channel: ChannelId("34020000001320000001".parse().expect("a code")),
+            footage: Footage::Live,
             ssrc: Ssrc(100_000_001),
             transport,
             media: SocketAddr::from(([192, 0, 2, 1], 30_000)),
@@ -242,6 +263,44 @@ mod tests {
     }
 
     #[test]
+    fn an_offer_for_a_record_names_it_and_its_time() {
+        let span = crate::gb28181::Span::new(1_781_402_400, 1_781_406_000).expect("an hour");
+        let text = |footage| {
+            let offer = Offer {
+                footage,
+                ..offer(MediaTransport::Udp)
+            };
+            String::from_utf8(offer.write(Quirks::default())).expect("ASCII")
+        };
+        let playback = text(Footage::Playback(span));
+        assert!(playback.contains(
+            "\r\ns=Playback\r\nu=34020000001320000001:0\r\nc=IN IP4 192.0.2.1\r\nt=1781402400 1781406000\r\n"
+        ), "{playback}");
+        assert!(!playback.contains("downloadspeed"));
+        let download = text(Footage::Download { span, speed: 4 });
+        assert!(download.contains("\r\ns=Download\r\nu=34020000001320000001:0\r\n"));
+        assert!(download.contains("\r\na=downloadspeed:4\r\n"));
+        assert!(download.ends_with("y=0100000001\r\n"));
+    }
+
+    #[test]
+    fn the_size_of_a_download_is_read() {
+        let bytes = |lines: &str| {
+            check(MediaTransport::Udp, &answer(lines))
+                .expect("it fits")
+                .file_bytes
+        };
+        let video = "m=video 9 RTP/AVP 96|a=rtpmap:96 PS/90000|";
+        assert_eq!(
+            bytes(&format!("{video}a=filesize:1048576|")),
+            Some(1_048_576)
+        );
+        assert_eq!(bytes(&format!("{video}a=filesize:0|")), None);
+        assert_eq!(bytes(&format!("{video}a=filesize:big|")), None);
+        assert_eq!(bytes(video), None);
+    }
+
+    #[test]
     fn answers_of_real_devices_are_understood() {
         let ok = |ssrc, port, payload_type| {
             Ok(MediaAnswer {
@@ -249,6 +308,7 @@ mod tests {
                 remote: Some(SocketAddr::from(([192, 0, 2, 7], port))),
                 transport: MediaTransport::Udp,
                 payload_type,
+                file_bytes: None,
             })
         };
         let ours = Some(Ssrc(100_000_001));

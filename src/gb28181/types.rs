@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::answer::{Answer, AskFailure};
+use super::mansrtsp;
 use super::notice::Notice;
 use super::question::Ask;
 use super::quirk::Quirks;
@@ -41,12 +42,18 @@ pub enum Command {
     QueryDeviceStatus {
         device: DeviceId,
     },
-    /// INVITE s=Play; leads to [`Event::InviteAnswered`] or [`Event::InviteFailed`], and in either case ends with
+    /// INVITE s=Play, Playback or Download; leads to [`Event::InviteAnswered`] or [`Event::InviteFailed`], and in either case ends with
     /// [`Event::InviteEnded`].
     Invite(Invite),
     /// BYE, or CANCEL while it is not answered. Always followed by [`Event::InviteEnded`].
     EndInvite {
         id: InviteId,
+    },
+    /// INFO to a device that plays back or uploads; ends with exactly one [`Event::AskEnded`].
+    Control {
+        ask: AskId,
+        invite: InviteId,
+        order: mansrtsp::Order,
     },
     /// MESSAGE Control IFameCmd: the channel should send a key frame now. No event follows; the picture shows it.
     RequestKeyFrame {
@@ -97,12 +104,64 @@ pub enum DeviceAuth {
     NotNeeded,
 }
 
-/// A live view to be opened.
+/// A stretch of what was recorded, in seconds since the Unix epoch. The end lies after the beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Span {
+    pub begin_unix_s: u32,
+    pub end_unix_s: u32,
+}
+
+impl Span {
+    /// `None`: it ends before it begins.
+    pub fn new(begin_unix_s: u32, end_unix_s: u32) -> Option<Span> {
+        (begin_unix_s < end_unix_s).then_some(Span {
+            begin_unix_s,
+            end_unix_s,
+        })
+    }
+
+    pub fn seconds(self) -> u32 {
+        self.end_unix_s - self.begin_unix_s
+    }
+}
+
+/// What a channel is asked to send.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Footage {
+    #[default]
+    Live,
+    /// What it recorded, at the pace of its [orders](mansrtsp::Order).
+    Playback(Span),
+    /// The same, `speed` times as fast as it was recorded, to be kept.
+    Download { span: Span, speed: u8 },
+}
+
+impl Footage {
+    /// `s=` of the SDP.
+    pub fn name(self) -> &'static str {
+        match self {
+            Footage::Live => "Play",
+            Footage::Playback(_) => "Playback",
+            Footage::Download { .. } => "Download",
+        }
+    }
+
+    /// `None`: live.
+    pub fn span(self) -> Option<Span> {
+        match self {
+            Footage::Live => None,
+            Footage::Playback(span) | Footage::Download { span, .. } => Some(span),
+        }
+    }
+}
+
+/// A view to be opened.
 #[derive(Clone, Debug)]
 pub struct Invite {
     pub id: InviteId,
     pub device: DeviceId,
     pub channel: ChannelId,
+    pub footage: Footage,
     pub ssrc: Ssrc,
     pub transport: MediaTransport,
     /// Port of the shard that waits for the media (for `TcpActive` a port we do not listen on: 9, as RFC 4145 says).
@@ -151,6 +210,13 @@ pub enum Event {
     AskEnded {
         id: AskId,
         outcome: Box<Result<Answer, AskFailure>>,
+    },
+    /// A device has sent all of a record (MediaStatus 121). `invite` is known if it said so inside of the dialog; else only
+    /// `about`, the channel or device that it names, says which view is meant.
+    FileEnded {
+        device: DeviceId,
+        invite: Option<InviteId>,
+        about: Option<GbId>,
     },
     /// A device told something. `about`: the channel or device that it names, which need not be itself.
     Notified {
@@ -233,6 +299,8 @@ pub struct MediaAnswer {
     pub transport: MediaTransport,
     /// Payload types of the video line with what rtpmap says of them, e.g. 96 PS.
     pub payload_type: Option<u8>,
+    /// `a=filesize` of a download, in bytes; many devices write 0, which is left out.
+    pub file_bytes: Option<u64>,
 }
 
 /// Why no media dialog came about.

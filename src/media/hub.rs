@@ -57,6 +57,19 @@ impl Hub {
         }
     }
 
+    /// There is no sound any more: its frames go too.
+    pub fn drop_audio(&mut self) -> Option<Track> {
+        let audio = self.audio.take()?;
+        self.ring.retain(|frame| frame.track != TrackId::Audio);
+        self.bytes = self.ring.iter().map(|frame| frame.payload.len()).sum();
+        Some(audio)
+    }
+
+    /// Who comes late does not begin with what is held, but with the next key frame.
+    pub fn forget(&mut self) {
+        self.clear();
+    }
+
     pub fn video(&self) -> Option<&Track> {
         self.video.as_ref()
     }

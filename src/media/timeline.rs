@@ -7,6 +7,12 @@
 //! base when it jumps too. A wrap at 32 bits in the 33-bit field (devices that count in RTP time) is none. Missing times come
 //! from RTP time, else from the frame rate.
 //!
+//! What a device plays back at another [`Pace`] it stamps with the times of the record: they run faster, slower or
+//! backwards. Unless they are to be kept (a download), they are brought to the pace at which the pictures really come, so
+//! that viewers play smoothly; a device that stamps by its clock, or cannot keep the pace that was ordered, is measured.
+//! After an order the first step that does not follow is the jump that was asked for: the line goes on without a hole.
+//! [`Timeline::position`] says how far into the record it is.
+//!
 //! Slow drift of the device's clock against ours is left in the times and measured beside them ([`Timeline::drift_ppm`]):
 //! over each [`DRIFT_WINDOW`] the frame that took the shortest way says how the clocks stand, so that queues on the path do
 //! not count.
@@ -31,6 +37,43 @@ pub const DRIFT_WINDOW: Duration = Duration::from_secs(10);
 /// A clock further off than this is not drifting but wrong (a device that counts in other units); shown as this.
 const DRIFT_PPM_MAX: i64 = 1_000_000;
 
+/// How long after an order a jump of the times is the one that was ordered.
+const ORDER_WINDOW: Duration = Duration::from_secs(5);
+/// A step longer than this at the ordered pace is a jump, right after an order.
+const ORDERED_STEP_TICKS_MAX: i64 = TICKS_PER_SECOND * 6 / 10;
+/// How long after an order what was sent before it may still come.
+const IN_FLIGHT: Duration = Duration::from_secs(1);
+/// Over how long the pace at which pictures come is measured.
+const PACE_WINDOW: Duration = Duration::from_secs(2);
+/// A pause in the pictures after which a measurement begins anew.
+const PACE_GAP: Duration = Duration::from_secs(1);
+/// A measured pace that is off by less is the ordered one, in percent.
+const PACE_TOLERANCE_PERCENT: i64 = 15;
+/// How much of a record may come at once when it is downloaded: a device may send as fast as the network takes.
+const DOWNLOAD_STEP_FACTOR: i64 = 64;
+
+/// How the times of a device run against the wall clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// Thousandths of the speed at which it was recorded; negative is backwards. Never 0.
+    pub milli: i32,
+    /// The times of the record are kept, however fast it comes.
+    pub keep: bool,
+}
+
+impl Pace {
+    pub const NORMAL: Pace = Pace {
+        milli: 1_000,
+        keep: false,
+    };
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Pace::NORMAL
+    }
+}
+
 /// What is known of a frame's time.
 #[derive(Clone, Copy, Debug)]
 pub struct Stamp {
@@ -49,14 +92,25 @@ pub struct Stamp {
 struct Line {
     /// Device time of the last frame, unwrapped to 64 bits.
     raw: i64,
-    /// What is taken from device time to give stream time.
+    /// Device time of the anchor, which lies at `base` of the stream.
     origin: i64,
+    base: i64,
     rtp: Option<u32>,
     received: Instant,
     /// Stream time given last.
     dts: i64,
     /// How long that frame lasts by the best guess.
     duration: i64,
+}
+
+/// Of the pace at which pictures come.
+#[derive(Clone, Copy, Debug)]
+struct Measure {
+    ordered: Instant,
+    /// Device time when it was ordered, or where it was sent to.
+    from: Option<i64>,
+    /// Where the window began.
+    began: Option<(Instant, i64)>,
 }
 
 /// The time line of one stream.
@@ -66,6 +120,14 @@ pub struct Timeline {
     sound: Option<Line>,
     jumps: u64,
     drift: Drift,
+    pace: Pace,
+    /// Thousandths by which times of the device are divided; 0 stands for 1,000.
+    divisor: i64,
+    /// Until when a jump is the ordered one, and where it leads.
+    ordered: Option<(Instant, Option<i64>)>,
+    measure: Option<Measure>,
+    /// Ticks into the record.
+    position: i64,
 }
 
 /// The device's clock against ours, of the track that came first.
@@ -128,6 +190,14 @@ impl Timeline {
         Timeline::default()
     }
 
+    /// How the first times run; to be said before they come.
+    pub fn begin(&mut self, pace: Pace) {
+        self.pace = pace;
+        if !pace.keep {
+            self.divisor = i64::from(pace.milli.unsigned_abs());
+        }
+    }
+
     /// Times that the line was re-anchored.
     pub fn jumps(&self) -> u64 {
         self.jumps
@@ -144,46 +214,176 @@ impl Timeline {
         self.drift.ppm
     }
 
+    /// Ticks of the record up to the newest frame, from where it began to be played. At least 0.
+    pub fn position(&self) -> i64 {
+        self.position.max(0)
+    }
+
+    /// An order changed the pace, or the place if there is a `target` (ticks into the record), or lets it go on.
+    pub fn set_pace(&mut self, now: Instant, pace: Pace, target: Option<i64>) {
+        let turned = (self.pace.milli < 0) != (pace.milli < 0);
+        let newest = [&self.picture, &self.sound]
+            .into_iter()
+            .flatten()
+            .max_by_key(|line| line.dts)
+            .map(|line| (line.raw, line.dts));
+        for line in [&mut self.picture, &mut self.sound].into_iter().flatten() {
+            if let Some((raw, dts)) = newest {
+                (line.origin, line.base) = (raw, dts);
+            }
+            if turned {
+                (line.raw, line.origin) = (-line.raw, -line.origin);
+            }
+        }
+        self.pace = pace;
+        self.divisor = if pace.keep {
+            1_000
+        } else {
+            i64::from(pace.milli.unsigned_abs())
+        };
+        self.ordered = Some((now + ORDER_WINDOW, target));
+        let paced = !pace.keep && pace.milli != 1_000;
+        self.measure = paced.then_some(Measure {
+            ordered: now,
+            from: newest.map(|(raw, _)| if turned { -raw } else { raw }),
+            began: None,
+        });
+        if let Some(target) = target {
+            self.position = target;
+        }
+        self.drift.restart();
+    }
+
+    fn divisor(&self) -> i64 {
+        if self.divisor == 0 {
+            1_000
+        } else {
+            self.divisor
+        }
+    }
+
+    /// Ticks of the stream for ticks of the device.
+    fn paced(&self, device_ticks: i64) -> i64 {
+        match self.divisor() {
+            1_000 => device_ticks,
+            divisor => device_ticks * 1_000 / divisor,
+        }
+    }
+
+    /// A time as it runs forwards.
+    fn forwards(&self, time: u64) -> u64 {
+        if self.pace.milli < 0 {
+            time.wrapping_neg() & ((1 << 33) - 1)
+        } else {
+            time
+        }
+    }
+
+    /// Compares the pace at which pictures come with that of their times, and follows what is far from the order.
+    fn measure(&mut self, received: Instant, raw: i64, last: Option<&Line>) {
+        let Some(Measure {
+            ordered,
+            from,
+            began,
+        }) = &mut self.measure
+        else {
+            return;
+        };
+        let from = *from.get_or_insert(raw);
+        let gap = last.is_some_and(|l| received.saturating_duration_since(l.received) > PACE_GAP);
+        let settled = received.saturating_duration_since(*ordered) >= IN_FLIGHT;
+        let Some((since, first)) = began.filter(|_| !gap) else {
+            *began = settled.then_some((received, raw));
+            return;
+        };
+        let passed = received.saturating_duration_since(since);
+        if passed < PACE_WINDOW {
+            return;
+        }
+        *began = Some((received, raw));
+        let found = (raw - first) * 1_000 / ticks(passed).max(1);
+        let now = self.divisor();
+        if found > 0 && (found - now).abs() * 100 > now * PACE_TOLERANCE_PERCENT {
+            for line in [&mut self.picture, &mut self.sound].into_iter().flatten() {
+                (line.origin, line.base) = (line.raw, line.dts);
+            }
+            let counted_anew = self.is_restamped();
+            self.divisor = found.clamp(50, 64_000);
+            // What was counted as the record's time so far was the clock's.
+            if !counted_anew && self.is_restamped() {
+                let milli = i64::from(self.pace.milli);
+                self.position += (raw - from) * (milli - milli.signum() * 1_000) / 1_000;
+            }
+        }
+    }
+
+    /// The times run at the pace of the clock though another was ordered: the device stamps by its clock.
+    fn is_restamped(&self) -> bool {
+        (self.divisor() - 1_000).abs() * 100 <= 1_000 * PACE_TOLERANCE_PERCENT
+    }
+
+    /// The place in the record goes with the picture, and with the sound where there is none. A device whose times run at
+    /// the pace of the clock stamps anew: there the ordered pace counts.
+    fn advance(&mut self, track: TrackId, own: Option<&Line>, dts: i64) {
+        if track == TrackId::Audio && self.picture.is_some() {
+            return;
+        }
+        let Some(own) = own else { return };
+        let divisor = self.divisor();
+        let rate = match self.pace {
+            Pace { keep: true, .. } => 1_000,
+            Pace { milli, .. } if self.is_restamped() => i64::from(milli),
+            Pace { milli, .. } => divisor * i64::from(milli.signum()),
+        };
+        self.position += (dts - own.dts) * rate / 1_000;
+    }
+
     /// Gives a frame its decoding and presentation time. Decoding times of a track strictly grow.
     pub fn place(&mut self, track: TrackId, stamp: &Stamp) -> (MediaTime, MediaTime) {
+        let stamp = &Stamp {
+            pts: stamp.pts.map(|t| self.forwards(t)),
+            dts: stamp.dts.map(|t| self.forwards(t)),
+            ..*stamp
+        };
         let own = *self.line(track);
         let other = *self.line(match track {
             TrackId::Video => TrackId::Audio,
             TrackId::Audio => TrackId::Video,
         });
-        let (raw, origin) = match (own, stamp.dts.or(stamp.pts)) {
+        let (raw, origin, base) = match (own, stamp.dts.or(stamp.pts)) {
             (Some(own), Some(time)) => match self.follow(&own, time, stamp) {
-                Some(raw) => (raw, own.origin),
+                Some(raw) => (raw, own.origin, own.base),
+                None if self.is_ordered(stamp.received) => self.jump_as_ordered(&own, time, track),
                 None => {
-                    let (raw, origin, joined) =
+                    let (raw, origin, base, joined) =
                         anchor(Some(&own), other.as_ref(), time as i64, stamp);
                     // The second track only follows the first one's jump.
                     self.jumps += u64::from(!joined);
                     self.drift.restart();
-                    (raw, origin)
+                    (raw, origin, base)
                 }
             },
-            (Some(own), None) => (own.raw + missing(&own, stamp), own.origin),
+            (Some(own), None) => (own.raw + missing(&own, stamp), own.origin, own.base),
             (None, Some(time)) => {
-                let (raw, origin, _) = anchor(None, other.as_ref(), time as i64, stamp);
-                (raw, origin)
+                let (raw, origin, base, _) = anchor(None, other.as_ref(), time as i64, stamp);
+                (raw, origin, base)
             }
             (None, None) => match (&other, stamp.rtp) {
                 // Sound without any time, beside a picture: it lies where it comes.
                 (Some(other), _) => {
                     let elapsed = elapsed(other, stamp.received);
-                    (other.raw + elapsed, other.origin)
+                    (other.raw + elapsed, other.origin, other.base)
                 }
                 (None, rtp) => {
                     let raw = i64::from(rtp.unwrap_or(0));
-                    (raw, raw - START)
+                    (raw, raw, START)
                 }
             },
         };
         if stamp.dts.or(stamp.pts).is_some() {
             self.drift.note(track, stamp.received, raw);
         }
-        let mut dts = raw - origin;
+        let mut dts = base + self.paced(raw - origin);
         if let Some(own) = &own {
             dts = dts.max(own.dts + 1);
         }
@@ -192,20 +392,30 @@ impl Timeline {
             (Some(pts), Some(dts)) => difference_33(dts, pts),
             (Some(_), None) | (None, Some(_)) | (None, None) => 0,
         };
-        let pts = (raw - origin + offset).clamp(dts, dts + PRESENTATION_TICKS_MAX);
+        let offset = if self.pace.milli < 0 {
+            0
+        } else {
+            self.paced(offset)
+        };
+        let pts = (dts + offset).clamp(dts, dts + PRESENTATION_TICKS_MAX);
         let duration = stamp.duration.unwrap_or(match &own {
             Some(own) if (1..TICKS_PER_SECOND).contains(&(raw - own.raw)) => raw - own.raw,
             Some(own) => own.duration,
             None => PICTURE_TICKS,
         });
+        self.advance(track, own.as_ref(), dts);
         *self.line(track) = Some(Line {
             raw,
             origin,
+            base,
             rtp: stamp.rtp,
             received: stamp.received,
             dts,
             duration,
         });
+        if track == TrackId::Video {
+            self.measure(stamp.received, raw, own.as_ref());
+        }
         (MediaTime(dts), MediaTime(pts))
     }
 
@@ -218,18 +428,51 @@ impl Timeline {
 
     /// The unwrapped time, if it follows from the last one.
     fn follow(&self, own: &Line, time: u64, stamp: &Stamp) -> Option<i64> {
-        let ahead = AHEAD_TICKS_MAX + elapsed(own, stamp.received);
+        let times = (i64::from(self.pace.milli.unsigned_abs()) / 1_000).max(1);
+        let ahead = if self.pace.keep {
+            (AHEAD_TICKS_MAX + elapsed(own, stamp.received)) * DOWNLOAD_STEP_FACTOR
+        } else if self.is_ordered(stamp.received) {
+            ORDERED_STEP_TICKS_MAX * times
+        } else {
+            (AHEAD_TICKS_MAX + elapsed(own, stamp.received)) * times
+        };
         step(own.raw, time, -BACK_TICKS_MAX..=ahead).map(|step| own.raw + step)
+    }
+
+    fn is_ordered(&self, received: Instant) -> bool {
+        self.ordered.is_some_and(|(until, _)| received < until)
+    }
+
+    /// The times went where an order sent them: the frame follows the one before it. The other track comes to the new place
+    /// by itself.
+    fn jump_as_ordered(&mut self, own: &Line, time: u64, track: TrackId) -> (i64, i64, i64) {
+        let base = own.dts + self.paced(own.duration).max(1);
+        if track == TrackId::Video || self.picture.is_none() {
+            if let Some((_, Some(target))) = self.ordered {
+                self.position = target;
+            }
+            self.ordered = None;
+        }
+        if let Some(measure) = &mut self.measure {
+            measure.began = None;
+            measure.from = None;
+        }
+        (time as i64, time as i64, base)
     }
 }
 
 /// Where a first time, or one that jumped, lies: on the other track's base if it is near it, else where the wall clock
-/// says. Gives unwrapped time and origin, and whether the base is the other track's.
-fn anchor(own: Option<&Line>, other: Option<&Line>, raw: i64, stamp: &Stamp) -> (i64, i64, bool) {
+/// says. Gives unwrapped time, origin and base, and whether these are the other track's.
+fn anchor(
+    own: Option<&Line>,
+    other: Option<&Line>,
+    raw: i64,
+    stamp: &Stamp,
+) -> (i64, i64, i64, bool) {
     if let Some(other) = other {
         let near = AHEAD_TICKS_MAX + elapsed(other, stamp.received);
         if let Some(step) = step(other.raw, raw as u64, -near..=near) {
-            return (other.raw + step, other.origin, true);
+            return (other.raw + step, other.origin, other.base, true);
         }
     }
     let dts = match (own, other) {
@@ -237,7 +480,7 @@ fn anchor(own: Option<&Line>, other: Option<&Line>, raw: i64, stamp: &Stamp) -> 
         (None, Some(other)) => other.dts + elapsed(other, stamp.received),
         (None, None) => START,
     };
-    (raw, raw - dts, false)
+    (raw, raw, dts, false)
 }
 
 /// The way from a time to the next one, by the wrap at 33 bits or, for devices that wrap early, at 32; `None`: neither is
@@ -472,6 +715,170 @@ mod tests {
             START + 3600
         );
         assert_eq!(d.line.jumps(), 0);
+    }
+
+    /// A recorder that plays 10 s of its record at `times` the speed, with the times of the record, or stamped by its
+    /// clock: gives the times of the pictures on our line, in ms, and where it is in the record.
+    fn recorded(ordered: f64, real: f64, restamps: bool) -> (Vec<i64>, i64) {
+        let mut line = Timeline::new();
+        let start = Instant::now();
+        let mut at = Duration::ZERO;
+        let mut times = Vec::new();
+        for n in 0..25 * 40u64 {
+            if n == 25 {
+                let pace = Pace {
+                    milli: (ordered * 1_000.0) as i32,
+                    keep: false,
+                };
+                line.set_pace(start + at, pace, None);
+            }
+            let pts = if restamps {
+                ticks(at) as u64
+            } else {
+                n * 3_600
+            };
+            let stamp = Stamp {
+                pts: Some(7_000_000 + pts),
+                dts: None,
+                rtp: None,
+                received: start + at,
+                duration: None,
+            };
+            times.push(line.place(TrackId::Video, &stamp).0.as_ms());
+            let step = if n < 25 { 1.0 } else { real };
+            at += Duration::from_secs_f64(0.04 / step);
+        }
+        (times, line.position() / 90_000)
+    }
+
+    #[test]
+    fn field_27_times_are_brought_to_the_pace_at_which_pictures_come() {
+        for (ordered, real, restamps) in [
+            (2.0, 2.0, false),
+            (4.0, 4.0, false),
+            (8.0, 8.0, false),
+            (0.5, 0.5, false),
+            (0.25, 0.25, false),
+            // Stamps by its clock, and cannot do what it was ordered to.
+            (4.0, 4.0, true),
+            (4.0, 2.0, false),
+        ] {
+            let (times, position_s) = recorded(ordered, real, restamps);
+            let what = format!("{ordered} {real} {restamps}");
+            let step = 40.0 / real;
+            // From where a device that does otherwise than ordered has been found out.
+            let settled = 25 + (3.2 * 25.0 * real) as usize;
+            for pair in times[settled..].windows(2) {
+                let got = (pair[1] - pair[0]) as f64;
+                assert!(
+                    (got - step).abs() <= step * 0.16 + 1.0,
+                    "{what}: {got} of {step}"
+                );
+            }
+            assert!((38..=41).contains(&position_s), "{what}: at {position_s} s");
+        }
+    }
+
+    #[test]
+    fn a_place_that_was_ordered_leaves_no_hole_and_counts_from_there() {
+        for seconds in [300u64, 3, 0] {
+            let mut line = Timeline::new();
+            let start = Instant::now();
+            let place = |line: &mut Timeline, ms: u64, pts: u64| {
+                let stamp = Stamp {
+                    pts: Some(pts),
+                    dts: None,
+                    rtp: None,
+                    received: start + Duration::from_millis(ms),
+                    duration: None,
+                };
+                line.place(TrackId::Video, &stamp).0.0
+            };
+            for n in 0..50 {
+                place(&mut line, n * 40, 900_000 + n * 3_600);
+            }
+            let target = seconds as i64 * 90_000;
+            // One picture was under way, and it was paused for a minute.
+            let before = place(&mut line, 2_000, 900_000 + 50 * 3_600);
+            let ordered = start + Duration::from_millis(61_900);
+            line.set_pace(ordered, Pace::NORMAL, Some(target));
+            let after = place(&mut line, 62_000, 900_000 + seconds * 90_000);
+            assert_eq!(after - before, 3_600, "to {seconds} s");
+            place(&mut line, 62_040, 900_000 + seconds * 90_000 + 3_600);
+            let position = line.position();
+            assert!(
+                (target..=target + 9_000).contains(&position),
+                "{position} for {target}"
+            );
+            assert_eq!(line.jumps(), 0);
+        }
+    }
+
+    #[test]
+    fn backwards_runs_forwards_on_our_line() {
+        let mut line = Timeline::new();
+        let start = Instant::now();
+        let mut last = -1;
+        for n in 0..100u64 {
+            let at = start + Duration::from_millis(n * 40);
+            if n == 50 {
+                let pace = Pace {
+                    milli: -2_000,
+                    keep: false,
+                };
+                line.set_pace(at, pace, None);
+            }
+            // Key frames only, one a second of the record, half a second apart.
+            if n >= 50 && (n - 50) % 12 != 0 {
+                continue;
+            }
+            let turn = 9_000_000 + 50 * 3_600;
+            let pts = if n < 50 {
+                9_000_000 + n * 3_600
+            } else {
+                turn - (n - 50) * 7_200
+            };
+            let stamp = Stamp {
+                pts: Some(pts),
+                dts: None,
+                rtp: None,
+                received: at,
+                duration: None,
+            };
+            let time = line.place(TrackId::Video, &stamp).0.0;
+            assert!(time > last);
+            assert!(time - last < 90_000, "picture {n}: {}", time - last);
+            last = time;
+        }
+        assert!(line.position() < 100_000, "{}", line.position());
+    }
+
+    /// Far faster than real time, with key frames seconds apart: no jump, and the times stay those of the record.
+    #[test]
+    fn field_31_a_fast_download_is_no_jump() {
+        let mut line = Timeline::new();
+        line.begin(Pace {
+            milli: 4_000,
+            keep: true,
+        });
+        let start = Instant::now();
+        let mut last = None;
+        for n in 0..500u64 {
+            let stamp = Stamp {
+                pts: Some(n * 360_000),
+                dts: None,
+                rtp: None,
+                received: start + Duration::from_millis(n),
+                duration: None,
+            };
+            let time = line.place(TrackId::Video, &stamp).0.0;
+            if let Some(last) = last {
+                assert_eq!(time - last, 360_000);
+            }
+            last = Some(time);
+        }
+        assert_eq!(line.jumps(), 0);
+        assert_eq!(line.position() / 90_000, 499 * 4);
     }
 
     #[test]

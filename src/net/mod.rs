@@ -341,12 +341,10 @@ impl MediaHandle {
         let (form, framing) = match kind {
             ViewKind::HttpFlv => (Form::Flv, Framing::Http),
             ViewKind::WsFlv => (Form::Flv, Framing::WebSocket),
-            ViewKind::HttpFmp4 => (Form::Fmp4, Framing::Http),
+            ViewKind::HttpFmp4 | ViewKind::File => (Form::Fmp4, Framing::Http),
             ViewKind::WsFmp4 => (Form::Fmp4, Framing::WebSocket),
-            ViewKind::WebRtc => {
-                return Err(ViewerError::Offer(
-                    "WebRTC media is not a byte stream".into(),
-                ));
+            ViewKind::WebRtc | ViewKind::Control => {
+                return Err(ViewerError::Offer("this view is not a byte stream".into()));
             }
         };
         let (sender, receiver) = mpsc::channel(limits::CHANNEL_UNITS_MAX);

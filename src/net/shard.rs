@@ -349,6 +349,12 @@ impl Shard {
                 ssrc,
                 remote,
             } => self.update_ingest(now, stream, ssrc, remote),
+            MediaCommand::SetPace {
+                stream,
+                pace,
+                paused,
+                target_ms,
+            } => self.set_pace(now, stream, pace, paused, target_ms),
             MediaCommand::CloseIngest { stream } => self.close_ingest(now, stream),
             MediaCommand::CloseViewer { session, .. } => self.close_session(now, session, true),
             MediaCommand::ResetStatistics => {

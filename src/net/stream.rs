@@ -19,7 +19,7 @@ use crate::limits;
 use crate::media::frame::{Codec, Frame, Track, TrackId};
 use crate::media::hold::{HoldBack, Verdict};
 use crate::media::hub::Hub;
-use crate::media::ingest::{self, Ingest};
+use crate::media::ingest::{self, Ingest, Pace};
 use crate::media::ps::demux;
 use crate::media::report::Reporter;
 use crate::media::source::{Admit, SourceGuard};
@@ -316,6 +316,12 @@ pub(super) struct Stream {
     /// Key of its own port in the shard; `None` = it shares that of the thread.
     pub own_port: Option<usize>,
     pub ingest: Ingest,
+    /// A device that plays back was told to rest.
+    pub paused: bool,
+    /// When it was last ordered.
+    pub paced_at: Option<Instant>,
+    /// The sound that is left out, as it plays at another speed than it was recorded.
+    muted: Option<Option<Track>>,
     source: SourceGuard,
     hold: HoldBack,
     reporter: Reporter,
@@ -367,6 +373,9 @@ impl Stream {
             kernel_dropped_before: 0,
             own_port,
             ingest,
+            paused: false,
+            paced_at: None,
+            muted: is_mute(options.pace).then_some(None),
             source: SourceGuard::default(),
             hold: HoldBack::new(options.loss),
             reporter: Reporter::new(u64::from(id.number) << 8 | u64::from(id.shard)),
@@ -528,6 +537,13 @@ impl Stream {
         let mut outputs = std::mem::take(&mut self.outputs);
         for output in outputs.drain(..) {
             match output {
+                ingest::Output::Track(track)
+                    if track.id == TrackId::Audio && self.muted.is_some() =>
+                {
+                    self.muted = Some(Some(track));
+                }
+                ingest::Output::Frame(frame)
+                    if frame.track == TrackId::Audio && self.muted.is_some() => {}
                 ingest::Output::Track(track) => {
                     self.set_track(track, fans, now, holds);
                     if let Some(found) = self.liveness.found(&self.hub) {
@@ -551,9 +567,49 @@ impl Stream {
         }
         self.outputs = outputs;
         let has_picture = self.ingest.has_picture();
-        if let Some(live) = self.liveness.check(now, &self.hub, has_picture) {
+        if let Some(live) = self
+            .liveness
+            .check(now, &self.hub, has_picture, self.muted.is_none())
+        {
             progress(live);
         }
+    }
+
+    /// A device that plays back was ordered otherwise: at another speed than recorded there is no sound, which would be
+    /// noise, and after a change of place nobody begins with what lies before it.
+    pub fn set_pace(
+        &mut self,
+        now: Instant,
+        pace: Pace,
+        paused: bool,
+        target_ms: Option<u64>,
+        fans: &mut slab::Slab<Fan>,
+        holds: &Holds,
+    ) {
+        self.paced_at = Some(now);
+        if std::mem::replace(&mut self.paused, paused) == paused || !paused {
+            let target = target_ms.map(|ms| ms as i64 * (TICKS_PER_SECOND / 1_000));
+            self.ingest.set_pace(now, pace, target);
+        }
+        if target_ms.is_some() {
+            self.hub.forget();
+        }
+        match (is_mute(pace), self.muted.take()) {
+            (true, None) => {
+                self.muted = Some(self.hub.drop_audio());
+                self.converted.clear();
+                self.renew_tracks(fans, now, holds);
+            }
+            (true, muted) => self.muted = muted,
+            (false, Some(Some(audio))) => self.set_track(audio, fans, now, holds),
+            (false, Some(None) | None) => {}
+        }
+    }
+
+    /// When its sender was last heard, or was ordered to do otherwise; none while it has nothing to say.
+    pub fn heard(&self) -> Option<Instant> {
+        let last = self.ingest.last_packet()?;
+        (!self.paused).then(|| last.max(self.paced_at.unwrap_or(last)))
     }
 
     /// Whether the device is to be asked for a key frame: true once when pictures begin to be held back.
@@ -574,6 +630,11 @@ impl Stream {
             self.converted.clear();
         }
         self.hub.set_track(track);
+        self.renew_tracks(fans, now, holds);
+    }
+
+    /// Tells every rendition what tracks there are.
+    fn renew_tracks(&mut self, fans: &mut slab::Slab<Fan>, now: Instant, holds: &Holds) {
         for i in 0..self.fans.len() {
             let Some(sound) = fans
                 .get(self.fans[i])
@@ -773,6 +834,7 @@ impl Stream {
             bits_per_s: s.bits_per_s,
             fps_milli: s.fps_milli,
             psm_seen: s.psm_seen,
+            position_ms: s.position_ms,
             detail: IngestDetail {
                 invalid: s.invalid,
                 dropped_frames: s.dropped_frames,
@@ -868,6 +930,11 @@ impl Stream {
             .unwrap_or(0);
         frames.split_off(start)
     }
+}
+
+/// Whether sound is left out: at any speed but that of the record it has another pitch and no rhythm.
+fn is_mute(pace: Pace) -> bool {
+    !pace.keep && pace.milli != 1_000
 }
 
 /// Which sound WebRTC viewers get.

@@ -46,6 +46,9 @@ impl Core {
     }
 
     pub(super) fn ask_ended(&mut self, id: AskId, outcome: Result<Answer, AskFailure>) {
+        if self.order_ended(id, &outcome) {
+            return;
+        }
         let Some(request) = self.asks.remove(&id) else {
             return;
         };

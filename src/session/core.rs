@@ -28,6 +28,7 @@ use crate::time::WallClock;
 
 use super::config::CoreConfig;
 use super::counters::{Closed, Counters, Ended, Gauges};
+use super::playback::Ordered;
 use super::port::{MediaCommand, MediaEvent, ViewerStats};
 use super::ports::Ports;
 use super::record::{History, Session, State};
@@ -121,6 +122,8 @@ pub struct Core {
     next_ask: u64,
     /// Who waits for the outcome of which question or order.
     pub(super) asks: HashMap<AskId, RequestId>,
+    /// Orders to playbacks that are not answered yet.
+    pub(super) orders: HashMap<AskId, Ordered>,
     outputs: VecDeque<Output>,
 }
 
@@ -167,6 +170,7 @@ impl Core {
             next_invite: 0,
             next_ask: 0,
             asks: HashMap::new(),
+            orders: HashMap::new(),
             outputs: VecDeque::new(),
             config,
             wall,
@@ -212,6 +216,16 @@ impl Core {
             }
             Command::Close { session } => {
                 self.close_session(now, session, Closed::ByClient);
+                Ok(Reply::Done)
+            }
+            Command::Playback { play } => self.show_playback(play),
+            Command::Play { play, order } => match self.play(request, play, order) {
+                Ok(None) => return,
+                Ok(Some(reply)) => Ok(reply),
+                Err(error) => Err(error),
+            },
+            Command::ClosePlayback { play } => {
+                self.close_playback(now, play);
                 Ok(Reply::Done)
             }
             Command::CloseOwner { token_id } => {
@@ -380,10 +394,8 @@ impl Core {
 
     /// Where the SIP of a stream's device comes from.
     pub(super) fn sip_peer(&self, key: &StreamKey) -> Option<SocketAddr> {
-        match key {
-            StreamKey::Live { device, .. } => self.registry.get(*device)?.peer,
-            StreamKey::Named(_) => None,
-        }
+        let (device, _) = key.place()?;
+        self.registry.get(device)?.peer
     }
 
     fn show_session(&self, id: SessionId) -> Result<Reply, Error> {

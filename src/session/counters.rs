@@ -97,6 +97,8 @@ pub struct Counters {
     pub ports_taken: u64,
     /// Foreign SSRCs that were adopted.
     pub ssrc_adopted: u64,
+    /// Ends of files (MediaStatus 121) that belong to no view.
+    pub file_ends_foreign: u64,
     /// Key frames that devices were asked for by IFameCmd.
     pub key_frames_asked: u64,
     /// Streams that a viewer came back to in their linger.
@@ -131,7 +133,7 @@ impl Counters {
 pub(super) fn failure_name(error: &Error) -> &'static str {
     match error {
         Error::View(failure) => ViewFailure::stage(failure),
-        Error::NotFound { .. } => "not found",
+        Error::NotFound { .. } | Error::PlaybackOver { .. } => "not found",
         Error::Exists { .. } => "exists",
         Error::BadParameter { .. } | Error::BadField(_) => "bad parameter",
         Error::Ask(_) => "device did not do it",

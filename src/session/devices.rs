@@ -3,6 +3,7 @@
 
 use std::time::Instant;
 
+use crate::gb28181::notice::FILE_ENDED;
 use crate::gb28181::{
     CatalogItem, Command, DeviceInfo, EndedBy, Event as Gb, Notice, Persist as GbPersist,
 };
@@ -57,6 +58,11 @@ impl Core {
                 about,
                 notice,
             } => self.notified(now, device, about, *notice),
+            Gb::FileEnded {
+                device,
+                invite,
+                about,
+            } => self.file_ended(now, device, invite, about),
             Gb::Subscription { .. } => {}
             Gb::InviteProgress { .. } => {}
             Gb::InviteAnswered { id, answer } => self.invite_answered(now, id, answer),
@@ -106,6 +112,9 @@ impl Core {
             Notice::Positions(positions) => {
                 self.push(Output::Event(Event::Positions { device, positions }));
             }
+            Notice::MediaStatus {
+                notify_type: FILE_ENDED,
+            } => self.file_ended(now, device, None, about),
             Notice::PtzPosition(_)
             | Notice::MediaStatus { .. }
             | Notice::SnapShots(_)

@@ -75,6 +75,11 @@ impl Core {
         }
         match stream.source {
             Source::Named { .. } => {}
+            Source::Device(_) if stream.is_ending() => {}
+            // Nobody comes back to a file that nobody writes.
+            Source::Device(_) if stream.is_download() => {
+                self.end_stream(now, key, Ended::ByClient);
+            }
             Source::Device(_) if stream.phase.is_live() => {
                 stream.lingering = true;
                 self.timers
@@ -91,6 +96,10 @@ impl Core {
             return;
         };
         info!(%key, stream = stream.id.number, why = why.name(), "stream ended");
+        let position_ms = stream.stats.position_ms;
+        if let Some(playing) = stream.playing_mut() {
+            playing.close(why, position_ms);
+        }
         let (closed, failure, error) = match why {
             Ended::Shutdown => (Closed::Shutdown, None, Error::ShuttingDown),
             Ended::ByDevice => failed(&stream, ViewFailure::EndedByDevice),
@@ -121,6 +130,9 @@ impl Core {
     ) {
         self.counters.failed(&error);
         self.counters.ended(Ended::Failed);
+        if let Some(playing) = stream.playing_mut() {
+            playing.close(Ended::Failed, 0);
+        }
         let failure = match &error {
             Error::View(failure) => Some((stage, failure.clone())),
             Error::DeviceOffline => Some((stage, ViewFailure::DeviceLost)),
@@ -129,6 +141,7 @@ impl Core {
             | Error::BadParameter { .. }
             | Error::BadField(_)
             | Error::Ask(_)
+            | Error::PlaybackOver { .. }
             | Error::Busy { .. }
             | Error::ShuttingDown => None,
         };
@@ -180,6 +193,9 @@ impl Core {
                 let view = session.view(id, stream, trace, &self.wall);
                 self.file(now, view, stream.id, why, failure.clone(), error.clone());
             }
+        }
+        if let (StreamKey::Record { play, .. }, Some(view)) = (&stream.key, stream.play_view()) {
+            self.history.playback_ended(*play, view);
         }
         self.traces.remove(&stream.key);
     }

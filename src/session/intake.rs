@@ -12,7 +12,7 @@ use crate::id::Ssrc;
 use crate::limits;
 use crate::media::frame::Track;
 use crate::media::hub::Hub;
-use crate::media::ingest::{self, Fact, Ingest};
+use crate::media::ingest::{self, Fact};
 
 /// How the packets of a stream are read.
 pub fn ingest_config(
@@ -28,10 +28,11 @@ pub fn ingest_config(
             MediaTransport::TcpPassive | MediaTransport::TcpActive => true,
         },
         maps: options.maps,
+        pace: options.pace,
     }
 }
 
-/// What the session core wants to know of a fact. `has_picture`: as [`Ingest::has_picture`] says.
+/// What the session core wants to know of a fact. `has_picture`: as [`ingest::Ingest::has_picture`] says.
 pub fn progress_of(fact: Fact, has_picture: Option<bool>) -> Option<Progress> {
     match fact {
         Fact::FirstRtp { .. } => Some(Progress::FirstRtp),
@@ -63,12 +64,13 @@ impl Liveness {
     }
 
     /// Live once a viewer could start: a key frame is there, and the sound had a moment to show up. Sound alone is enough
-    /// where the source has no picture. Told again when the tracks are others.
+    /// where the source has no picture. Told again when the tracks are others. `sound_wanted`: false where sound is dropped.
     pub fn check(
         &mut self,
         now: Instant,
         hub: &Hub,
         has_picture: Option<bool>,
+        sound_wanted: bool,
     ) -> Option<Progress> {
         if !hub.can_start() {
             return None;
@@ -76,8 +78,9 @@ impl Liveness {
         if self.told.is_none() {
             let first = hub.frames().next().map_or(now, |f| f.received);
             let waited = now.saturating_duration_since(first);
-            let sound_may_come =
-                hub.audio().is_none() && waited < Duration::from_millis(limits::SOUND_WAIT_MS);
+            let sound_may_come = sound_wanted
+                && hub.audio().is_none()
+                && waited < Duration::from_millis(limits::SOUND_WAIT_MS);
             let picture_may_come = hub.video().is_none()
                 && match has_picture {
                     Some(has) => has,
@@ -97,13 +100,11 @@ impl Liveness {
     }
 }
 
-/// Whether a source fell silent just now; `stalled` is that it is silent, or gone, and that this was told. Called once a
-/// second.
-pub fn fell_silent(now: Instant, ingest: &Ingest, stalled: &mut bool) -> bool {
+/// Whether a source fell silent just now, from when it was last heard; none says that it may be silent. `stalled` is that it
+/// is silent, or gone, and that this was told. Called once a second.
+pub fn fell_silent(now: Instant, heard: Option<Instant>, stalled: &mut bool) -> bool {
     let silence = Duration::from_secs(limits::INGEST_SILENCE_S_MAX);
-    let silent = ingest
-        .last_packet()
-        .is_some_and(|at| now.saturating_duration_since(at) > silence);
+    let silent = heard.is_some_and(|at| now.saturating_duration_since(at) > silence);
     let fell = silent && !*stalled;
     *stalled = silent;
     fell

@@ -15,6 +15,7 @@ mod end;
 pub mod intake;
 mod named;
 mod open;
+mod playback;
 mod policy;
 pub mod port;
 mod ports;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::gb28181::MediaTransport;
 use crate::id::{SessionId, Ssrc, StreamKey, StreamName};
 use crate::limits;
-use crate::media::ingest::RtpMaps;
+use crate::media::ingest::{Pace, RtpMaps};
 
 use super::core::Core;
 use super::counters::{Closed, Ended};
@@ -111,6 +111,7 @@ impl Core {
                 ssrc,
                 transport,
                 options: IngestOptions {
+                    pace: Pace::NORMAL,
                     port: None,
                     any_ssrc: false,
                     loss: self.config.loss,

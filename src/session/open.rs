@@ -12,18 +12,21 @@ use std::time::{Duration, Instant};
 use tracing::{info, warn};
 
 use crate::gb28181::{
-    Command, EndedBy, Invite, InviteFailure, InviteId, MediaAnswer, MediaTransport,
+    Command, EndedBy, Footage, Invite, InviteFailure, InviteId, MediaAnswer, MediaTransport,
 };
 use crate::id::{ChannelId, DeviceId, SessionId, Ssrc, StreamId, StreamKey};
 use crate::limits;
+use crate::media::ingest::Pace;
 
 use super::core::{Core, Output, Persist, RequestId};
 use super::counters::Ended;
 use super::devices::ended_by;
+use super::playback::Playing;
 use super::policy::ForeignSsrcPolicy;
 use super::port::{IngestOptions, MediaCommand, Progress, ViewerStats};
 use super::ports::Lease;
 use super::record::{Session, State};
+use super::ssrc::of_history;
 use super::stream::{Dialog, Early, Input, Outcome, Phase, Source, Stream};
 use super::timers::Timer;
 use super::trace::Trace;
@@ -64,16 +67,20 @@ impl Core {
         kind: ViewKind,
         owner: Owner,
     ) -> Result<(), Error> {
-        let (key, index) = self.resolve(target)?;
+        let id = self.new_session_id();
+        let footage = match &target {
+            Target::Record { footage, .. } => *footage,
+            Target::Channel { .. } | Target::Named(_) | Target::Playback(_) => Footage::Live,
+        };
+        let (key, index) = self.resolve(target, id)?;
         if self.sessions.len() >= self.config.sessions_max {
             return Err(Error::Busy { limit: "sessions" });
         }
         match self.streams.get(&key) {
             Some(stream) if stream.phase.is_live() => self.counters.joined_live += 1,
             Some(_) => self.counters.joined_opening += 1,
-            None => self.begin(now, &key)?,
+            None => self.begin(now, &key, footage)?,
         }
-        let id = self.new_session_id();
         self.sessions.insert(
             id,
             Session {
@@ -93,7 +100,9 @@ impl Core {
         stream.sessions.insert(id);
         if std::mem::take(&mut stream.lingering) {
             self.counters.linger_joined += 1;
-            self.timers.clear(Timer::Stream(stream.id));
+            if !stream.is_ending() {
+                self.timers.clear(Timer::Stream(stream.id));
+            }
         }
         if stream.phase.is_live() {
             self.answer(now, id);
@@ -105,20 +114,43 @@ impl Core {
     }
 
     /// Finds what is meant; a device must be there and online.
-    fn resolve(&self, target: Target) -> Result<(StreamKey, u32), Error> {
+    fn resolve(&self, target: Target, session: SessionId) -> Result<(StreamKey, u32), Error> {
         match target {
             Target::Channel { device, index } => {
-                let known = self
-                    .registry
-                    .get(device)
-                    .ok_or(Error::NotFound { what: "device" })?;
-                if !known.online {
-                    return Err(Error::DeviceOffline);
-                }
-                let channel = known
-                    .channel(index)
-                    .ok_or(Error::NotFound { what: "channel" })?;
+                let channel = self.channel(device, index)?;
                 Ok((StreamKey::Live { device, channel }, index))
+            }
+            Target::Record {
+                device,
+                index,
+                footage,
+            } => {
+                let channel = self.channel(device, index)?;
+                if footage == Footage::Live {
+                    let what = "a record has a beginning and an end";
+                    return Err(Error::BadParameter { what });
+                }
+                let key = StreamKey::Record {
+                    device,
+                    channel,
+                    play: session,
+                };
+                self.room_to_play(&key)?;
+                Ok((key, index))
+            }
+            Target::Playback(play) => {
+                let missing = Error::NotFound { what: "playback" };
+                let key = self.play_key(play).ok_or(missing.clone())?;
+                let stream = self.streams.get(&key).ok_or(missing)?;
+                if let Some(end) = stream.playing().and_then(|p| p.end.clone()) {
+                    return Err(Error::PlaybackOver { end });
+                }
+                let first = stream.sessions.iter().next();
+                let index = first.and_then(|id| self.sessions.get(id)).map(|s| s.index);
+                let known = key
+                    .place()
+                    .and_then(|(device, channel)| self.registry.get(device)?.index(channel));
+                Ok((key, index.or(known).unwrap_or(0)))
             }
             Target::Named(name) => {
                 let key = StreamKey::Named(name);
@@ -131,9 +163,23 @@ impl Core {
         }
     }
 
+    /// A channel of a device that is there and online.
+    fn channel(&self, device: DeviceId, index: u32) -> Result<ChannelId, Error> {
+        let known = self
+            .registry
+            .get(device)
+            .ok_or(Error::NotFound { what: "device" })?;
+        if !known.online {
+            return Err(Error::DeviceOffline);
+        }
+        known
+            .channel(index)
+            .ok_or(Error::NotFound { what: "channel" })
+    }
+
     /// Begins the opening of a channel's stream.
-    fn begin(&mut self, now: Instant, key: &StreamKey) -> Result<(), Error> {
-        let StreamKey::Live { device, channel } = *key else {
+    fn begin(&mut self, now: Instant, key: &StreamKey, footage: Footage) -> Result<(), Error> {
+        let Some((device, channel)) = key.place() else {
             return Err(Error::NotFound { what: "stream" });
         };
         if self.streams.len() >= self.config.streams_max {
@@ -144,9 +190,10 @@ impl Core {
         let worked = known.and_then(|d| d.transport);
         let mut rest = VecDeque::from(self.config.attempts(forced, worked));
         let transport = rest.pop_front().unwrap_or(self.config.transport);
-        let means = self.means(now, transport)?;
+        let means = self.means(now, transport, footage)?;
         let dialog = Dialog {
             device,
+            playing: (footage != Footage::Live).then(|| Playing::new(footage)),
             invite: InviteId(0),
             ssrc: means.ssrc,
             ssrc_is_ours: means.ssrc_is_ours,
@@ -162,7 +209,12 @@ impl Core {
 
     /// The SSRC and the port of an attempt. With a port of its own the SSRC is one of the pool as long as there is one, and
     /// shared when there is none.
-    fn means(&mut self, now: Instant, transport: MediaTransport) -> Result<Means, Error> {
+    fn means(
+        &mut self,
+        now: Instant,
+        transport: MediaTransport,
+        footage: Footage,
+    ) -> Result<Means, Error> {
         let port = match (&mut self.ports, transport) {
             (Some(ports), MediaTransport::Udp | MediaTransport::TcpPassive) => {
                 let busy = Error::Busy {
@@ -178,6 +230,10 @@ impl Core {
             (Some(ssrc), _) => ssrc,
             (None, Some(_)) => self.ssrcs.share(),
             (None, None) => return Err(Error::Busy { limit: "SSRCs" }),
+        };
+        let ssrc = match footage {
+            Footage::Live => ssrc,
+            Footage::Playback(_) | Footage::Download { .. } => of_history(ssrc),
         };
         Ok(Means {
             ssrc,
@@ -209,10 +265,13 @@ impl Core {
         let policy = known.map(|d| d.policy).unwrap_or_default();
         let own_port = lease.as_ref().map(Lease::rtp);
         let port = own_port.unwrap_or(self.config.rtp_ports[usize::from(shard)]);
+        let playing = dialog.playing.clone();
+        let footage = playing.as_ref().map_or(Footage::Live, |p| p.footage);
         let invite = Invite {
             id: dialog.invite,
             device: dialog.device,
             channel,
+            footage,
             ssrc,
             transport,
             media_port: match transport {
@@ -253,6 +312,7 @@ impl Core {
                     loss: policy.loss(self.config.loss),
                     // What matters of a device is told by its packets.
                     maps: Default::default(),
+                    pace: playing.as_ref().map_or(Pace::NORMAL, Playing::pace),
                 },
             },
         );
@@ -282,6 +342,9 @@ impl Core {
         };
         if !matches!(stream.phase, Phase::Inviting { .. }) {
             return;
+        }
+        if let Some(playing) = stream.playing_mut() {
+            playing.file_bytes = answer.file_bytes;
         }
         let stats = stream.stats;
         let active = stream.transport == MediaTransport::TcpActive;
@@ -343,6 +406,9 @@ impl Core {
         let Some(stream) = self.streams.get(&key) else {
             return;
         };
+        if stream.phase.is_live() && stream.playing().is_some() {
+            return self.end_soon(now, &key, ended_by(by));
+        }
         if stream.phase.is_live() {
             self.end_stream(now, &key, ended_by(by));
             return;
@@ -391,6 +457,10 @@ impl Core {
         };
         match stream.source {
             Source::Named { .. } => self.reopen(now, &key),
+            Source::Device(_) if stream.is_ending() => {
+                let why = stream.playing().and_then(|p| p.ending);
+                self.end_stream(now, &key, why.unwrap_or(Ended::ByDevice));
+            }
             Source::Device(_) if stream.lingering => self.end_stream(now, &key, Ended::Unwatched),
             Source::Device(_) => {
                 let stats = stream.stats;
@@ -590,8 +660,7 @@ impl Core {
             return;
         };
         let stage = stream.phase.stage();
-        let (Source::Device(dialog), StreamKey::Live { channel, .. }) = (&mut stream.source, key)
-        else {
+        let (Source::Device(dialog), Some((_, channel))) = (&mut stream.source, key.place()) else {
             return;
         };
         warn!(device = %dialog.device, %channel, ssrc = %dialog.ssrc, stream = stream.id.number,
@@ -614,11 +683,12 @@ impl Core {
         if retry
             && in_time
             && let Some(transport) = dialog.rest.pop_front()
-            && let Ok(means) = self.means(now, transport)
+            && let Ok(means) = self.means(now, transport, dialog.footage())
         {
             self.counters.fallbacks += 1;
             let dialog = Dialog {
                 device: dialog.device,
+                playing: dialog.playing.take(),
                 invite: dialog.invite,
                 ssrc: means.ssrc,
                 ssrc_is_ours: means.ssrc_is_ours,
@@ -628,7 +698,7 @@ impl Core {
                 furthest: dialog.furthest.take(),
             };
             let sessions = std::mem::take(&mut stream.sessions);
-            self.attempt(now, key, *channel, dialog, transport, means.port, sessions);
+            self.attempt(now, key, channel, dialog, transport, means.port, sessions);
             return;
         }
         let (stage, failure) = dialog
@@ -645,17 +715,18 @@ impl Core {
         };
         self.counters.ports_taken += 1;
         let (transport, stage) = (stream.transport, stream.phase.stage());
-        let (Source::Device(dialog), StreamKey::Live { channel, .. }) = (&mut stream.source, key)
-        else {
+        let (Source::Device(dialog), Some((_, channel))) = (&mut stream.source, key.place()) else {
             return;
         };
         let port = stream.port.as_ref().map(Lease::rtp);
         warn!(device = %dialog.device, %channel, ?port, "another program has a port of the range for media");
         let more = dialog.ports_tried + 1 < limits::PORT_TRIES;
-        match more.then(|| self.means(now, transport)) {
+        let footage = dialog.footage();
+        match more.then(|| self.means(now, transport, footage)) {
             Some(Ok(means)) => {
                 let dialog = Dialog {
                     device: dialog.device,
+                    playing: dialog.playing.take(),
                     invite: dialog.invite,
                     ssrc: means.ssrc,
                     ssrc_is_ours: means.ssrc_is_ours,
@@ -665,7 +736,7 @@ impl Core {
                     furthest: dialog.furthest.take(),
                 };
                 let sessions = std::mem::take(&mut stream.sessions);
-                self.attempt(now, key, *channel, dialog, transport, means.port, sessions);
+                self.attempt(now, key, channel, dialog, transport, means.port, sessions);
             }
             Some(Err(_)) | None => {
                 let busy = Error::Busy {
@@ -684,6 +755,12 @@ impl Core {
         self.config.media_address.choose(forced, peer)
     }
 
+    /// Everything that is played back or downloaded; their keys come last.
+    fn records(&self) -> impl Iterator<Item = &StreamKey> {
+        let keys = self.streams.keys().rev();
+        keys.take_while(|key| matches!(key, StreamKey::Record { .. }))
+    }
+
     /// Every stream of a device.
     pub(super) fn streams_of(&self, device: DeviceId) -> Vec<StreamKey> {
         let lowest = "0".parse().expect("one digit is a code");
@@ -695,6 +772,11 @@ impl Core {
             .range(from..)
             .map(|(key, _)| key)
             .take_while(|key| matches!(key, StreamKey::Live { device: d, .. } if *d == device))
+            .chain(
+                self.records().filter(
+                    |key| matches!(key, StreamKey::Record { device: d, .. } if *d == device),
+                ),
+            )
             .cloned()
             .collect()
     }

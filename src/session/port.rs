@@ -7,7 +7,7 @@ use crate::gb28181::MediaTransport;
 use crate::id::{SessionId, Ssrc, StreamId};
 use crate::media::frame::Track;
 use crate::media::hold::LossPolicy;
-use crate::media::ingest::RtpMaps;
+use crate::media::ingest::{Pace, RtpMaps};
 
 use super::types::{IngestStats, MediaServiceView};
 
@@ -27,6 +27,14 @@ pub enum MediaCommand {
         stream: StreamId,
         ssrc: Option<Ssrc>,
         remote: Option<SocketAddr>,
+    },
+    /// The device was ordered to play back otherwise. `target_ms`: where in the record it goes on.
+    SetPace {
+        stream: StreamId,
+        pace: Pace,
+        /// Nothing comes, and that is right.
+        paused: bool,
+        target_ms: Option<u64>,
     },
     /// Ends the stream and closes its viewers.
     CloseIngest {
@@ -51,6 +59,8 @@ pub struct IngestOptions {
     pub loss: LossPolicy,
     /// What the source says of its payload types.
     pub maps: RtpMaps,
+    /// How the times of a record run.
+    pub pace: Pace,
 }
 
 /// What one viewer was given so far.

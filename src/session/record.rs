@@ -13,7 +13,7 @@ use super::core::RequestId;
 use super::port::ViewerStats;
 use super::stream::Stream;
 use super::trace::Trace;
-use super::types::{Owner, SessionView, Stage, ViewFailure, ViewKind};
+use super::types::{Owner, PlayView, SessionView, Stage, ViewFailure, ViewKind};
 
 /// One thing a client asked for.
 #[derive(Debug)]
@@ -74,6 +74,7 @@ impl Session {
             attempts: trace.map_or_else(Vec::new, |t| t.attempts().to_vec()),
             opened: self.created,
             first_byte: self.viewer.first_byte,
+            playing: stream.play_view(),
             sip_peer: None,
         }
     }
@@ -117,6 +118,13 @@ impl History {
         }
         self.order.push_back(view.session);
         self.records.insert(view.session, Record { view, stream });
+    }
+
+    /// Who opened a playback may have gone before it ended; it is asked for by them all the same.
+    pub fn playback_ended(&mut self, opener: SessionId, view: PlayView) {
+        if let Some(record) = self.records.get_mut(&opener) {
+            record.view.playing = Some(view);
+        }
     }
 
     pub fn get(&self, id: SessionId) -> Option<&Record> {

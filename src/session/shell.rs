@@ -377,6 +377,9 @@ impl Control {
             Command::Open { .. }
             | Command::Close { .. }
             | Command::CloseOwner { .. }
+            | Command::Playback { .. }
+            | Command::Play { .. }
+            | Command::ClosePlayback { .. }
             | Command::Sessions
             | Command::Session { .. }
             | Command::Devices

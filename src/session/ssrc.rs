@@ -15,6 +15,14 @@ use crate::limits;
 /// Numbers of one realm.
 const SERIALS: u16 = 10_000;
 
+/// The first digit of a record's number.
+const HISTORY: u32 = 1_000_000_000;
+
+/// The number of a record: that of a live view with `1` in front. They share their last nine digits with none.
+pub(super) fn of_history(ssrc: Ssrc) -> Ssrc {
+    Ssrc(ssrc.0 % HISTORY + HISTORY)
+}
+
 /// Gives out and takes back.
 #[derive(Debug)]
 pub(super) struct Pool {
@@ -92,7 +100,7 @@ impl Pool {
     }
 
     fn serial(&self, ssrc: Ssrc) -> Option<u16> {
-        let serial = ssrc.0.checked_sub(self.base)?;
+        let serial = (ssrc.0 % HISTORY).checked_sub(self.base)?;
         (serial < u32::from(SERIALS)).then_some(serial as u16)
     }
 }

@@ -15,11 +15,12 @@ use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use crate::gb28181::{Invite, InviteId, MediaTransport};
+use crate::gb28181::{Footage, Invite, InviteId, MediaTransport};
 use crate::id::{DeviceId, SessionId, Ssrc, StreamId, StreamKey};
 use crate::media::frame::Track;
 use crate::media::ingest::RtpMaps;
 
+use super::playback::Playing;
 use super::port::Progress;
 use super::ports::Lease;
 use super::types::{IngestStats, Stage, ViewFailure};
@@ -76,8 +77,16 @@ pub(super) struct Dialog {
     pub rest: VecDeque<MediaTransport>,
     /// When the first attempt began.
     pub started: Instant,
+    /// What is played back; `None`: live.
+    pub playing: Option<Playing>,
     /// The failure of the attempt that came furthest so far.
     pub furthest: Option<(Stage, ViewFailure)>,
+}
+
+impl Dialog {
+    pub fn footage(&self) -> Footage {
+        self.playing.as_ref().map_or(Footage::Live, |p| p.footage)
+    }
 }
 
 /// How far an attempt has come.

@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use crate::gb28181::manscdp::fields::BadField;
+use crate::gb28181::mansrtsp::Scale;
 use crate::gb28181::notice::{Alarm, Position};
-use crate::gb28181::{Answer, Ask, AskFailure, DeviceAuth, DeviceInfo, MediaTransport};
+use crate::gb28181::{Answer, Ask, AskFailure, DeviceAuth, DeviceInfo, Footage, MediaTransport};
 use crate::id::{ChannelId, DeviceId, SessionId, Ssrc, StreamId, StreamKey, StreamName};
 use crate::media::frame::Track;
 use crate::media::ingest::RtpMaps;
@@ -29,6 +30,19 @@ pub enum Command {
     /// Ends a session. Idempotent: a session that is gone answers [`Reply::Done`].
     Close {
         session: SessionId,
+    },
+    /// How a playback or download stands, or ended. `play` is the session that opened it, or one that watches it.
+    Playback {
+        play: SessionId,
+    },
+    /// Orders a playback; answers [`Reply::Playback`] when the device has obeyed.
+    Play {
+        play: SessionId,
+        order: PlayOrder,
+    },
+    /// Ends a playback or download for everybody. Idempotent.
+    ClosePlayback {
+        play: SessionId,
     },
     /// Ends every session of a user's token (logout, kick-out).
     CloseOwner {
@@ -97,6 +111,101 @@ pub enum Target {
         index: u32,
     },
     Named(StreamName),
+    /// What a channel recorded: each time a stream of its own. Not for [`Footage::Live`].
+    Record {
+        device: DeviceId,
+        index: u32,
+        footage: Footage,
+    },
+    /// A playback that runs, by the session that opened it.
+    Playback(SessionId),
+}
+
+/// What a playback is told to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlayOrder {
+    Play {
+        /// `None`: as before.
+        scale: Option<Scale>,
+        /// Milliseconds into the record, of which whole seconds count; beyond the end: its last second.
+        from_ms: Option<u64>,
+        /// What is paused stays so.
+        keep_paused: bool,
+    },
+    Pause,
+}
+
+/// How a playback or download stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlayView {
+    pub footage: Footage,
+    pub scale: Scale,
+    pub paused: bool,
+    /// Into the record, from the times of its pictures.
+    pub position_ms: u64,
+    pub duration_ms: u64,
+    /// Of a download, as the device said.
+    pub file_bytes: Option<u64>,
+    /// It is over.
+    pub end: Option<PlayEnd>,
+}
+
+/// Why a playback or download is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PlayEnd {
+    /// The device said that it has sent all (MediaStatus 121), or hung up where the record ends.
+    EndOfFile,
+    /// The device sent BYE before the end.
+    StoppedEarly {
+        at_ms: u64,
+        of_ms: u64,
+    },
+    /// The dialog stood, and no packet came any more.
+    NoMedia {
+        at_ms: u64,
+        of_ms: u64,
+    },
+    /// The device went offline, or lost the dialog.
+    DeviceLost {
+        at_ms: u64,
+        of_ms: u64,
+    },
+    /// It never began.
+    Failed,
+    /// By who watched it.
+    Closed,
+    Shutdown,
+}
+
+impl std::fmt::Display for PlayEnd {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let s = |ms: &u64| *ms as f64 / 1_000.0;
+        match self {
+            PlayEnd::EndOfFile => f.write_str("end of file"),
+            PlayEnd::StoppedEarly { at_ms, of_ms } => write!(
+                f,
+                "stopped early: the device sent BYE at {:.1} s of {:.1} s",
+                s(at_ms),
+                s(of_ms)
+            ),
+            PlayEnd::NoMedia { at_ms, of_ms } => write!(
+                f,
+                "no more media: nothing came for {} s at {:.1} s of {:.1} s",
+                crate::limits::INGEST_SILENCE_S_MAX,
+                s(at_ms),
+                s(of_ms)
+            ),
+            PlayEnd::DeviceLost { at_ms, of_ms } => write!(
+                f,
+                "device lost: it went offline or lost the dialog at {:.1} s of {:.1} s",
+                s(at_ms),
+                s(of_ms)
+            ),
+            PlayEnd::Failed => f.write_str("failed: it never began"),
+            PlayEnd::Closed => f.write_str("closed"),
+            PlayEnd::Shutdown => f.write_str("the node was shut down"),
+        }
+    }
 }
 
 /// By which protocol a viewer watches.
@@ -107,6 +216,10 @@ pub enum ViewKind {
     WsFlv,
     HttpFmp4,
     WsFmp4,
+    /// Opened for others to watch: no viewer of its own comes.
+    Control,
+    /// Written to a file of this node.
+    File,
 }
 
 impl ViewKind {
@@ -117,6 +230,8 @@ impl ViewKind {
             ViewKind::WsFlv => "ws-flv",
             ViewKind::HttpFmp4 => "http-fmp4",
             ViewKind::WsFmp4 => "ws-fmp4",
+            ViewKind::Control => "control",
+            ViewKind::File => "file",
         }
     }
 }
@@ -141,6 +256,7 @@ pub enum Reply {
     Device(Box<DeviceView>),
     DevicePolicy(Box<DevicePolicy>),
     Answer(Box<Answer>),
+    Playback(Box<PlayView>),
     /// Oldest first.
     Messages(Vec<Entry>),
     Ingest {
@@ -218,6 +334,8 @@ pub struct SessionView {
     pub opened: Instant,
     /// When the first bytes of media left for this viewer. Reported within a second.
     pub first_byte: Option<Instant>,
+    /// Of a record.
+    pub playing: Option<PlayView>,
     /// Of the device's SIP.
     pub sip_peer: Option<SocketAddr>,
 }
@@ -265,6 +383,8 @@ pub struct IngestStats {
     pub fps_milli: u32,
     /// A program stream map was seen.
     pub psm_seen: bool,
+    /// How far into a record that is played back, in milliseconds.
+    pub position_ms: u64,
     pub path: PathStats,
     pub detail: IngestDetail,
 }
@@ -329,6 +449,10 @@ pub enum Error {
     DeviceOffline,
     /// An order or question that ended without an answer.
     Ask(AskFailure),
+    /// An order to a playback that is over.
+    PlaybackOver {
+        end: PlayEnd,
+    },
     /// A view that did not come about, with the stage that failed.
     View(ViewFailure),
     /// At a bound of ours, named.
@@ -438,6 +562,7 @@ impl std::fmt::Display for Error {
             Error::BadField(bad) => write!(f, "bad parameter: {bad}"),
             Error::Ask(failure) => failure.fmt(f),
             Error::DeviceOffline => f.write_str("the device is offline"),
+            Error::PlaybackOver { end } => write!(f, "the playback is over: {end}"),
             Error::View(failure) => failure.fmt(f),
             Error::Busy { limit } => write!(f, "busy: at the limit {limit}"),
             Error::ShuttingDown => f.write_str("the node is shutting down"),

@@ -10,7 +10,7 @@
 //! A clip is muxed once for all devices; each stream sends it with its own SSRC, sequence and clock, which go on when the
 //! clip begins again. One thread drives hundreds of devices; none of them waits for another.
 //!
-//! Not done: playback, talk. Names of vendors have no place here: what devices do differently is a
+//! Not done: talk. Names of vendors have no place here: what devices do differently is a
 //! [`Quirk`].
 //!
 //! Bounds: [`limits::SIM_DEVICES_MAX`], [`limits::SIM_CHANNELS_MAX`], [`limits::SIM_TCP_BACKLOG_BYTES_MAX`],
@@ -27,6 +27,7 @@ mod plan;
 mod reel;
 mod shell;
 mod stream;
+mod tape;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -56,4 +57,12 @@ pub enum Quirk {
     TcpOnly,
     /// Sends the map of its stream but no key frame.
     NoKeyFrame,
+    /// Hangs up in the middle of every record.
+    StopsEarly,
+    /// Hangs up at the end of a record without a word.
+    SilentEnd,
+    /// Tells the end of a record outside of its dialog.
+    EndOutside,
+    /// Plays back backwards too.
+    Reverse,
 }

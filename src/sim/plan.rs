@@ -2,14 +2,15 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::gb28181::device::Abilities;
+use crate::gb28181::answer::FileRecord;
 use crate::gb28181::manscdp::Charset;
 use crate::gb28181::{CatalogItem, DeviceInfo, device};
 use crate::id::{ChannelId, DeviceId, GbId};
 use crate::limits;
 use crate::sip::Path;
+use crate::time::local_text;
 
 use super::Quirk;
 use super::reel::{Picture, Sound};
@@ -17,6 +18,9 @@ use super::wire::{Carrier, TlsFiles};
 
 /// `PTZType` of a camera that cannot be turned (GB/T 28181-2016, A.2.1.9).
 const FIXED_CAMERA: u8 = 3;
+
+/// Files of one hour that every device has.
+const RECORDED_HOURS: i64 = 24;
 
 /// A whole simulation.
 #[derive(Clone, Debug)]
@@ -227,9 +231,11 @@ impl Plan {
             charset: Charset::Gb2312,
             info: Arc::new(self.info()),
             channels: self.placed_catalog(config).into(),
-            abilities: Arc::new(Abilities {
+            abilities: Arc::new(device::Abilities {
+                records: records(&self.name),
+                reverse: self.quirk == Quirk::Reverse,
                 start: self.drives(config).then(|| self.place()),
-                ..Abilities::default()
+                ..device::Abilities::default()
             }),
         }
     }
@@ -271,6 +277,27 @@ impl Plan {
         }
         items
     }
+}
+
+/// What every camera recorded: a file an hour, the last day up to the hour that runs.
+fn records(name: &str) -> Vec<FileRecord> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.map_or(0, |d| d.as_secs() as i64);
+    let hour = now - now.rem_euclid(3_600);
+    let text = |at| Some(local_text(at, device::LOCAL_OFFSET_S));
+    (1..=RECORDED_HOURS)
+        .rev()
+        .map(|ago| FileRecord {
+            start_time: text(hour - ago * 3_600),
+            end_time: text(hour - (ago - 1) * 3_600),
+            name: Some(format!("{name} {}", RECORDED_HOURS - ago)),
+            file_path: Some(format!("/record/{}.mp4", hour - ago * 3_600)),
+            secrecy: Some(0),
+            kind: Some("time".into()),
+            file_size: Some("540000000".into()),
+            ..FileRecord::default()
+        })
+        .collect()
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ use crate::sip::{ConnId, Path};
 use super::Quirk;
 use super::plan::{Config, Plan};
 use super::reel::{Picture, Reel, Sound};
-use super::stream::{Link, Sent, Stream};
+use super::stream::{End, Link, Sent, Stream};
 use super::wire::{Carrier, Wire};
 
 /// Token of the waker; those of devices count from 0, those of streams from [`STREAMS`].
@@ -502,6 +502,15 @@ impl Worker {
                     self.start_media(now, id);
                 }
             }
+            Event::Ordered { id, order } => {
+                if let Some(id) = self.find(place, &id)
+                    && let Some(stream) = self.streams.get_mut(&id)
+                {
+                    stream.obey(now, order);
+                    self.timers.retain(|(_, t)| *t != Timer::Stream(id));
+                    self.timers.insert((now, Timer::Stream(id)));
+                }
+            }
             Event::StopMedia { id, .. } => {
                 if let Some(id) = self.find(place, &id) {
                     self.remove(id);
@@ -551,7 +560,11 @@ impl Worker {
             | Quirk::SameSsrc
             | Quirk::NewSsrc
             | Quirk::TcpOnly
-            | Quirk::NoKeyFrame => false,
+            | Quirk::NoKeyFrame
+            | Quirk::StopsEarly
+            | Quirk::SilentEnd
+            | Quirk::EndOutside
+            | Quirk::Reverse => false,
         };
         match offer.transport {
             MediaTransport::Udp => {
@@ -643,9 +656,24 @@ impl Worker {
             Ok(Some(at)) => {
                 self.timers.insert((at, Timer::Stream(id)));
             }
-            Ok(None) => {}
+            Ok(None) => self.end_of_record(now, id),
             Err(error) => self.lost(now, id, &error),
         }
+    }
+
+    /// Nothing more is due: a record is over, or rests.
+    fn end_of_record(&mut self, now: Instant, id: u64) {
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return;
+        };
+        let (place, media) = (stream.device, stream.id);
+        let Some(end) = stream.take_end() else { return };
+        let device = &mut self.devices[place].device;
+        match end {
+            End::Told { inside } => device.end_of_file(now, media, inside),
+            End::HungUp => device.end_media(now, media),
+        }
+        self.settle(now, place);
     }
 
     fn stream_event(&mut self, now: Instant, id: u64) {

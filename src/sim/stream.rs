@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 
 use mio::net::{TcpListener, TcpStream};
 
+use crate::gb28181::Footage;
 use crate::gb28181::device::{MediaId, MediaOffer};
+use crate::gb28181::mansrtsp::Order;
 use crate::id::Ssrc;
 use crate::limits;
 use crate::media::rtp::HEADER_BYTES;
@@ -20,6 +22,7 @@ use crate::time::TICKS_PER_SECOND;
 
 use super::Quirk;
 use super::reel::{Loop, Piece, Reel};
+use super::tape::Tape;
 
 /// Bytes of program stream in one packet: with all headers less than 1,500 on Ethernet, PPPoE and VPN included.
 const PAYLOAD_BYTES_MAX: usize = 1_388;
@@ -63,8 +66,12 @@ pub(super) struct Stream {
     reel: Arc<Reel>,
     quirk: Quirk,
     rtp: Rtp,
+    footage: Footage,
     /// Begun when the first frame was sent.
     clock: Option<Clock>,
+    /// The same of a record.
+    tape: Option<Tape>,
+    ended: bool,
     /// Frames are left out up to the next key frame.
     skipping: bool,
 }
@@ -88,6 +95,15 @@ struct Rtp {
     sequence: u16,
     /// PTS of the first frame.
     base: u64,
+}
+
+/// How a record ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// MediaStatus 121, inside or outside of the dialog.
+    Told { inside: bool },
+    /// BYE.
+    HungUp,
 }
 
 /// What sending did.
@@ -117,7 +133,11 @@ impl Stream {
             | Quirk::NewSsrc
             | Quirk::UdpLost
             | Quirk::TcpOnly
-            | Quirk::NoKeyFrame => offer.ssrc,
+            | Quirk::NoKeyFrame
+            | Quirk::StopsEarly
+            | Quirk::SilentEnd
+            | Quirk::EndOutside
+            | Quirk::Reverse => offer.ssrc,
         };
         Stream {
             device,
@@ -132,7 +152,10 @@ impl Stream {
                 sequence: seed as u16,
                 base: (seed >> 16) & TIME_MASK,
             },
+            footage: offer.footage,
             clock: None,
+            tape: None,
+            ended: false,
             skipping: false,
         }
     }
@@ -148,13 +171,22 @@ impl Stream {
 
     /// Whether the first frame is still to be sent.
     pub fn is_new(&self) -> bool {
-        self.clock.is_none()
+        self.clock.is_none() && self.tape.is_none()
     }
 
     /// Begins with a key frame at once. `turn` spreads streams over the clip and over the time of a frame.
     pub fn begin(&mut self, now: Instant, turn: u64) {
         let keys = self.reel.picture.pieces.iter().filter(|p| p.key).count() as u64;
         let gop = self.reel.picture.pieces.len() as u64 / keys.max(1);
+        if let Some(span) = self.footage.span() {
+            let (milli, whole) = match self.footage {
+                Footage::Live | Footage::Playback(_) => (1_000, false),
+                Footage::Download { speed, .. } => (i32::from(speed) * 1_000, true),
+            };
+            let (seconds, step) = (span.seconds(), self.reel.picture.step);
+            self.tape = Some(Tape::new(now, seconds, step, gop as i64, milli, whole));
+            return;
+        }
         self.clock = Some(Clock {
             start: now,
             phase: Duration::from_millis(turn * 7 % 40),
@@ -171,6 +203,9 @@ impl Stream {
         buffer: &mut Vec<u8>,
         sent: &mut Sent,
     ) -> io::Result<Option<Instant>> {
+        if let Some(tape) = self.tape {
+            return self.send_record(now, tape, buffer, sent);
+        }
         let Some(mut clock) = self.clock else {
             return Ok(None);
         };
@@ -198,6 +233,66 @@ impl Stream {
                 self.send(piece, time, buffer, sent)?;
             }
         }
+    }
+
+    /// Sends what is due of a record. Sound goes with the picture that it belongs to.
+    fn send_record(
+        &mut self,
+        now: Instant,
+        mut tape: Tape,
+        buffer: &mut Vec<u8>,
+        sent: &mut Sent,
+    ) -> io::Result<Option<Instant>> {
+        let reel = Arc::clone(&self.reel);
+        while let Some(due) = tape.due() {
+            let early = self.quirk == Quirk::StopsEarly && tape.sent_milli() >= 500;
+            if due > now || early {
+                self.tape = Some(tape);
+                return Ok((!early).then_some(due));
+            }
+            let time = tape.time(tape.next);
+            self.send_picture(reel.picture.piece(tape.next as u64), time, buffer, sent)?;
+            if let Some(sounds) = reel.sound.as_ref().filter(|_| tape.is_forwards()) {
+                let until = time + reel.picture.step;
+                let mut n = (time + sounds.step - 1) / sounds.step;
+                while n * sounds.step < until {
+                    self.send(sounds.piece(n as u64), n * sounds.step, buffer, sent)?;
+                    n += 1;
+                }
+            }
+            tape.advance();
+        }
+        self.tape = Some(tape);
+        Ok(None)
+    }
+
+    pub fn obey(&mut self, now: Instant, order: Order) {
+        if let Some(tape) = &mut self.tape {
+            tape.obey(now, order);
+            self.ended = false;
+        }
+    }
+
+    /// How a record ended, once.
+    pub fn take_end(&mut self) -> Option<End> {
+        let tape = self.tape.as_ref()?;
+        let early = self.quirk == Quirk::StopsEarly && tape.sent_milli() >= 500;
+        if !(tape.is_over() || early) || std::mem::replace(&mut self.ended, true) {
+            return None;
+        }
+        Some(match self.quirk {
+            Quirk::StopsEarly | Quirk::SilentEnd => End::HungUp,
+            Quirk::EndOutside => End::Told { inside: false },
+            Quirk::None
+            | Quirk::Silent
+            | Quirk::WrongSsrc
+            | Quirk::SameSsrc
+            | Quirk::NewSsrc
+            | Quirk::UdpLost
+            | Quirk::TcpOnly
+            | Quirk::NoKeyFrame
+            | Quirk::Reverse => End::Told { inside: true },
+        })
     }
 
     fn send_picture(

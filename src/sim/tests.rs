@@ -254,7 +254,9 @@ impl Node {
             MediaCommand::CloseIngest { stream } => {
                 self.feeds.remove(&stream);
             }
-            MediaCommand::CloseViewer { .. } | MediaCommand::ResetStatistics => {}
+            MediaCommand::SetPace { .. }
+            | MediaCommand::CloseViewer { .. }
+            | MediaCommand::ResetStatistics => {}
         }
     }
 

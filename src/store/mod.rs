@@ -10,6 +10,8 @@
 //! [`limits::STORE_CONNECTIONS_MAX`].
 
 mod device;
+mod download;
+mod note;
 mod seal;
 mod user;
 mod writer;
@@ -26,6 +28,8 @@ use crate::id::DeviceId;
 use crate::limits;
 use crate::session::{DevicePolicy, RestoredDevice};
 
+pub use download::DownloadRow;
+pub use note::{Mark, Note};
 pub use user::{LoginRow, User};
 
 use crate::gb28181::CatalogItem;

@@ -208,6 +208,7 @@ fn session(number: u64, user: &str) -> SessionView {
         channel: gantry::id::ChannelId("34020000001310000000".parse().expect("a code")),
     };
     SessionView {
+        playing: None,
         session: SessionId(number),
         key: live,
         index: 0,
@@ -254,6 +255,9 @@ fn reply(command: Command) -> Result<Reply, Error> {
                 tracks: Vec::new(),
             })),
             Target::Named(_) => Err(Error::NotFound { what: "stream" }),
+            Target::Record { .. } | Target::Playback(_) => {
+                Err(Error::NotFound { what: "playback" })
+            }
         },
         Command::Messages { .. } => Ok(Reply::Messages(Vec::new())),
         Command::Sessions => Ok(Reply::Sessions(vec![

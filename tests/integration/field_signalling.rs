@@ -184,6 +184,7 @@ impl Bench {
             id: InviteId(id),
             device: device(n),
             channel: ChannelId(device(n).0),
+            footage: gantry::gb28181::Footage::Live,
             ssrc: Ssrc(ssrc),
             transport: MediaTransport::Udp,
             media_port: 30_000,

@@ -156,6 +156,7 @@ fn answers_to_live_views_are_taken() {
         let offer = Offer {
             platform: "34020000002000000001".parse().expect("a code"),
             channel: ChannelId("34020000001320000001".parse().expect("a code")),
+            footage: gantry::gb28181::Footage::Live,
             ssrc: Ssrc(1),
             transport: if tcp {
                 MediaTransport::TcpPassive

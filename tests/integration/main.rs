@@ -8,6 +8,8 @@ mod device_auth;
 mod diagnosis;
 #[cfg(feature = "node")]
 mod doors;
+#[cfg(feature = "node")]
+mod download;
 mod egress_chromium;
 mod egress_files;
 mod egress_rtp;
@@ -33,6 +35,7 @@ mod node;
 mod path;
 #[cfg(feature = "node")]
 mod payloads;
+mod playback;
 #[cfg(feature = "node")]
 mod player;
 #[cfg(feature = "node")]

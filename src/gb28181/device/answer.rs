@@ -14,9 +14,14 @@ use crate::gb28181::manscdp::{self, CmdType, Message, Root, encode, tree::Elemen
 use crate::gb28181::notice::{Notice, SnapShots, UpgradeResult};
 use crate::gb28181::question::{Question, RecordFilter};
 use crate::gb28181::settings::{Settings, SnapShotConfig};
+use crate::gb28181::types::Span;
 use crate::id::GbId;
 use crate::limits::SIM_JOBS_MAX;
 use crate::sip::{Incoming, Response};
+use crate::time::local_text;
+
+/// Clocks of simulated devices, east of UTC.
+pub const LOCAL_OFFSET_S: i32 = 8 * 3_600;
 
 /// How long a card is formatted, and how long an upgrade takes.
 const FORMAT: Duration = Duration::from_secs(10);
@@ -179,6 +184,18 @@ impl Device {
         for body in bodies {
             self.send_message(now, body, Purpose::Answer);
         }
+    }
+
+    /// Whether a camera recorded anything in a span; their times are local, eight hours east of UTC.
+    pub(super) fn has_recorded(&self, channel: GbId, span: Span) -> bool {
+        let text = |unix_s: u32| local_text(unix_s.into(), LOCAL_OFFSET_S);
+        let filter = RecordFilter {
+            start_time: text(span.begin_unix_s),
+            end_time: text(span.end_unix_s),
+            ..RecordFilter::default()
+        };
+        let mut records = self.config.abilities.records.iter();
+        records.any(|record| fits(record, channel, &filter))
     }
 
     fn cards(&self, now: Instant) -> Vec<SdCard> {
@@ -351,6 +368,7 @@ impl Default for Abilities {
         Abilities {
             edition: crate::gb28181::edition::Edition::Y2022,
             silent: false,
+            reverse: false,
             records: Vec::new(),
             cards: vec![SdCard {
                 id: 1,

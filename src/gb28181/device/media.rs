@@ -1,11 +1,14 @@
-//! Views of a device, as the one that is invited (GB/T 28181-2016, 9.2).
+//! Views of a device, as the one that is invited, with the orders of a playback (GB/T 28181-2016, 9.2, 9.8, 9.9).
 
 use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::{Device, Event, Media, MediaId, MediaOffer, MediaState, Purpose};
+use crate::gb28181::manscdp::{CmdType, Root, encode};
+use crate::gb28181::mansrtsp::{self, Order};
+use crate::gb28181::notice::{FILE_ENDED, Notice};
 use crate::gb28181::offer;
-use crate::gb28181::types::MediaTransport;
+use crate::gb28181::types::{Footage, MediaTransport, Span};
 use crate::id::{ChannelId, GbId, Ssrc};
 use crate::limits::SIM_MEDIA_MAX;
 use crate::sip::sdp::{Direction, MediaLine, Sdp, SdpBuilder, Setup};
@@ -52,6 +55,66 @@ impl Device {
             self.media.remove(at);
         }
         self.pump(now);
+    }
+
+    /// All of a record was sent: MediaStatus 121, inside of the dialog by the standard. The platform hangs up.
+    pub fn end_of_file(&mut self, now: Instant, id: MediaId, inside: bool) {
+        let Some(media) = self.media.iter_mut().find(|m| m.offer.id == id) else {
+            return;
+        };
+        let MediaState::Running { dialog } = &mut media.state else {
+            return;
+        };
+        self.sn += 1;
+        let notice = Notice::MediaStatus {
+            notify_type: FILE_ENDED,
+        };
+        let (channel, charset) = (media.offer.channel, self.config.charset);
+        let body = encode::document(
+            Root::Notify,
+            CmdType::MediaStatus,
+            self.sn,
+            channel.0,
+            charset,
+            |out| notice.write(out),
+        );
+        if inside {
+            let request = dialog.request(Method::Message);
+            let request = request.body("Application/MANSCDP+xml", body);
+            self.send(now, request, Purpose::Notify);
+        } else {
+            self.send_message(now, body, Purpose::Notify);
+        }
+        self.pump(now);
+    }
+
+    /// INFO: an order to a playback.
+    pub(super) fn ordered_to_play(&mut self, now: Instant, incoming: &Incoming) {
+        let message = &incoming.message;
+        let found = self.media.iter().find(|media| match &media.state {
+            MediaState::Running { dialog } => dialog.matches(message),
+            MediaState::Invited { .. } | MediaState::Accepted { .. } => false,
+        });
+        let reverse = self.config.abilities.reverse;
+        let checked = match found.map(|media| media.offer) {
+            None => Err(481),
+            Some(offer) if offer.footage == Footage::Live => Err(488),
+            Some(offer) => match Order::read(message.body()) {
+                Err(_) => Err(400),
+                Ok(Order::Play {
+                    scale: Some(scale), ..
+                }) if scale.milli() < 0 && !reverse => Err(488),
+                Ok(order) => Ok((offer.id, order)),
+            },
+        };
+        let response = match &checked {
+            Ok(_) => Response::new(200).body(mansrtsp::CONTENT_TYPE, mansrtsp::write_answer(1)),
+            Err(status) => Response::new(*status),
+        };
+        _ = self.endpoint.respond(now, incoming, response);
+        if let Ok((id, order)) = checked {
+            self.event(Event::Ordered { id, order });
+        }
     }
 
     /// Ends a view from the device's side.
@@ -129,13 +192,44 @@ impl Device {
             (true, Some(Setup::HoldConn)) => return Err(488),
         };
         let ip = video.ip().or_else(|| sdp.connection_ip()).ok_or(488u16)?;
+        let footage = self.read_footage(channel, &sdp)?;
         Ok(MediaOffer {
             id,
             channel: ChannelId(channel),
+            footage,
             ssrc: Ssrc(sdp.ssrc().ok_or(488u16)?),
             transport,
             remote: SocketAddr::new(ip, video.port()),
             payload_type,
+        })
+    }
+
+    /// What is wanted; of a record there must be something. Errors: the status that refuses the INVITE.
+    fn read_footage(&self, channel: GbId, sdp: &Sdp) -> Result<Footage, u16> {
+        let speed = match sdp.name() {
+            "Playback" => None,
+            "Download" => {
+                let wanted = sdp
+                    .first("video")
+                    .and_then(|v| v.attribute("downloadspeed"));
+                Some(
+                    wanted
+                        .and_then(|s| s.trim().parse().ok())
+                        .unwrap_or(1u8)
+                        .max(1),
+                )
+            }
+            _ => return Ok(Footage::Live),
+        };
+        let (begin, end) = sdp.times().ok_or(400u16)?;
+        let second = |at: u64| u32::try_from(at).map_err(|_| 400u16);
+        let span = Span::new(second(begin)?, second(end)?).ok_or(400u16)?;
+        if !self.has_recorded(channel, span) {
+            return Err(404);
+        }
+        Ok(match speed {
+            None => Footage::Playback(span),
+            Some(speed) => Footage::Download { span, speed },
         })
     }
 
@@ -199,7 +293,7 @@ fn answer_sdp(offer: &MediaOffer, media: SocketAddr) -> Vec<u8> {
         MediaTransport::TcpPassive => (Some(Setup::Active), 9),
         MediaTransport::TcpActive => (Some(Setup::Passive), media.port()),
     };
-    SdpBuilder::new(offer.channel.0.as_str(), media.ip(), "Play")
+    SdpBuilder::new(offer.channel.0.as_str(), media.ip(), offer.footage.name())
         .media(MediaLine {
             kind: "video",
             port,

@@ -2,7 +2,7 @@
 //!
 //! GB/T 28181-2016 and 2022: 9.1 registration with digest and renewal (here), 9.6 Keepalive (here), 9.2 live view as the
 //! one that is invited, over UDP, with the platform listening (TCP passive) and with the platform connecting (TCP
-//! active) (`media`), 9.3 orders and 9.5 questions (`answer`, with `camera` and `head` for what they do), 9.4 alarms
+//! active), 9.8 playback and 9.9 download with the orders and the end of the file (`media`), 9.3 orders and 9.5 questions (`answer`, with `camera` and `head` for what they do), 9.4 alarms
 //! and 9.11 subscriptions (`tell`).
 //!
 //! ```text
@@ -15,7 +15,7 @@
 //! The core opens no socket for media: [`Event::Invited`] asks the caller, [`Device::accept`] brings the address, and
 //! [`Event::StartMedia`] says when to send.
 //!
-//! Not done: digest of other methods than REGISTER, playback, the upload of pictures.
+//! Not done: digest of other methods than REGISTER, the upload of pictures.
 //!
 //! Bounds: [`SIM_MEDIA_MAX`](crate::limits::SIM_MEDIA_MAX) views of a device at a time, at which the platform gets 486;
 //! [`SIM_SUBSCRIPTIONS_MAX`](crate::limits::SIM_SUBSCRIPTIONS_MAX), [`SIM_JOBS_MAX`](crate::limits::SIM_JOBS_MAX). Shared descriptions stand
@@ -37,7 +37,8 @@ use bytes::Bytes;
 use super::answer::{FileRecord, SdCard};
 use super::edition::Edition;
 use super::manscdp::{Charset, encode};
-use super::types::{CatalogItem, DeviceInfo, MediaTransport};
+use super::mansrtsp::Order;
+use super::types::{CatalogItem, DeviceInfo, Footage, MediaTransport};
 use crate::id::{ChannelId, DeviceId, GbId, Ssrc};
 use crate::sip::{
     ConnId, Dialog, Endpoint, HeaderName, Incoming, Message, Method, Path, Request, Response,
@@ -45,6 +46,7 @@ use crate::sip::{
 };
 use crate::time::earliest;
 
+pub use answer::LOCAL_OFFSET_S;
 use answer::{Job, Recorder};
 use tell::Subscribed;
 
@@ -79,6 +81,8 @@ pub struct Abilities {
     pub edition: Edition,
     /// Takes every question and answers none.
     pub silent: bool,
+    /// Plays back backwards.
+    pub reverse: bool,
     /// All of its cameras; one without a `device_id` is every camera's.
     pub records: Vec<FileRecord>,
     pub cards: Vec<SdCard>,
@@ -95,6 +99,7 @@ pub struct MediaId(pub u64);
 pub struct MediaOffer {
     pub id: MediaId,
     pub channel: ChannelId,
+    pub footage: Footage,
     pub ssrc: Ssrc,
     /// As the platform names it: `TcpPassive` means that it listens and the device connects.
     pub transport: MediaTransport,
@@ -122,6 +127,11 @@ pub enum Event {
     Invited(MediaOffer),
     /// The platform has acknowledged: send.
     StartMedia(MediaOffer),
+    /// The platform orders a playback; it was answered.
+    Ordered {
+        id: MediaId,
+        order: Order,
+    },
     /// Send no more. Also for a view that was never started.
     StopMedia {
         id: MediaId,
@@ -515,11 +525,11 @@ impl Device {
             Some(Method::Subscribe) => return self.subscribed(now, &incoming),
             Some(Method::Bye) => self.bye(&incoming.message),
             Some(Method::Ack) => return self.acknowledged(&incoming.message),
+            Some(Method::Info) => return self.ordered_to_play(now, &incoming),
             Some(Method::Options) => 200,
             Some(
                 Method::Register
                 | Method::Cancel
-                | Method::Info
                 | Method::Notify
                 | Method::Prack
                 | Method::Update

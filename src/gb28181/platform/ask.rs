@@ -14,13 +14,14 @@ use super::{Platform, Purpose, uri_at};
 use crate::gb28181::answer::{Answer, AskFailure, is_error};
 use crate::gb28181::edition::Edition;
 use crate::gb28181::manscdp::{CmdType, tree::Element};
+use crate::gb28181::mansrtsp;
 use crate::gb28181::question::Ask;
 use crate::gb28181::records::{RecordPage, Records};
 use crate::gb28181::registrar::Slot;
-use crate::gb28181::types::{AskId, Event};
+use crate::gb28181::types::{AskId, Event, InviteId};
 use crate::id::{DeviceId, GbId};
 use crate::limits::{ASK_ANSWER_S, ASKS_MAX, ASKS_PER_DEVICE_MAX, RECORDS_HELD_MAX};
-use crate::sip::{Message, Method, Request};
+use crate::sip::{Message, Method, Path, Request};
 
 /// Something under way.
 struct Open {
@@ -185,6 +186,60 @@ impl Platform {
         Ok(())
     }
 
+    /// INFO inside of a dialog, which is answered by SIP alone.
+    pub(super) fn send_order(
+        &mut self,
+        now: Instant,
+        id: AskId,
+        slot: Slot,
+        path: Path,
+        request: Request,
+        sent: &'static str,
+    ) -> Result<(), AskFailure> {
+        let busy = |limit| Err(AskFailure::TooMany { limit });
+        if self.asks.len() >= ASKS_MAX || self.asks.open.contains_key(&id) {
+            return busy("questions under way");
+        }
+        if self.asks.of_device.get(&slot).map_or(0, Vec::len) >= ASKS_PER_DEVICE_MAX {
+            return busy("questions under way to one device");
+        }
+        if self.send(now, path, request, Purpose::Ask(id)).is_none() {
+            return busy("SIP transactions");
+        }
+        self.counters.asks_sent += 1;
+        let sn = self.next_sn();
+        self.asks.insert(
+            id,
+            Open {
+                slot,
+                cmd: CmdType::Unknown,
+                sn,
+                sent,
+                too_new: None,
+                is_answered: false,
+                taken: false,
+                since: now,
+                deadline: now + Duration::from_secs(ASK_ANSWER_S),
+                records: Records::default(),
+            },
+        );
+        Ok(())
+    }
+
+    pub(super) fn order_playback(
+        &mut self,
+        now: Instant,
+        ask: AskId,
+        invite: InviteId,
+        order: mansrtsp::Order,
+    ) {
+        if let Err(failure) = self.order_view(now, ask, invite, order) {
+            self.counters.asks_not_sent += 1;
+            let outcome = Box::new(Err(failure));
+            self.event(Event::AskEnded { id: ask, outcome });
+        }
+    }
+
     /// Numbers of questions and subscriptions; those of the [queue](crate::gb28181::query) lie below.
     pub(super) fn next_sn(&mut self) -> u32 {
         const FIRST: u32 = 1_000_000_000;
@@ -205,7 +260,19 @@ impl Platform {
         match status {
             ..200 => {}
             200..300 if open.is_answered => open.taken = true,
-            200..300 => self.end_ask(id, Ok(Answer::Done)),
+            200..300 => {
+                // Of a playback order the SIP may say 200 and the body otherwise.
+                let outcome = match mansrtsp::status(message.body()) {
+                    Some(status @ 300..) => Err(AskFailure::Refused {
+                        sent: open.sent,
+                        status,
+                        reason: "in the answer to the order".into(),
+                        too_new: None,
+                    }),
+                    Some(_) | None => Ok(Answer::Done),
+                };
+                self.end_ask(id, outcome);
+            }
             300.. => {
                 let failure = AskFailure::Refused {
                     sent: open.sent,

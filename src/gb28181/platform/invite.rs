@@ -1,4 +1,5 @@
-//! Live views: INVITE, its answer, and how it ends (GB/T 28181-2016, 9.2; RFC 3261, 13 to 15 and 9).
+//! Views: INVITE, its answer, the orders of a playback, and how it ends (GB/T 28181-2016, 9.2, 9.8, 9.9; RFC 3261, 13 to 15
+//! and 9; RFC 6086).
 //!
 //! ```text
 //!            1xx ┐                  2xx fits: ACK
@@ -18,9 +19,12 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::{Platform, Purpose, uri_at};
+use crate::gb28181::answer::AskFailure;
+use crate::gb28181::edition::Edition;
+use crate::gb28181::mansrtsp::{self, Order};
 use crate::gb28181::offer::Offer;
 use crate::gb28181::registrar::Slot;
-use crate::gb28181::types::{EndedBy, Event, Invite, InviteFailure, InviteId};
+use crate::gb28181::types::{AskId, EndedBy, Event, Invite, InviteFailure, InviteId};
 use crate::limits::{INVITE_END_S, INVITES_MAX};
 use crate::sip::{
     Dialog, HeaderName, Incoming, Message, Method, Path, Request, Response, TransactionId,
@@ -33,6 +37,8 @@ struct View {
     offer: Offer,
     call_id: String,
     state: State,
+    /// Of the last order to play.
+    order_cseq: u32,
     /// When to stop waiting for what the state waits for.
     deadline: Option<Instant>,
 }
@@ -159,6 +165,7 @@ impl Platform {
         let offer = Offer {
             platform: self.config.id,
             channel: invite.channel,
+            footage: invite.footage,
             ssrc: invite.ssrc,
             transport: invite.transport,
             media: SocketAddr::new(ip, invite.media_port),
@@ -185,10 +192,43 @@ impl Platform {
                 offer,
                 call_id,
                 state: State::Calling { transaction },
+                order_cseq: 0,
                 deadline: Some(now + self.config.invite_timeout),
             },
         );
         Ok(())
+    }
+
+    /// INFO with an order to play. Errors: nothing was sent.
+    pub(super) fn order_view(
+        &mut self,
+        now: Instant,
+        ask: AskId,
+        id: InviteId,
+        order: Order,
+    ) -> Result<(), AskFailure> {
+        let gone = AskFailure::NoDialog { sent: order.name() };
+        let Some(view) = self.invites.views.get_mut(&id) else {
+            return Err(gone);
+        };
+        let device = self.registrar.get(view.device);
+        let path = device.path.unwrap_or(view.path);
+        let edition = device.gb_version.as_deref().and_then(Edition::from_version);
+        let State::Running { dialog } = &mut view.state else {
+            return Err(gone);
+        };
+        view.order_cseq += 1;
+        let request = dialog.request(Method::Info).body(
+            mansrtsp::CONTENT_TYPE,
+            order.write(view.order_cseq, edition),
+        );
+        let slot = view.device;
+        self.send_order(now, ask, slot, path, request, order.name())
+    }
+
+    /// The view inside of whose dialog a device speaks.
+    pub(super) fn view_of(&self, message: &Message) -> Option<InviteId> {
+        self.invites.by_call_id.get(message.call_id()).copied()
     }
 
     /// BYE or CANCEL, as far as the view has come. A view that is not there has ended.

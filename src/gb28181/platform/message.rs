@@ -11,10 +11,10 @@ use crate::gb28181::answer::Answer;
 use crate::gb28181::catalog::{Assembly, Pushed};
 use crate::gb28181::manscdp::tree::tree;
 use crate::gb28181::manscdp::{self, Body, CatalogPage, CmdType, Flaws, Root, encode};
-use crate::gb28181::notice::Notice;
+use crate::gb28181::notice::{FILE_ENDED, Notice};
 use crate::gb28181::query::{Query, QueryKind};
 use crate::gb28181::registrar::{Sender, Slot};
-use crate::gb28181::types::Event;
+use crate::gb28181::types::{Event, InviteId};
 use crate::id::{ChannelId, DeviceId, GbId};
 use crate::limits::{CATALOG_ITEMS_HELD_MAX, CATALOGS_COMING_MAX};
 use crate::sip::{Incoming, Method, Request, Response};
@@ -43,6 +43,10 @@ impl Platform {
                 self.counters.unknown_cmd_type += 1;
                 tracing::debug!(%device, "unknown CmdType");
             }
+            // Of a dialog that we had before a restart: it must not end one of now.
+            (CmdType::MediaStatus, _) if self.is_of_another_dialog(incoming) => {
+                self.counters.no_dialog += 1;
+            }
             (_, Body::Keepalive { .. }) => self.counters.keepalives += 1,
             (_, Body::Catalog(page)) if message.root == Root::Response => {
                 self.catalog_page(now, slot, message.sn, page);
@@ -68,7 +72,8 @@ impl Platform {
                 match message.root {
                     Root::Response => self.response_told(now, slot, cmd, message.sn, body),
                     Root::Notify => {
-                        self.notice_told(now, slot, (cmd, message.sn, message.device), body)
+                        let view = self.view_of(&incoming.message);
+                        self.notice_told(now, slot, (cmd, message.sn, message.device), body, view);
                     }
                     Root::Query | Root::Control | Root::Other => {
                         self.counters.unhandled_cmd_type += 1;
@@ -101,6 +106,7 @@ impl Platform {
         slot: Slot,
         (cmd, sn, about): (CmdType, Option<u32>, Option<GbId>),
         body: &[u8],
+        view: Option<InviteId>,
     ) {
         let Ok(body) = tree(body) else {
             self.counters.malformed_notices += 1;
@@ -113,6 +119,9 @@ impl Platform {
             self.acknowledge_alarm(now, slot, sn, about);
         }
         match Notice::read(cmd, &body) {
+            Ok(Some(Notice::MediaStatus {
+                notify_type: FILE_ENDED,
+            })) => self.file_ended(slot, about, view),
             Ok(Some(notice)) => self.notified(slot, about, notice),
             Ok(None) => self.counters.unhandled_cmd_type += 1,
             Err(bad) => {
@@ -121,6 +130,22 @@ impl Platform {
                 tracing::debug!(%device, cmd = cmd.name(), %bad, "a notification cannot be read");
             }
         }
+    }
+
+    /// It was sent inside of a dialog, and that is none of ours.
+    fn is_of_another_dialog(&self, incoming: &Incoming) -> bool {
+        incoming.message.to_tag().is_some() && self.view_of(&incoming.message).is_none()
+    }
+
+    /// MediaStatus 121. By the standard it comes inside of the dialog; many devices send it outside of any.
+    fn file_ended(&mut self, slot: Slot, about: Option<GbId>, invite: Option<InviteId>) {
+        self.counters.notices += 1;
+        let device = self.registrar.get(slot).id;
+        self.event(Event::FileEnded {
+            device,
+            invite,
+            about,
+        });
     }
 
     pub(super) fn notified(&mut self, slot: Slot, about: Option<GbId>, notice: Notice) {
@@ -170,7 +195,11 @@ impl Platform {
             self.refuse(incoming, response);
             return None;
         };
-        let slot = self.registrar.find(device);
+        // Inside of a dialog of ours it speaks as the channel that was invited.
+        let slot = self
+            .registrar
+            .find(device)
+            .or_else(|| self.invites.device_of(incoming.message.call_id()));
         if let Some(slot) = slot {
             if self.registrar.sender(slot, &incoming.path) == Sender::Impostor {
                 self.counters.impostors += 1;

@@ -6,7 +6,7 @@
 //!  session ──handle_command──────────────────────────────────────────┘
 //! ```
 //!
-//! GB/T 28181-2016: 9.1 registration, 9.2 live view, 9.5 queries, 9.6 status. Each has its file here; what they decide
+//! GB/T 28181-2016: 9.1 registration, 9.2 live view, 9.8 playback, 9.9 download, 9.5 queries, 9.6 status. Each has its file here; what they decide
 //! upon without SIP stands beside this folder ([`registrar`](super::registrar), [`catalog`](super::catalog),
 //! [`query`](super::query), [`offer`](super::offer)).
 //!
@@ -19,7 +19,7 @@
 //! | BYE, INFO | 200 in a dialog of ours, else 481 |
 //! | INVITE, SUBSCRIBE, UPDATE, PRACK, REFER, PUBLISH | 405 with `Allow` (unknown methods get 501 below, in `sip`) |
 //!
-//! Not done: playback, broadcast, cascading.
+//! Not done: broadcast, cascading.
 //!
 //! Bounds: those of the parts, and [`INVITES_MAX`](crate::limits::INVITES_MAX),
 //! [`CATALOGS_COMING_MAX`](crate::limits::CATALOGS_COMING_MAX). Transactions are bounded below, in `sip`.
@@ -293,6 +293,9 @@ impl Platform {
                 target,
                 ask,
             } => self.ask_device(now, id, device, target, &ask),
+            Command::Control { ask, invite, order } => {
+                self.order_playback(now, ask, invite, order);
+            }
             Command::Subscribe { device, wanted } => self.subscribe(now, device, wanted),
             Command::Unsubscribe { device, topic } => self.unsubscribe(now, device, topic),
             Command::Invite(invite) => self.invite(now, invite),

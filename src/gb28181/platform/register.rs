@@ -196,7 +196,7 @@ fn contact_of(message: &Message, device: DeviceId, peer: SocketAddr) -> String {
 pub(crate) fn local_time(ms: i64) -> String {
     let days = ms.div_euclid(86_400_000);
     let of_day = ms.rem_euclid(86_400_000);
-    let (year, month, day) = civil(days);
+    let (year, month, day) = crate::time::civil(days);
     let (h, m, s, milli) = (
         of_day / 3_600_000,
         of_day / 60_000 % 60,
@@ -204,19 +204,4 @@ pub(crate) fn local_time(ms: i64) -> String {
         of_day % 1000,
     );
     format!("{year:04}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}.{milli:03}")
-}
-
-/// Days since 1970-01-01 to a date of the Gregorian calendar, in eras of 400 years that begin on 1 March.
-fn civil(days: i64) -> (i64, i64, i64) {
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = (month_from_march + 2) % 12 + 1;
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    (year, month, day)
 }

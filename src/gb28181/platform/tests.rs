@@ -8,7 +8,7 @@ use super::*;
 use crate::gb28181::device::{self, Device, MediaOffer};
 use crate::gb28181::manscdp::{Charset, encode};
 use crate::gb28181::types::{
-    CatalogItem, DeviceAuth, DeviceInfo, Invite, InviteId, MediaTransport, StoredDevice,
+    CatalogItem, DeviceAuth, DeviceInfo, Footage, Invite, InviteId, MediaTransport, StoredDevice,
 };
 use crate::id::{ChannelId, Ssrc};
 use crate::limits::{REGISTRATION_GRACE_S, WRONG_PASSWORDS_MAX, WRONG_PASSWORDS_PER_IP_MAX};
@@ -348,6 +348,7 @@ impl Net {
             id: InviteId(id),
             device: device_id(1),
             channel: channel_id(1, 1),
+            footage: Footage::Live,
             ssrc: Ssrc(100_000_000 + id as u32),
             transport,
             media_port: if transport == MediaTransport::TcpActive {
@@ -1246,6 +1247,7 @@ fn views_have_a_bound() {
             id: InviteId(id),
             device: device_id(1),
             channel: channel_id(1, 1),
+            footage: Footage::Live,
             ssrc: Ssrc(1),
             transport: MediaTransport::Udp,
             media_port: 1,

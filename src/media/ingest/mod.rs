@@ -33,7 +33,9 @@ use super::jitter::Jitter;
 use super::ps::demux;
 use super::rtcp;
 use super::rtp::{self, Packet};
+pub use super::timeline::Pace;
 use crate::id::Ssrc;
+use crate::time::MediaTime;
 
 /// How long the SSRC that was latched on must be silent before another one may take its place.
 const LATCH_SILENCE: Duration = Duration::from_secs(2);
@@ -53,6 +55,8 @@ pub struct Config {
     pub reliable: bool,
     /// What was said of the payload types. Without: their bytes decide.
     pub maps: RtpMaps,
+    /// How the times run.
+    pub pace: Pace,
 }
 
 /// What comes out, in order.
@@ -129,6 +133,8 @@ pub struct Stats {
     pub time_jumps: u64,
     /// Times that the sender started its sequence numbers anew.
     pub restarts: u64,
+    /// How far into a record that is played back, in milliseconds.
+    pub position_ms: u64,
     /// How much faster the device's clock runs than ours, in parts per million, once it is known.
     pub drift_ppm: Option<i64>,
     /// Over the last second or so.
@@ -165,16 +171,28 @@ struct Window {
 
 impl Ingest {
     pub fn new(config: Config) -> Ingest {
+        let mut stream = Stream::new(config.maps);
+        stream.content.timeline.begin(config.pace);
         Ingest {
             config,
             ssrc: config.ssrc,
             jitter: Jitter::new(!config.reliable),
-            stream: Stream::new(config.maps),
+            stream,
             reception: Reception::default(),
             foreign_told: None,
             last_packet: None,
             window: None,
         }
+    }
+
+    /// What plays back was ordered to another pace or place, or to go on. `target`: ticks into the record.
+    pub fn set_pace(&mut self, now: Instant, pace: Pace, target: Option<i64>) {
+        self.config.pace = pace;
+        self.stream.content.timeline.set_pace(now, pace, target);
+    }
+
+    pub fn pace(&self) -> Pace {
+        self.config.pace
     }
 
     /// Another SSRC was agreed. Packets of it are taken from now on; the time line goes on.
@@ -303,6 +321,7 @@ impl Ingest {
             late: jitter.late,
             restarts: jitter.restarts,
             time_jumps: self.stream.content.timeline.jumps(),
+            position_ms: MediaTime(self.stream.content.timeline.position()).as_ms() as u64,
             drift_ppm: self.stream.content.timeline.drift_ppm(),
             bits_per_s: window.map_or(0, |w| w.bits_per_s),
             fps_milli: window.map_or(0, |w| w.fps_milli),

@@ -10,6 +10,7 @@ use super::{Shard, ShardMessage, guarded};
 use crate::gb28181::MediaTransport;
 use crate::id::{Ssrc, StreamId};
 use crate::limits;
+use crate::media::ingest::Pace;
 use crate::media::rtp;
 use crate::net::conn::Conn;
 use crate::net::stream::Stream;
@@ -112,6 +113,31 @@ impl Shard {
         self.by_id.insert(id, key);
         if let Some(ssrc) = ssrc.filter(|_| own_port.is_none()) {
             self.by_ssrc.insert(ssrc, key);
+        }
+    }
+
+    /// A device that plays back was ordered otherwise.
+    pub(super) fn set_pace(
+        &mut self,
+        now: Instant,
+        id: StreamId,
+        pace: Pace,
+        paused: bool,
+        target_ms: Option<u64>,
+    ) {
+        let Some(stream) = self
+            .by_id
+            .get(&id)
+            .and_then(|key| self.streams.get_mut(*key))
+        else {
+            return;
+        };
+        let (fans, holds) = (&mut self.fans, &self.holds);
+        let done = guarded(&self.counters, || {
+            stream.set_pace(now, pace, paused, target_ms, fans, holds);
+        });
+        if done.is_none() {
+            self.broken.push(id);
         }
     }
 

@@ -44,7 +44,8 @@ impl Shard {
                 let socket = report_socket(&self.rtp, &self.own_ports, stream.own_port);
                 send_rtcp(socket, &mut self.conns, stream.id, to, &self.rtcp_out);
             }
-            if intake::fell_silent(now, &stream.ingest, &mut stream.stalled) {
+            let heard = stream.heard();
+            if intake::fell_silent(now, heard, &mut stream.stalled) {
                 self.events.send(MediaEvent::Progress {
                     stream: stream.id,
                     progress: Progress::Stalled,
@@ -75,7 +76,7 @@ impl Shard {
         let idle: Vec<usize> = self
             .conns
             .iter()
-            .filter(|(_, c)| c.is_idle(now))
+            .filter(|(_, c)| c.is_idle(now) && !self.rests(c, now))
             .map(|(key, _)| key)
             .collect();
         for key in idle {
@@ -158,6 +159,15 @@ impl Shard {
             sent_bytes_per_s: rate(sent, sent_then),
             rtp_port: self.rtp_port,
         }));
+    }
+
+    /// A connection of a playback that was told to rest, or was until just now, brings nothing and is kept.
+    fn rests(&self, conn: &Conn, now: Instant) -> bool {
+        let silence = Duration::from_secs(limits::INGEST_SILENCE_S_MAX);
+        let ordered = |at: Instant| now.saturating_duration_since(at) < silence;
+        let stream = conn.stream().and_then(|id| self.by_id.get(&id));
+        let stream = stream.and_then(|key| self.streams.get(*key));
+        stream.is_some_and(|s| s.paused || s.paced_at.is_some_and(ordered))
     }
 
     /// The slowest and the fastest clock of the streams.

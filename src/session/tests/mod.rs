@@ -5,6 +5,7 @@ mod ending;
 mod named;
 mod opening;
 mod path;
+mod playback;
 mod random;
 
 use std::collections::HashMap;
@@ -214,6 +215,7 @@ impl Rig {
         let opened = self.media.iter().rev().find_map(|c| match c {
             MediaCommand::OpenIngest { stream, .. } => Some(*stream),
             MediaCommand::UpdateIngest { .. }
+            | MediaCommand::SetPace { .. }
             | MediaCommand::CloseIngest { .. }
             | MediaCommand::CloseViewer { .. }
             | MediaCommand::ResetStatistics => None,
@@ -223,6 +225,7 @@ impl Rig {
 
     fn answer(&mut self, id: InviteId, ssrc: Option<Ssrc>, transport: MediaTransport) {
         let answer = MediaAnswer {
+            file_bytes: None,
             ssrc,
             remote: Some("192.0.2.7:15060".parse().expect("an address")),
             transport,
@@ -309,7 +312,8 @@ impl Rig {
                     let place = open.iter().position(|s| s == stream);
                     open.remove(place.expect("only an open ingest is closed"));
                 }
-                MediaCommand::UpdateIngest { stream, .. } => assert!(open.contains(stream)),
+                MediaCommand::UpdateIngest { stream, .. }
+                | MediaCommand::SetPace { stream, .. } => assert!(open.contains(stream)),
                 MediaCommand::CloseViewer { .. } | MediaCommand::ResetStatistics => {}
             }
         }

@@ -406,6 +406,7 @@ fn tcp_active_without_an_address_is_a_bad_answer() {
     let request = rig.open(0);
     let id = rig.invite().id;
     let answer = MediaAnswer {
+        file_bytes: None,
         ssrc: None,
         remote: None,
         transport: TcpActive,

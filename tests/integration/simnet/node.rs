@@ -397,7 +397,7 @@ impl Node {
                 }
             }
             let has_picture = stream.ingest.has_picture();
-            told.extend(stream.liveness.check(now, &stream.hub, has_picture));
+            told.extend(stream.liveness.check(now, &stream.hub, has_picture, true));
             for progress in told {
                 let stream = *id;
                 self.media
@@ -677,7 +677,7 @@ impl Media {
         self.next_second = now + Duration::from_secs(1);
         let mut stalled = Vec::new();
         for (id, stream) in &mut self.streams {
-            if intake::fell_silent(now, &stream.ingest, &mut stream.stalled) {
+            if intake::fell_silent(now, stream.ingest.last_packet(), &mut stream.stalled) {
                 stalled.push(*id);
             }
         }

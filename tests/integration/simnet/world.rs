@@ -541,6 +541,7 @@ impl World {
                 }
             }
             device::Event::StartMedia(offer) => self.start_media(n, offer),
+            device::Event::Ordered { .. } => {}
             device::Event::StopMedia { id, .. } => {
                 let camera = &mut self.cameras[n];
                 let conn = camera.view_mut(id).and_then(|v| v.conn);

@@ -413,9 +413,17 @@ fn what_takes_long_is_told_when_it_is_done() {
         }),
     );
     net.run(S);
-    let kinds: Vec<_> = net.notices().iter().map(Notice::cmd).collect();
+    let events = net.take_events();
+    assert!(events.iter().any(|event| matches!(
+        event,
+        Event::FileEnded { invite: None, about: Some(id), .. } if *id == about
+    )));
+    let told = events.iter().filter_map(|event| match event {
+        Event::Notified { notice, .. } => Some(notice.cmd()),
+        _ => None,
+    });
     use crate::gb28181::manscdp::CmdType;
-    assert_eq!(kinds, [CmdType::MediaStatus, CmdType::VideoUploadNotify]);
+    assert_eq!(told.collect::<Vec<_>>(), [CmdType::VideoUploadNotify]);
 }
 
 #[test]

@@ -1,0 +1,232 @@
+//! What devices have recorded: `/pu/recordfile` and `/28181in/recordfile` of bvcsp (2.11, 2.14, fields 1.3).
+//!
+//! The device is asked each time (RecordInfo, over as many messages as it takes); nothing of it is kept here. A file of the
+//! answer is a stretch of time of a channel, and so is its id: what a device calls its files says nothing to others.
+//!
+//! Not done: deleting files of a device, which GB/T 28181 has no command for (code 8).
+
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::gb28181::answer::FileRecord;
+use crate::gb28181::question::RecordFilter;
+use crate::gb28181::{Answer as DeviceAnswer, Ask, Question, Span};
+use crate::id::DeviceId;
+use crate::session::{Command, Reply};
+use crate::time::{local_text, parse_local};
+
+use super::ApiState;
+use super::caller::Caller;
+use super::device::read_puid;
+use super::envelope::{Answer, Body, Code, Done, Failure, Paging, Path, wrong_reply};
+use super::gimbal;
+use super::playback::{FileId, When, span};
+
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct RecordsRequest {
+    #[serde(flatten)]
+    paging: Paging,
+    #[serde(default)]
+    filter: RecordsFilter,
+}
+
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordsFilter {
+    /// Unix seconds, or local time of the device.
+    #[schema(example = 1_781_366_400)]
+    begin_time: Option<When>,
+    /// At most 31 days after it.
+    #[schema(example = 1_781_452_800)]
+    end_time: Option<When>,
+    /// -1 is the first channel.
+    #[schema(example = 0)]
+    channel_index: Option<i64>,
+    /// `time`, `alarm`, `manual`; none or several are all.
+    record_reason: Option<Vec<String>>,
+    /// Devices have videos: a list without `video` finds nothing.
+    file_type: Option<Vec<String>>,
+}
+
+/// A file of a device.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordFile {
+    #[schema(example = "0-1781402400-1781406000")]
+    pub id: String,
+    #[serde(rename = "fileID")]
+    pub file_id: String,
+    #[serde(rename = "puID")]
+    pub pu_id: String,
+    pub pu_name: String,
+    pub channel_index: u32,
+    /// As the device calls it.
+    pub file_path: String,
+    pub file_name: String,
+    /// Always `video`.
+    pub file_type: &'static str,
+    /// Bytes; 0 = the device does not say.
+    pub file_size: u64,
+    /// Unix seconds.
+    pub begin_time: u32,
+    pub end_time: u32,
+    /// `time`, `alarm` or `manual`.
+    pub record_reason: String,
+}
+
+/// Longest time over which a device is asked.
+const SEARCH_S_MAX: u32 = 31 * 86_400;
+
+/// Files that a device recorded, as it says now.
+#[utoipa::path(post, path = "/bvcsp/v1/pu/recordfile/filter/{puid}", operation_id = "deviceRecords", tag = "history", security(("token" = [])),
+    params(("puid" = String, Path, example = "PU_34020000001110000001")),
+    request_body(content = RecordsRequest, example = json!({"page": 0, "pageSize": 100,
+        "filter": {"beginTime": 1_781_366_400, "endTime": 1_781_452_800, "channelIndex": 0}})),
+    responses((status = 200, body = Answer<Vec<RecordFile>>, example = json!({"code": 0, "msg": "success", "data":
+        [{"id": "0-1781402400-1781406000", "fileID": "0-1781402400-1781406000", "puID": "PU_34020000001110000001",
+        "puName": "Yard", "channelIndex": 0, "filePath": "/record/1.mp4", "fileName": "Yard 10", "fileType": "video",
+        "fileSize": 540_000_000, "beginTime": 1_781_402_400, "endTime": 1_781_406_000, "recordReason": "time"}],
+        "pageInfo": {"page": 0, "pageSize": 100, "totalCount": 1}}))))]
+pub async fn of_device(
+    State(state): State<ApiState>,
+    _: Caller,
+    Path(puid): Path<String>,
+    Body(request): Body<RecordsRequest>,
+) -> Result<Answer<Vec<RecordFile>>, Failure> {
+    search(&state, &puid, request).await
+}
+
+/// The same by the code of the device.
+#[utoipa::path(post, path = "/bvcsp/v1/28181in/recordfile/filter/{id}", operation_id = "gbRecords", tag = "history", security(("token" = [])),
+    params(("id" = String, Path, example = "34020000001110000001")),
+    request_body(content = RecordsRequest, example = json!({"page": 0, "pageSize": 100,
+        "filter": {"beginTime": "2026-06-14T00:00:00", "endTime": "2026-06-15T00:00:00", "channelIndex": 0}})),
+    responses((status = 200, body = Answer<Vec<RecordFile>>, example = json!({"code": 5, "msg": "the device is offline"}))))]
+pub async fn of_code(
+    State(state): State<ApiState>,
+    _: Caller,
+    Path(id): Path<String>,
+    Body(request): Body<RecordsRequest>,
+) -> Result<Answer<Vec<RecordFile>>, Failure> {
+    search(&state, &id, request).await
+}
+
+/// Always code 8: GB/T 28181 has no command by which a device deletes what it recorded.
+#[utoipa::path(post, path = "/bvcsp/v1/pu/recordfile/del/{puid}", operation_id = "deleteRecords", tag = "history", security(("token" = [])),
+    params(("puid" = String, Path, example = "PU_34020000001110000001")),
+    responses((status = 200, body = Done, example = json!({"code": 8, "msg": "GB/T 28181 has no command that deletes records"}))))]
+pub async fn delete(_: Caller, Path(puid): Path<String>) -> Result<Done, Failure> {
+    read_puid(&puid)?;
+    let msg = "GB/T 28181 has no command that deletes records";
+    Err(Failure::new(Code::Unsupported, msg))
+}
+
+async fn search(
+    state: &ApiState,
+    puid: &str,
+    request: RecordsRequest,
+) -> Result<Answer<Vec<RecordFile>>, Failure> {
+    let device = read_puid(puid)?;
+    let filter = request.filter;
+    let index = match filter.channel_index {
+        None | Some(-1) => 0,
+        Some(index) => u32::try_from(index)
+            .map_err(|_| Failure::new(Code::ErrorParam, "channelIndex must be -1 or more"))?,
+    };
+    let offset_s = state.config.sip.utc_offset_min * 60;
+    let wanted = read_span(&filter, offset_s)?;
+    let kind = match filter.record_reason.as_deref() {
+        Some([one]) if !one.is_empty() => one.clone(),
+        Some(_) | None => "all".to_owned(),
+    };
+    let videos = filter.file_type.is_none_or(|types| {
+        types.is_empty() || types.iter().any(|t| t.eq_ignore_ascii_case("video"))
+    });
+    let name = name_of(state, device).await?;
+    let mut files = Vec::new();
+    let mut partial = false;
+    if videos {
+        let text = |unix_s: u32| local_text(unix_s.into(), offset_s);
+        let question = Question::Records(RecordFilter {
+            start_time: text(wanted.begin_unix_s),
+            end_time: text(wanted.end_unix_s),
+            secrecy: Some(0),
+            kind: Some(kind),
+            ..RecordFilter::default()
+        });
+        let asked = gimbal::ask(state, puid, Some(index), Ask::Query(question)).await?;
+        let DeviceAnswer::Records {
+            records,
+            partial: cut,
+        } = asked
+        else {
+            return Err(wrong_reply());
+        };
+        partial = cut;
+        let shown = records.into_iter();
+        files.extend(shown.filter_map(|r| show(r, device, &name, index, offset_s)));
+    }
+    let mut answer = request.paging.cut(files, |file| file);
+    if partial {
+        answer.msg = "partial: the device did not send all that it announced".into();
+    }
+    Ok(answer)
+}
+
+fn read_span(filter: &RecordsFilter, offset_s: i32) -> Result<Span, Failure> {
+    let needed = |field: &str| Failure::new(Code::ErrorParam, format!("{field} is needed"));
+    let begin = filter
+        .begin_time
+        .as_ref()
+        .ok_or_else(|| needed("beginTime"))?;
+    let end = filter.end_time.as_ref().ok_or_else(|| needed("endTime"))?;
+    let begin = begin.read("beginTime", offset_s)?;
+    let end = end.read("endTime", offset_s)?;
+    let bad = |msg| Failure::new(Code::ErrorParam, msg);
+    let span = Span::new(begin, end).ok_or_else(|| bad("endTime must lie after beginTime"))?;
+    if span.seconds() > SEARCH_S_MAX {
+        return Err(bad("endTime may lie at most 31 days after beginTime"));
+    }
+    Ok(span)
+}
+
+async fn name_of(state: &ApiState, device: DeviceId) -> Result<String, Failure> {
+    match state.session.call(Command::Device { device }).await? {
+        Reply::Device(view) => Ok(view.info.name),
+        _ => Err(wrong_reply()),
+    }
+}
+
+/// `None`: a record without times, which nobody could play. One longer than may be asked for is cut.
+fn show(
+    record: FileRecord,
+    device: DeviceId,
+    name: &str,
+    index: u32,
+    offset_s: i32,
+) -> Option<RecordFile> {
+    let second =
+        |text: &Option<String>| u32::try_from(parse_local(text.as_deref()?, offset_s)?).ok();
+    let (begin, end) = (second(&record.start_time)?, second(&record.end_time)?);
+    let last = begin.checked_add(crate::limits::RECORD_SPAN_S_MAX)?;
+    let span = span(begin, end.min(last)).ok()?;
+    let id = FileId { index, span }.to_string();
+    Some(RecordFile {
+        file_id: id.clone(),
+        id,
+        pu_id: device.pu_id(),
+        pu_name: name.to_owned(),
+        channel_index: index,
+        file_path: record.file_path.unwrap_or_default(),
+        file_name: record.name.unwrap_or_default(),
+        file_type: "video",
+        file_size: record
+            .file_size
+            .and_then(|bytes| bytes.trim().parse().ok())
+            .unwrap_or(0),
+        begin_time: span.begin_unix_s,
+        end_time: span.end_unix_s,
+        record_reason: record.kind.unwrap_or_default(),
+    })
+}
