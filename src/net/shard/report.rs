@@ -8,6 +8,7 @@ use super::Shard;
 use super::ports::report_socket;
 use crate::egress::Form;
 use crate::id::StreamId;
+use crate::limits;
 use crate::net::budget::Needs;
 use crate::net::conn::Conn;
 use crate::net::counters::Snapshot;
