@@ -45,17 +45,6 @@ fn progress(node: &Node, token: &str, task: &str) -> Value {
     answer["data"].clone()
 }
 
-fn wait_for(node: &Node, token: &str, task: &str, state: &str) -> Value {
-    wait_until(&format!("{task} is {state}"), || {
-        let info = progress(node, token, task);
-        assert!(
-            info["state"] == state || info["state"] != "failed",
-            "{info}"
-        );
-        (info["state"] == state).then_some(info)
-    })
-}
-
 fn fetch(node: &Node, token: &str, task: &str) -> PathBuf {
     let path = format!("/bvcsp/v1/28181in/recordfile/download/{task}");
     let response = node.get(&path, Some(token));

@@ -20,6 +20,15 @@ use super::node::{Devices, Node, binary, tool};
 
 const SSRC: u32 = 200_000_001;
 
+/// A capture that is wrong: its name, the answer to its INVITE, its packets, the kind of what is wrong, and words that say it.
+type Case<'a> = (
+    &'a str,
+    Option<&'a str>,
+    &'a [(Duration, Vec<u8>)],
+    &'a str,
+    &'a [&'a str],
+);
+
 /// The exit code, and what was printed.
 fn probe(arguments: &[&str], file: &Path) -> (i32, String) {
     let output = Command::new(binary())
@@ -222,7 +231,7 @@ fn dumps_and_captures_say_what_came_and_what_is_wrong() {
 
     let well = folder.write("well.pcap", &capture(Some("200 OK"), &whole));
     is_well(&well, &["H264", "INVITE"]);
-    let cases: [(&str, Option<&str>, &[_], &str, &[&str]); 4] = [
+    let cases: [Case<'_>; 4] = [
         ("lossy", Some("200 OK"), &lossy, "loss", &["%", "TCP"]),
         (
             "silent",
