@@ -5,7 +5,7 @@
 //! in the middle of its XML; what follows it from the same address, and does not begin like SIP, is the rest.
 //!
 //! A body that is shorter than declared and has its end all the same is whole: lengths that lie are common. When the rest
-//! does not come in time, or something else comes, what is there is given on as it is, and read as far as it goes.
+//! does not come in time, or something else comes, what is there is given on with its real length, and read as far as it goes.
 //!
 //! Not done: heads that are cut; datagrams that change their order on the way.
 //!
@@ -14,6 +14,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -140,7 +141,24 @@ impl Splits {
         if self.by_peer.is_empty() {
             self.order.clear();
         }
-        Some((begun.path, begun.raw.freeze()))
+        let mut raw = begun.raw;
+        if begun.missing > 0 {
+            declare_what_came(&mut raw);
+        }
+        Some((begun.path, raw.freeze()))
+    }
+}
+
+/// Writes the real length of its body into a message that stays incomplete, so that what came of it can be read.
+fn declare_what_came(raw: &mut [u8]) {
+    let Some(head) = memmem::find(raw, b"\r\n\r\n") else {
+        return;
+    };
+    let came = raw.len() - (head + 4);
+    if let Some(value) = length_value(&raw[..head]) {
+        // It is less than was declared, so that its digits have room.
+        let (place, width) = (value.start, value.len());
+        raw[place..place + width].copy_from_slice(format!("{came:>width$}").as_bytes());
     }
 }
 
@@ -159,12 +177,25 @@ fn missing_of(raw: &[u8]) -> Option<usize> {
 
 /// The value of Content-Length.
 fn declared(head: &[u8]) -> Option<usize> {
-    head.split(|b| *b == b'\n').find_map(|line| {
-        let (name, value) = line.split_at(memchr(b':', line)?);
-        let name = name.trim_ascii();
+    std::str::from_utf8(&head[length_value(head)?])
+        .ok()?
+        .parse()
+        .ok()
+}
+
+/// Where the digits of Content-Length stand.
+fn length_value(head: &[u8]) -> Option<Range<usize>> {
+    let mut at = 0;
+    head.split_inclusive(|b| *b == b'\n').find_map(|line| {
+        let begin = at;
+        at += line.len();
+        let colon = memchr(b':', line)?;
+        let name = line[..colon].trim_ascii();
         let is_it = name.eq_ignore_ascii_case(b"Content-Length") || name.eq_ignore_ascii_case(b"l");
-        let value = is_it.then(|| value[1..].trim_ascii())?;
-        std::str::from_utf8(value).ok()?.parse().ok()
+        let value = line[colon + 1..].trim_ascii_start();
+        let digits = value.trim_ascii_end().len();
+        let from = begin + line.len() - value.len();
+        is_it.then_some(from..from + digits)
     })
 }
 
@@ -295,19 +326,22 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_completed_is_given_on_as_it_is() {
+    fn what_is_not_completed_is_given_on_with_its_real_length() {
         let body = list(30);
         let whole = message(&body, body.len());
         let first = &whole[..700];
-        assert_eq!(run(&[first]), (vec![], vec![Bytes::copy_from_slice(first)]));
+        let text = std::str::from_utf8(first).expect("ASCII");
+        let came = first.len() - text.find("\r\n\r\n").expect("a head") - 4;
+        let cut = text.replace(&body.len().to_string(), &format!("{came:>4}"));
+        assert_eq!(run(&[first]), (vec![], vec![Bytes::from(cut.clone())]));
         let next = message(&list(1), list(1).len());
         let (given, rest) = run(&[first, &next, &whole[700..]]);
-        assert_eq!(given[..2], [first, &next[..]]);
+        assert_eq!(given[..2], [cut.as_bytes(), &next[..]]);
         // Its rest comes too late and is nobody's.
         assert_eq!((given.len(), rest.len()), (3, 0));
         // Its sender begins anew.
         let (given, rest) = run(&[first, first, &whole[700..]]);
-        assert_eq!(given, [first, &whole[..]]);
+        assert_eq!(given, [cut.as_bytes(), &whole[..]]);
         assert!(rest.is_empty());
     }
 
