@@ -220,6 +220,9 @@ export async function panels({ page, check, need, node, cameras, shot }) {
     await at('rec-download').click();
     await at('task').first().waitFor();
     need((await said.count()) === 0, 'a failure is shown');
+    // An hour is not waited for: its task is taken away, and with it what is under way.
+    await at('task').first().getByRole('button', { name: 'Delete' }).click();
+    await at('task').waitFor({ state: 'detached' });
     await at('space-live').click();
     return `${frames} frames`;
   });
