@@ -1,8 +1,20 @@
-//! Body of the fuzz target, here so that a normal build checks its types. It asserts what must hold for any input.
+//! Bodies of the fuzz targets, here so that a normal build checks their types. They assert what must hold for any input.
 #![doc(hidden)]
 
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::edition::Edition;
 use super::manscdp::{Body, Charset, Flaws, encode, parse};
-use crate::limits::{MANSCDP_ITEMS_MAX, MANSCDP_VALUE_BYTES_MAX};
+use super::mansrtsp::{self, Order};
+use super::split::Splits;
+use crate::fuzzing::Script;
+use crate::limits::{
+    MANSCDP_ITEMS_MAX, MANSCDP_VALUE_BYTES_MAX, SIP_SPLIT_MESSAGES_MAX, SIP_SPLIT_WAIT_MS,
+};
+use crate::sip::{Path, Transport};
 
 /// A MANSCDP body: bounds hold, and the items read can be written and read again as they are.
 pub fn manscdp(data: &[u8]) {
@@ -47,4 +59,64 @@ pub fn manscdp(data: &[u8]) {
         panic!("a Catalog came back as something else");
     };
     assert_eq!(page.items, kept);
+}
+
+/// An order to a playback, or the answer to one: what was read is read again from what we write of it, in every edition.
+pub fn mansrtsp(data: &[u8]) {
+    let _ = mansrtsp::status(data);
+    let Ok(order) = Order::read(data) else {
+        return;
+    };
+    let editions = [Edition::Y2011, Edition::Y2016, Edition::Y2022];
+    for edition in editions.into_iter().map(Some).chain([None]) {
+        assert_eq!(Order::read(&order.write(7, edition)), Ok(order));
+    }
+}
+
+/// Messages cut into datagrams, mixed, repeated and lost on the way: nothing is held for long, and no byte is made or lost.
+pub fn sip_split(data: &[u8]) {
+    let mut script = Script::new(data);
+    let mut now = Instant::now();
+    let mut splits = Splits::default();
+    let (mut taken, mut given) = (0, 0);
+    while !script.is_over() {
+        let peer = SocketAddr::from(([10, 0, 0, script.byte() % 3], 5060));
+        let path = Path {
+            peer,
+            local: SocketAddr::from(([10, 9, 0, 1], 5060)),
+            transport: Transport::Udp,
+        };
+        let raw = match script.below(4) {
+            0 => {
+                now += Duration::from_millis(u64::from(script.byte()) * 4);
+                while let Some((_, raw)) = splits.poll_expired(now) {
+                    given += raw.len();
+                }
+                continue;
+            }
+            1 => script.bytes(40).to_vec(),
+            2 => b"<Item><DeviceID>1</DeviceID></Item></DeviceList></Response>".to_vec(),
+            _ => {
+                let mut raw = format!(
+                    "MESSAGE sip:a@b SIP/2.0\r\nContent-Length: {}\r\n\r\n<Response><DeviceList>",
+                    script.word()
+                )
+                .into_bytes();
+                raw.extend_from_slice(script.bytes(20));
+                raw
+            }
+        };
+        taken += raw.len();
+        for (_, raw) in splits.take(now, path, Bytes::from(raw)) {
+            given += raw.len();
+        }
+    }
+    let long_after = now + Duration::from_millis(SIP_SPLIT_WAIT_MS) + Duration::from_secs(1);
+    let mut waited = 0;
+    while let Some((_, raw)) = splits.poll_expired(long_after) {
+        waited += 1;
+        given += raw.len();
+    }
+    assert!(waited <= SIP_SPLIT_MESSAGES_MAX);
+    assert_eq!((given, splits.next_deadline()), (taken, None));
 }
