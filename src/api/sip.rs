@@ -188,6 +188,7 @@ pub async fn of_device(state: &ApiState, device: DeviceId) -> Result<Vec<Entry>,
         | Reply::DevicePolicy(_)
         | Reply::Answer(_)
         | Reply::Ingest { .. }
+        | Reply::Subscriptions(_)
         | Reply::MediaServices(_) => Ok(Vec::new()),
     }
 }

@@ -27,6 +27,7 @@ mod shell;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod upload;
 
 pub use args::{Args, run};
 pub use plan::{Config, Plan, PlanError};

@@ -27,6 +27,7 @@ use super::Quirk;
 use super::plan::{Config, Plan};
 use super::reel::{Picture, Reel, Sound};
 use super::stream::{Link, Sent, Stream};
+use super::upload;
 
 /// Token of the waker; those of devices count from 0, those of streams from [`STREAMS`].
 const WAKER: Token = Token(usize::MAX - 1);
@@ -344,6 +345,7 @@ impl Worker {
                     _ = socket.send_to(&transmit.payload, transmit.path.peer);
                 }
                 Output::Event(event) => self.device_event(now, place, event),
+                Output::Upload { url, pictures } => upload::start(url, pictures),
             }
         }
         let peer = &mut self.devices[place];

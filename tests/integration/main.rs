@@ -3,6 +3,8 @@
 #[cfg(feature = "node")]
 mod api;
 #[cfg(feature = "node")]
+mod bvcsp_calls;
+#[cfg(feature = "node")]
 mod device_auth;
 #[cfg(feature = "node")]
 mod diagnosis;
@@ -22,6 +24,8 @@ mod gimbal;
 mod ingest;
 #[cfg(feature = "node")]
 mod live;
+#[cfg(feature = "node")]
+mod management;
 mod media_allocations;
 mod media_files;
 mod media_vectors;
@@ -31,6 +35,8 @@ mod node;
 mod path;
 #[cfg(feature = "node")]
 mod payloads;
+#[cfg(feature = "node")]
+mod platform;
 #[cfg(feature = "node")]
 mod player;
 #[cfg(feature = "node")]
