@@ -3,11 +3,11 @@
 //! A call changes something if it is no GET and none of those that only read though their lists come by POST
 //! ([`changes`]). Bodies are kept without secrets, cut at [`limits::OPERATION_BYTES_MAX`].
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::Method;
+use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 
 use crate::limits;
@@ -16,7 +16,8 @@ use crate::store::history::{Entry, OperationRow};
 use super::ApiState;
 use super::auth::unix_s;
 use super::caller;
-use super::envelope::CodeOf;
+use super::envelope::{Code, CodeOf, Failure};
+use super::problem::Problem;
 
 /// Words in the path of calls that read by POST: lists, searches, questions, logs.
 const READS: [&str; 8] = [
@@ -66,8 +67,7 @@ pub async fn write_down(State(state): State<ApiState>, request: Request, next: N
     let target = target(&path, parts.uri.path());
     let body = match axum::body::to_bytes(body, limits::API_BODY_BYTES_MAX).await {
         Ok(bytes) => bytes,
-        // The call itself says what is wrong with it.
-        Err(_) => Bytes::from_static(b"\xff"),
+        Err(error) => return too_long(&path, &error),
     };
     let description = without_secrets(&body);
     let response = next.run(Request::from_parts(parts, Body::from(body))).await;
@@ -92,6 +92,15 @@ pub async fn write_down(State(state): State<ApiState>, request: Request, next: N
         chronicle.write(Entry::Operation(Box::new(row))).await;
     }
     response
+}
+
+/// As the call itself would have answered, had it read the body.
+fn too_long(path: &str, error: &axum::Error) -> Response {
+    if path.starts_with("/bvcsp/") {
+        Failure::new(Code::ErrorParam, error.to_string()).into_response()
+    } else {
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, error.to_string()).into_response()
+    }
 }
 
 /// What stands in the places of a path, with `/` between.

@@ -1,6 +1,6 @@
 //! `/pu`: devices and their channels (bvcsp 1.2, 1.3, 2.5).
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -12,7 +12,7 @@ use crate::store::table::Filter;
 
 use super::ApiState;
 use super::caller::Caller;
-use super::envelope::{Answer, Body, Code, Failure, Paging, wrong_reply};
+use super::envelope::{Answer, Body, Code, Failure, Paging, Path, wrong_reply};
 use super::manage;
 
 /// Bits of `mediaDir`, from the device's side: 1 sends picture, 4 sends sound.

@@ -10,7 +10,7 @@
 //!
 //! Bounds: [`limits::API_BODY_BYTES_MAX`], [`limits::API_PAGE_ITEMS_MAX`].
 
-pub mod access;
+pub(crate) mod access;
 mod audit;
 pub mod auth;
 mod caller;

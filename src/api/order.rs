@@ -32,7 +32,7 @@ use super::device::{find, read_puid};
 use super::envelope::{Answer, Body, Done, Failure, Path, wrong_reply};
 use super::gimbal::ask;
 use super::list::{ListRequest, bad, ids, not_found, text};
-use super::problem::Problem;
+use super::problem::{HttpPath, Problem};
 
 fn now() -> i64 {
     i64::try_from(unix_s()).unwrap_or(0)
@@ -665,7 +665,7 @@ pub async fn snapshot_info(
 pub async fn snapshot_picture(
     State(state): State<ApiState>,
     _: HttpCaller,
-    axum::extract::Path((id, number)): axum::extract::Path<(String, String)>,
+    HttpPath((id, number)): HttpPath<(String, String)>,
 ) -> Result<Response, Problem> {
     let missing = || Problem::new(StatusCode::NOT_FOUND, "there is no such picture");
     let number: u32 = number
@@ -717,7 +717,7 @@ fn picture_in(body: &Bytes) -> Option<Bytes> {
         (status = 409, body = Problem, description = "all pictures are there"), (status = 413, body = Problem), (status = 503, body = Problem)))]
 pub async fn upload(
     State(state): State<ApiState>,
-    axum::extract::Path((id, token)): axum::extract::Path<(String, String)>,
+    HttpPath((id, token)): HttpPath<(String, String)>,
     body: Result<Bytes, axum::extract::rejection::BytesRejection>,
 ) -> Result<StatusCode, Problem> {
     if !state.auth.has_capability(&format!("snapshot {id}"), &token) {

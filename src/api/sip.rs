@@ -5,7 +5,7 @@
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -21,7 +21,7 @@ use crate::time::WallClock;
 use super::ApiState;
 use super::caller::HttpCaller;
 use super::envelope::{PageInfo, Paging};
-use super::problem::Problem;
+use super::problem::{HttpPath, Problem};
 
 /// One message as it went over the wire.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -127,7 +127,7 @@ fn unix_us(wall: &WallClock, at: Instant) -> i64 {
 pub async fn list(
     State(state): State<ApiState>,
     _: HttpCaller,
-    Path(puid): Path<String>,
+    HttpPath(puid): HttpPath<String>,
     Query(paging): Query<Paging>,
 ) -> Result<Json<SipMessages>, Problem> {
     let device = read(&puid)?;
@@ -150,7 +150,7 @@ pub async fn list(
 pub async fn download(
     State(state): State<ApiState>,
     _: HttpCaller,
-    Path(puid): Path<String>,
+    HttpPath(puid): HttpPath<String>,
 ) -> Result<Response, Problem> {
     let device = read(&puid)?;
     let entries = messages(&state, device).await?;

@@ -20,7 +20,8 @@ use std::time::{Duration, Instant};
 use super::{Platform, Purpose, uri_at};
 use crate::gb28181::offer::Offer;
 use crate::gb28181::registrar::Slot;
-use crate::gb28181::types::{EndedBy, Event, Invite, InviteFailure, InviteId};
+use crate::gb28181::types::{EndedBy, Event, Invite, InviteFailure, InviteId, Persist};
+use crate::id::DeviceId;
 use crate::limits::{INVITE_END_S, INVITES_MAX};
 use crate::sip::{
     Dialog, HeaderName, Incoming, Message, Method, Path, Request, Response, TransactionId,
