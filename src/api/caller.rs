@@ -25,7 +25,7 @@ pub struct Caller {
 
 /// An administrator, for calls that change what belongs to all: without a token the answer is code 9, without the right
 /// code 16.
-pub struct Admin(pub Caller);
+pub struct Admin;
 
 impl FromRequestParts<ApiState> for Admin {
     type Rejection = Failure;
@@ -33,7 +33,7 @@ impl FromRequestParts<ApiState> for Admin {
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Failure> {
         let caller = Caller::from_request_parts(parts, state).await?;
         if caller.login.admin {
-            Ok(Admin(caller))
+            Ok(Admin)
         } else {
             Err(Failure::new(
                 Code::NoPermission,

@@ -119,7 +119,7 @@ fn alarm(view: AlarmView) -> AlarmRow {
         device: view.device.pu_id(),
         name: view.name,
         place: view.index.map(i64::from),
-        r#type: i64::from(alarm_type(alarm)),
+        alarm_type: i64::from(alarm_type(alarm)),
         priority: i64::from(alarm.priority),
         status: 1,
         description: told.unwrap_or_else(|| name.to_owned()),

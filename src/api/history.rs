@@ -82,7 +82,7 @@ impl From<AlarmRow> for AlarmInfo {
     fn from(row: AlarmRow) -> AlarmInfo {
         AlarmInfo {
             key: row.id.to_string(),
-            r#type: row.r#type,
+            r#type: row.alarm_type,
             time: row.time,
             user_id: String::new(),
             user_name: String::new(),
@@ -111,7 +111,7 @@ impl AlarmFilter {
         Ok(Filter::all()
             .within("time", self.begin_time, self.end_time)
             .equal_if("device", pu_id(self.pu_id.as_deref())?)
-            .equal_if("type", self.r#type)
+            .equal_if("alarm_type", self.r#type)
             .equal_if("status", self.status)
             .contains(&["name", "description", "note"], &self.keyword))
     }
@@ -457,7 +457,7 @@ pub async fn system_alarms(
     Body(mut request): Body<ListRequest<AlarmFilter>>,
 ) -> Result<Answer<Vec<AlarmInfo>>, Failure> {
     let types = SYSTEM_ALARMS.map(Value::Number).to_vec();
-    let filter = request.take_filter().rows()?.one_of("type", types);
+    let filter = request.take_filter().rows()?.one_of("alarm_type", types);
     let rows = request.run::<AlarmRow>(&state, filter, "-id").await?;
     Ok(rows.map(AlarmInfo::from))
 }

@@ -485,7 +485,7 @@ pub async fn set_snapshot_config(
 ) -> Result<Done, Failure> {
     let config = config.check()?;
     let view = find(&state, &puid).await?;
-    if usize::try_from(index).map_or(true, |place| place >= view.channels.len()) {
+    if view.channels.len() <= index as usize {
         return Err(not_found("channel"));
     }
     let row = OwnSetting {

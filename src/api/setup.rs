@@ -407,11 +407,13 @@ pub struct Slice {
 }
 
 fn clock(field: &str, text: &str) -> Result<[u32; 3], Failure> {
-    let mut parts = text
-        .split(':')
-        .map(|part| part.parse::<u32>().ok().filter(|_| part.len() <= 2));
-    let mut next = || parts.next().flatten();
-    let read = (|| Some([next()?, next()?, next().unwrap_or(0)]))();
+    let number = |part: &str| part.parse::<u32>().ok().filter(|_| part.len() <= 2);
+    let parts: Option<Vec<u32>> = text.split(':').map(number).collect();
+    let read = match parts.as_deref() {
+        Some([hour, minute]) => Some([*hour, *minute, 0]),
+        Some([hour, minute, second]) => Some([*hour, *minute, *second]),
+        Some(_) | None => None,
+    };
     read.filter(|[h, m, s]| *h < 24 && *m < 60 && *s < 60)
         .ok_or_else(|| bad(format_args!("{field} must be hh:mm:ss")))
 }

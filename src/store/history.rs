@@ -36,7 +36,7 @@ table! {
         pub place: Option<i64>,
         /// bvcsp 1.3; from 0x10000000 on `0x10000000 | method << 8 | type` of GB/T 28181.
         #[schema(example = 4097)]
-        pub r#type: i64,
+        pub alarm_type: i64,
         /// 1 (highest) to 4.
         pub priority: i64,
         /// 1 raised, 2 handled.
@@ -420,7 +420,7 @@ mod tests {
             id: chronicle.next_id(),
             time,
             device: device.into(),
-            r#type: 4097,
+            alarm_type: 4097,
             status: 1,
             longitude: Some(-0.25),
             ..AlarmRow::default()

@@ -6,7 +6,7 @@ CREATE TABLE alarms (
     device       TEXT NOT NULL,
     name         TEXT NOT NULL,
     place        BIGINT NOT NULL,
-    type         BIGINT NOT NULL,
+    alarm_type   BIGINT NOT NULL,
     priority     BIGINT NOT NULL,
     -- 1 raised, 2 handled
     status       BIGINT NOT NULL,
