@@ -18,6 +18,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
+use crate::api::access::Lists;
 use crate::api::auth::Auth;
 use crate::api::{self, ApiState};
 use crate::config::{self, Config};
@@ -36,6 +37,7 @@ use crate::session::{
     Command, Core, CoreConfig, MediaAddress, Network, Persist, RestoredDevice, shell,
 };
 use crate::store::Store;
+use crate::store::history::Retention;
 use crate::time::WallClock;
 use crate::{console, sim};
 
@@ -239,6 +241,18 @@ impl Node {
             store.load().await.map_err(|e| StartError(e.to_string()))?;
         let known = devices.len();
         core.restore(devices);
+        let failed = |e: crate::store::Error| StartError(e.to_string());
+        let lists = Lists::read(&store).await.map_err(failed)?;
+        core.restore_access(lists.devices);
+        core.end_left_over(store.left_over().await.map_err(failed)?);
+        core.restore_subscriptions(store.subscriptions().await.map_err(failed)?);
+        let kept = Retention {
+            alarm_days: config.history.alarm_days,
+            position_days: config.history.position_days,
+            log_days: config.history.log_days,
+            rows_max: config.history.rows,
+        };
+        store.chronicle().set_retention(kept).await;
 
         let metrics = Arc::new(Metrics::new());
         let persisting = store.clone();
@@ -257,6 +271,7 @@ impl Node {
                 Persist::Transport { device, transport } => {
                     persisting.save_transport(device, transport);
                 }
+                Persist::Directory { device, nodes } => persisting.save_directory(device, nodes),
                 Persist::Channels {
                     device,
                     channels,
@@ -287,6 +302,12 @@ impl Node {
         let (stop, stopped) = watch::channel(false);
         let open_media = config.http.open_media;
         let sip_id = config.sip.id;
+        // The ports that the sockets really have, for who is told how to reach us.
+        let mut config = config;
+        config.sip.listen = sip;
+        if let Ok(bound) = http.local_addr() {
+            config.http.listen = bound;
+        }
         let config = Arc::new(config);
         let downloads = Downloads::start(
             session.clone(),
@@ -309,6 +330,7 @@ impl Node {
             config.clone(),
         )
         .with_downloads(downloads);
+        tokio::spawn(api::chronicle::run(state.clone()));
         let router = api::router(state).merge(console::router());
         let front = Front::new(
             session.clone(),
@@ -385,6 +407,7 @@ impl Node {
             for task in self.http {
                 let _ = task.await;
             }
+            self.store.chronicle().flush().await;
             self.store.flush().await
         })
         .await;

@@ -247,6 +247,17 @@ sections! {
         /// "" = SQLite in the data folder; "postgres://user:password@host/database" in a build with the feature `postgres`.
         url: Secret = Secret::default();
     }
+    /// What happened, kept in the database.
+    history: History {
+        /// Days that alarms are kept.
+        alarm_days: u32 = 90, in 1..=36_500;
+        /// Days that positions are kept.
+        position_days: u32 = 30, in 1..=36_500;
+        /// Days that logs are kept: comings and goings, dialogs, operations.
+        log_days: u32 = 180, in 1..=36_500;
+        /// Rows of each of them that are kept; beyond, the oldest go.
+        rows: u32 = 1_000_000, in 1_000..=1_000_000_000;
+    }
     /// Logs, on standard error.
     log: Log {
         /// What is logged: a level, or levels by module such as "info,gantry::sip=debug".

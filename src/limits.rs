@@ -119,8 +119,9 @@ pub const SUBSCRIBE_AHEAD_S: u64 = 60;
 /// Seconds before a subscription that a device did not answer is tried again.
 pub const SUBSCRIBE_RETRY_S: u64 = 60;
 
-/// Channels of one device. At it: further ones are left out and the directory counts as partial.
-pub const CATALOG_CHANNELS_MAX: usize = 100_000;
+/// Items of one directory: the 100,000 channels of a large platform and the nodes above them. At it: further ones are left
+/// out and the directory counts as partial.
+pub const CATALOG_CHANNELS_MAX: usize = 120_000;
 
 /// Catalog items held for all directories that are coming in. At it: further messages are left out.
 pub const CATALOG_ITEMS_HELD_MAX: usize = 400_000;
@@ -485,7 +486,7 @@ pub const SESSIONS_CLOSED_MAX: usize = 1_000;
 
 /// Channels of one device (a lower platform can have thousands). At it: the rest of the catalog is left out, the list is
 /// marked partial, and it is counted.
-pub const CHANNELS_PER_DEVICE_MAX: usize = 10_000;
+pub const CHANNELS_PER_DEVICE_MAX: usize = 120_000;
 
 /// Seconds an SSRC rests after its stream: a sender that missed our BYE must be silent, or be known as foreign, before its
 /// number means another picture. At it: the SSRC can be given out again.
@@ -685,6 +686,43 @@ pub const STORE_RETRY_MS: u64 = 1_000;
 
 /// Connections to the database. At it: a query waits for a free one.
 pub const STORE_CONNECTIONS_MAX: u32 = 4;
+
+/// Entries of history that wait to be written, about 500 bytes each: two seconds of the positions of 20,000 devices. At
+/// it: what somebody did waits, what a device told is dropped and counted.
+pub const HISTORY_WAITING_MAX: usize = 8_192;
+
+/// Entries of history in one transaction. At it: the rest goes into the next.
+pub const HISTORY_BATCH_MAX: usize = 1_000;
+
+/// Bytes of a name, a note or another text that people give. At it: refused with code 4.
+pub const TEXT_BYTES_MAX: usize = 512;
+
+/// Bytes of a request that are kept in the operation log. At it: cut at a character.
+pub const OPERATION_BYTES_MAX: usize = 1_024;
+
+/// Device groups, and as many categories and configuration plans. At it: refused as busy (7).
+pub const GROUPS_MAX: u64 = 10_000;
+
+/// Entries of the black and white lists together: every device of a large node. At it: refused as busy (7).
+pub const ACCESS_ENTRIES_MAX: u64 = 100_000;
+
+/// Ids in one call that changes many (bvcsp 1.4). At it: refused with code 4.
+pub const IDS_PER_CALL_MAX: usize = 1_000;
+
+/// Channels of a device that lists of devices show; the rest is asked for by page. At it: left out.
+pub const LIST_CHANNELS_MAX: usize = 1_000;
+
+/// Bytes of one uploaded picture. At it: refused with 413.
+pub const SNAPSHOT_BYTES_MAX: usize = 16 << 20;
+
+/// Orders for pictures whose files are kept. At it: the oldest goes with its files.
+pub const SNAPSHOT_ORDERS_MAX: u64 = 10_000;
+
+/// Seconds that a client may take to answer a command on `/ws/event/command`. At it: code 6 to who sent it.
+pub const COMMAND_ANSWER_S: u64 = 10;
+
+/// Commands to clients that wait for their answer. At it: refused as busy (7).
+pub const COMMANDS_WAITING_MAX: usize = 1_024;
 
 /// Bytes of a request body. At it: refused with code 4 (413 outside bvcsp). An SDP offer of a browser is 6 to 12 KiB.
 pub const API_BODY_BYTES_MAX: usize = 256 * 1024;

@@ -5,7 +5,7 @@
 //! that is kept in the store, so that tokens survive a restart; the list of logins, kept there too, is what logout
 //! shortens.
 //!
-//! Not done: roles beyond `admin`, changing passwords, tokens made by third parties from an application key.
+//! Not done: roles beyond `admin`, tokens made by third parties from an application key.
 //!
 //! Bounds: [`limits::LOGINS_MAX`], [`limits::LOGIN_FAILURES_MAX`], [`limits::LOGIN_SOURCES_MAX`],
 //! [`limits::LOGIN_CLOCK_SKEW_S_MAX`], [`limits::TOKEN_BYTES_MAX`].
@@ -21,6 +21,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::hmac;
 use sha2::{Digest, Sha256};
 
+use super::access::Lists;
 use crate::limits;
 use crate::store::{self, LoginRow, Store, User};
 
@@ -89,6 +90,8 @@ pub enum LoginError {
     Clock {
         ours: u64,
     },
+    /// The black or white list says no.
+    Barred,
     Store(store::Error),
 }
 
@@ -109,6 +112,7 @@ struct State {
     users: HashMap<Arc<str>, User>,
     logins: HashMap<u64, Active>,
     pauses: Pauses,
+    lists: Lists,
 }
 
 struct Active {
@@ -169,6 +173,7 @@ impl Auth {
                 })
                 .collect(),
             pauses: Pauses::default(),
+            lists: Lists::read(&store).await?,
         };
         let auth = Auth {
             inner: Arc::new(Inner {
@@ -227,6 +232,9 @@ impl Auth {
                 state.pauses.fail(source, now);
                 return Err(LoginError::Wrong);
             };
+            if !state.lists.admits(user) {
+                return Err(LoginError::Barred);
+            }
             let login = Login {
                 user: name,
                 token_id: self.new_token_id(&state),
@@ -247,6 +255,66 @@ impl Auth {
     pub async fn logout(&self, login: &Login) -> Result<(), store::Error> {
         self.state().logins.remove(&login.token_id);
         self.inner.store.remove_login(login.token_id).await
+    }
+
+    /// Lets the black and white lists count; answers which logins ended with that.
+    pub async fn set_lists(&self, lists: Lists) -> Result<Vec<u64>, store::Error> {
+        let ended: Vec<u64> = {
+            let mut state = self.state();
+            let barred = state
+                .logins
+                .iter()
+                .filter(|(_, active)| !lists.admits(&active.user));
+            let ended: Vec<u64> = barred.map(|(id, _)| *id).collect();
+            for id in &ended {
+                state.logins.remove(id);
+            }
+            state.lists = lists;
+            ended
+        };
+        for token_id in &ended {
+            self.inner.store.remove_login(*token_id).await?;
+        }
+        Ok(ended)
+    }
+
+    /// Sets a user's own password, given as the hash that logins prove. False: the old one is not right.
+    ///
+    /// Logins of the user other than this one end; they are answered.
+    pub async fn change_password(
+        &self,
+        login: &Login,
+        old: &Proof,
+        new_proof: String,
+    ) -> Result<Option<Vec<u64>>, store::Error> {
+        let user = {
+            let state = self.state();
+            let known = state.users.get(&login.user);
+            match known.filter(|known| self.proves(known, old)) {
+                Some(known) => User {
+                    proof: new_proof,
+                    password_unix_s: unix_s() as i64,
+                    ..known.clone()
+                },
+                None => return Ok(None),
+            }
+        };
+        self.inner.store.put_user(&user).await?;
+        let ended: Vec<u64> = {
+            let mut state = self.state();
+            let others = state.logins.iter();
+            let others = others.filter(|(id, a)| a.user == login.user && **id != login.token_id);
+            let ended: Vec<u64> = others.map(|(id, _)| *id).collect();
+            for id in &ended {
+                state.logins.remove(id);
+            }
+            state.users.insert(Arc::clone(&login.user), user);
+            ended
+        };
+        for token_id in &ended {
+            self.inner.store.remove_login(*token_id).await?;
+        }
+        Ok(Some(ended))
     }
 
     /// Facts about a user, for the one who is logged in.
@@ -436,7 +504,7 @@ fn network(source: IpAddr) -> IpAddr {
 }
 
 /// `hex(sha256(user "_" password))` (bvcsp 1.1).
-fn proof_of(user: &str, password: &str) -> String {
+pub(super) fn proof_of(user: &str, password: &str) -> String {
     sha256_hex(&format!("{user}_{password}"))
 }
 

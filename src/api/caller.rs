@@ -23,6 +23,26 @@ pub struct Caller {
     pub owner: Owner,
 }
 
+/// An administrator, for calls that change what belongs to all: without a token the answer is code 9, without the right
+/// code 16.
+pub struct Admin;
+
+impl FromRequestParts<ApiState> for Admin {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Failure> {
+        let caller = Caller::from_request_parts(parts, state).await?;
+        if caller.login.admin {
+            Ok(Admin)
+        } else {
+            Err(Failure::new(
+                Code::NoPermission,
+                "an administrator is needed",
+            ))
+        }
+    }
+}
+
 /// The same where HTTP statuses speak: without a token the answer is 401.
 pub struct HttpCaller {
     pub login: Login,
@@ -104,6 +124,16 @@ pub fn nobody(peer: Option<SocketAddr>) -> Owner {
         peer,
         ..Owner::default()
     }
+}
+
+/// Where a request came from.
+pub fn peer_of(parts: &Parts) -> Option<SocketAddr> {
+    peer(parts)
+}
+
+/// Whose token a request carries, if it is valid.
+pub fn login_of(parts: &Parts, state: &ApiState) -> Option<Login> {
+    login(parts, state)
 }
 
 fn peer(parts: &Parts) -> Option<SocketAddr> {

@@ -24,7 +24,7 @@ use super::ApiState;
 use super::caller::{Caller, HttpCaller};
 use super::envelope::{Answer, Code, Done, Failure, Path, wrong_reply};
 use super::gimbal;
-use super::problem::Problem;
+use super::problem::{HttpPath, Problem};
 
 /// An order.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -213,7 +213,7 @@ async fn ask(
 pub async fn control(
     State(state): State<ApiState>,
     caller: HttpCaller,
-    Path(place): Path<(String, String)>,
+    HttpPath(place): HttpPath<(String, String)>,
     body: Bytes,
 ) -> Result<StatusCode, Problem> {
     let order: Order = read(&body)?;
@@ -236,7 +236,7 @@ pub async fn control(
 pub async fn query(
     State(state): State<ApiState>,
     _: HttpCaller,
-    Path(place): Path<(String, String)>,
+    HttpPath(place): HttpPath<(String, String)>,
     body: Bytes,
 ) -> Result<Json<DeviceAnswer>, Problem> {
     let query: Query = read(&body)?;
@@ -256,7 +256,7 @@ pub async fn query(
 pub async fn set(
     State(state): State<ApiState>,
     caller: HttpCaller,
-    Path(place): Path<(String, String)>,
+    HttpPath(place): HttpPath<(String, String)>,
     body: Bytes,
 ) -> Result<StatusCode, Problem> {
     if !caller.login.admin {
@@ -277,7 +277,7 @@ pub async fn set(
 pub async fn position(
     State(state): State<ApiState>,
     _: HttpCaller,
-    Path(place): Path<(String, String)>,
+    HttpPath(place): HttpPath<(String, String)>,
 ) -> Result<Json<PtzPosition>, Problem> {
     let answer = ask(&state, &place, Ask::Query(Question::PtzPosition)).await?;
     let DeviceAnswer::PtzPosition(position) = answer else {

@@ -1,15 +1,19 @@
 //! `/pu`: devices and their channels (bvcsp 1.2, 1.3, 2.5).
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::id::DeviceId;
+use crate::limits;
 use crate::session::{ChannelView, Command, DeviceView, Reply};
+use crate::store::rows::ChannelFacts;
+use crate::store::table::Filter;
 
 use super::ApiState;
 use super::caller::Caller;
-use super::envelope::{Answer, Body, Code, Failure, Paging, wrong_reply};
+use super::envelope::{Answer, Body, Code, Failure, Paging, Path, wrong_reply};
+use super::manage;
 
 /// Bits of `mediaDir`, from the device's side: 1 sends picture, 4 sends sound.
 pub const MEDIA_DIR_SENDS: u8 = 1 | 4;
@@ -24,6 +28,9 @@ pub struct DeviceListRequest {
     need_status: bool,
     #[serde(default)]
     filter: Option<DeviceFilter>,
+    /// `id`, `name`, `lastTime` or `status`; with `-` before it from the greatest down.
+    #[serde(default)]
+    sort: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -34,6 +41,12 @@ pub struct DeviceFilter {
     /// 0 offline, 1 online.
     #[serde(default)]
     status: Option<u8>,
+    /// Those in this group.
+    #[serde(default)]
+    gid: Option<String>,
+    /// Those in this category.
+    #[serde(default, rename = "classID")]
+    class_id: Option<String>,
 }
 
 /// A device.
@@ -60,6 +73,11 @@ pub struct PuInfo {
     pub status: Option<u8>,
     /// The device did not send all of its channels when it was asked last.
     pub partial: bool,
+    /// What people say of it.
+    pub desc: String,
+    pub tags: Vec<String>,
+    /// Of channels in all; `channels` shows the first 1,000 of them.
+    pub channel_count: usize,
 }
 
 /// A camera or alarm input of a device.
@@ -120,8 +138,10 @@ pub struct OnlineStatus {
 pub fn show(view: DeviceView, with_status: bool) -> PuInfo {
     let code = view.device.map_or_else(String::new, |d| d.to_string());
     let time = view.last_seen_unix_s;
+    let channel_count = view.channels.len();
     let channels: Vec<Channel> = (0..)
         .zip(view.channels)
+        .take(limits::LIST_CHANNELS_MAX)
         .map(|(index, channel)| show_channel(index, channel, time))
         .collect();
     PuInfo {
@@ -142,6 +162,24 @@ pub fn show(view: DeviceView, with_status: bool) -> PuInfo {
         last_time: time,
         status: with_status.then_some(u8::from(view.online)),
         partial: view.partial,
+        desc: String::new(),
+        tags: Vec::new(),
+        channel_count,
+    }
+}
+
+impl Channel {
+    /// Puts what people say of it over what the device says; `time` is the device's.
+    pub fn dress(&mut self, facts: ChannelFacts, time: i64) {
+        if !facts.name.is_empty() {
+            self.name = facts.name;
+        }
+        if let Some(ptz) = facts.ptz {
+            self.ptz = if ptz > 0 { i64::from(self.index) } else { -1 };
+        }
+        if let (Some(lng), Some(lat)) = (facts.longitude, facts.latitude) {
+            self.gps = Some(Position { lng, lat, time });
+        }
     }
 }
 
@@ -173,22 +211,36 @@ pub fn network(view: &DeviceView, server: std::net::SocketAddr) -> Network {
 }
 
 impl DeviceFilter {
-    fn takes(&self, view: &DeviceView) -> bool {
-        if self
-            .status
-            .is_some_and(|status| (status != 0) != view.online)
-        {
-            return false;
+    fn rows(self) -> Filter {
+        let fact = |column| {
+            format!(
+                "EXISTS (SELECT 1 FROM device_facts f WHERE f.device = devices.id AND f.{column} = ?)"
+            )
+        };
+        let mut filter = Filter::all().equal_if("online", self.status.map(|s| i64::from(s != 0)));
+        if let Some(gid) = self.gid.filter(|gid| !gid.is_empty()) {
+            filter = filter.sql(fact("group_id"), [gid.into()]);
         }
-        let word = self.keyword.trim().to_lowercase();
-        let has = |text: &str| text.to_lowercase().contains(&word);
-        word.is_empty()
-            || view.device.is_some_and(|device| has(&device.pu_id()))
-            || has(&view.info.name)
-            || view
-                .channels
-                .iter()
-                .any(|c| has(&c.name) || has(c.channel.0.as_str()))
+        if let Some(class) = self.class_id.filter(|class| !class.is_empty()) {
+            filter = filter.sql(fact("class_id"), [class.into()]);
+        }
+        let word = self.keyword.trim();
+        if word.is_empty() {
+            return filter;
+        }
+        // The id as the API writes it, what the device and people call it, and the same of its channels.
+        let own = Filter::pattern(word.strip_prefix("PU_").unwrap_or(word));
+        let part = |of: &str| format!("LOWER({of}) LIKE ? ESCAPE '\\'");
+        let condition = format!(
+            "({} OR {} OR EXISTS (SELECT 1 FROM device_facts f WHERE f.device = devices.id AND {}) \
+             OR EXISTS (SELECT 1 FROM channels c WHERE c.device = devices.id AND ({} OR {})))",
+            part("devices.id"),
+            part("devices.name"),
+            part("f.name"),
+            part("c.id"),
+            part("c.name"),
+        );
+        filter.sql(condition, vec![own; 5])
     }
 }
 
@@ -206,15 +258,23 @@ pub async fn list(
     _: Caller,
     Body(request): Body<DeviceListRequest>,
 ) -> Result<Answer<Vec<PuInfo>>, Failure> {
-    let Reply::Devices(mut devices) = state.session.call(Command::Devices).await? else {
-        return Err(wrong_reply());
+    let filter = request.filter.unwrap_or_default().rows();
+    let order = match request.sort.as_deref().map(str::trim).unwrap_or_default() {
+        "" | "id" => "id",
+        "-id" => "id DESC",
+        "name" => "name, id",
+        "-name" => "name DESC, id DESC",
+        "lastTime" => "last_seen_s, id",
+        "-lastTime" => "last_seen_s DESC, id DESC",
+        "status" => "online, id",
+        "-status" => "online DESC, id DESC",
+        _ => {
+            return Err(super::list::bad(
+                "sort must be id, name, lastTime or status",
+            ));
+        }
     };
-    if let Some(filter) = &request.filter {
-        devices.retain(|view| filter.takes(view));
-    }
-    devices.sort_by_key(|view| view.device);
-    let with_status = request.need_status;
-    Ok(request.paging.cut(devices, |view| show(view, with_status)))
+    manage::page_of_devices(&state, filter, request.paging, order, request.need_status).await
 }
 
 /// One device with its channels.
@@ -227,7 +287,10 @@ pub async fn info(
     Path(puid): Path<String>,
 ) -> Result<Answer<PuInfo>, Failure> {
     let view = find(&state, &puid).await?;
-    Ok(Answer::data(show(view, true)))
+    let mut shown = [show(view, true)];
+    manage::dress(&state, &mut shown).await?;
+    let [shown] = shown;
+    Ok(Answer::data(shown))
 }
 
 /// Whether a device is online, and how it is connected.
@@ -250,7 +313,7 @@ pub async fn online_status(
     }))
 }
 
-async fn find(state: &ApiState, puid: &str) -> Result<DeviceView, Failure> {
+pub async fn find(state: &ApiState, puid: &str) -> Result<DeviceView, Failure> {
     let device = read_puid(puid)?;
     let Reply::Device(view) = state.session.call(Command::Device { device }).await? else {
         return Err(wrong_reply());

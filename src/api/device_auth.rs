@@ -5,7 +5,7 @@
 //! the store.
 
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Deserialize;
 use utoipa::ToSchema;
@@ -17,7 +17,7 @@ use crate::session::Command;
 
 use super::ApiState;
 use super::caller::HttpCaller;
-use super::problem::Problem;
+use super::problem::{HttpPath, Problem};
 
 /// What is asked of a device at REGISTER.
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
@@ -52,7 +52,7 @@ pub struct DeviceAuthRequest {
 pub async fn set(
     State(state): State<ApiState>,
     caller: HttpCaller,
-    Path(puid): Path<String>,
+    HttpPath(puid): HttpPath<String>,
     body: Bytes,
 ) -> Result<StatusCode, Problem> {
     let device = DeviceId::from_pu_id(&puid).map_err(|e| bad(format!("puid is {e}")))?;

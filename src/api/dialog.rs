@@ -1,6 +1,6 @@
 //! `/dialog`: open media between a client and a device, and what is known about it (bvcsp 2.23, 3.1).
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -12,7 +12,7 @@ use super::ApiState;
 use super::caller::Caller;
 use super::device::{MEDIA_DIR_SENDS, read_puid};
 use super::diagnosis::{Diagnosis, decodes_h265};
-use super::envelope::{Answer, Body, Code, Done, Failure, Paging, wrong_reply};
+use super::envelope::{Answer, Body, Code, Done, Failure, Paging, Path, wrong_reply};
 use super::{playback, sip, view};
 
 #[derive(Debug, Deserialize, ToSchema)]

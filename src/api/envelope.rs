@@ -93,9 +93,31 @@ impl<T> Answer<T> {
     }
 }
 
+/// The code of an answer, for who looks at it on its way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CodeOf(pub u8);
+
+fn with_code(code: u8, body: impl Serialize) -> Response {
+    let mut response = Json(body).into_response();
+    response.extensions_mut().insert(CodeOf(code));
+    response
+}
+
+impl<T> Answer<Vec<T>> {
+    /// The same page of other items.
+    pub fn map<U>(self, show: impl FnMut(T) -> U) -> Answer<Vec<U>> {
+        Answer {
+            code: self.code,
+            msg: self.msg,
+            data: self.data.map(|items| items.into_iter().map(show).collect()),
+            page_info: self.page_info,
+        }
+    }
+}
+
 impl<T: Serialize> IntoResponse for Answer<T> {
     fn into_response(self) -> Response {
-        Json(self).into_response()
+        with_code(self.code, self)
     }
 }
 
@@ -110,7 +132,7 @@ impl Done {
 
 impl IntoResponse for Done {
     fn into_response(self) -> Response {
-        Json(self).into_response()
+        with_code(self.code, self)
     }
 }
 
@@ -132,11 +154,18 @@ impl Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        Json(Done {
+        Done {
             code: self.code as u8,
             msg: self.msg,
-        })
+        }
         .into_response()
+    }
+}
+
+impl From<crate::store::Error> for Failure {
+    fn from(error: crate::store::Error) -> Failure {
+        tracing::error!(%error, "the database refuses a call");
+        Failure::new(Code::ErrorDatabase, "the database refused; see the log")
     }
 }
 
@@ -333,10 +362,27 @@ pub struct Paging {
 impl Paging {
     const SIZE_DEFAULT: u32 = 100;
 
-    fn size(self) -> u32 {
+    pub fn size(self) -> u32 {
         match self.page_size {
             0 => Paging::SIZE_DEFAULT,
             size => size.min(limits::API_PAGE_ITEMS_MAX),
+        }
+    }
+
+    /// Items before the page.
+    pub fn skip(self) -> i64 {
+        i64::from(self.page) * i64::from(self.size())
+    }
+
+    /// A page that the database cut.
+    pub fn answer<T>(self, items: Vec<T>, total_count: u64) -> Answer<Vec<T>> {
+        Answer {
+            page_info: Some(PageInfo {
+                page: self.page,
+                page_size: self.size(),
+                total_count: usize::try_from(total_count).unwrap_or(usize::MAX),
+            }),
+            ..Answer::data(items)
         }
     }
 

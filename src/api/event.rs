@@ -128,8 +128,8 @@ impl Channel {
 /// Somebody with a valid token, which may also be a subprotocol.
 pub struct SocketCaller {
     /// To be echoed.
-    protocol: Option<String>,
-    token: String,
+    pub(super) protocol: Option<String>,
+    pub(super) token: String,
 }
 
 impl FromRequestParts<ApiState> for SocketCaller {
@@ -210,7 +210,8 @@ pub async fn gps(
     open(state, caller, upgrade, Channel::Gps(BTreeSet::new()))
 }
 
-type Upgrade = Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>;
+pub(super) type Upgrade =
+    Result<WebSocketUpgrade, axum::extract::ws::rejection::WebSocketUpgradeRejection>;
 
 fn open(state: ApiState, caller: SocketCaller, upgrade: Upgrade, channel: Channel) -> Response {
     let upgrade = match upgrade {
@@ -282,7 +283,7 @@ enum Step {
     Uplink(Option<Option<Result<Message, axum::Error>>>),
 }
 
-async fn close(mut socket: WebSocket, code: u16, reason: &'static str) {
+pub(super) async fn close(mut socket: WebSocket, code: u16, reason: &'static str) {
     let frame = CloseFrame {
         code,
         reason: reason.into(),
@@ -316,6 +317,8 @@ fn messages(channel: &Channel, event: Event, state: &ApiState) -> Vec<String> {
             | Event::DeviceChanged { .. }
             | Event::SessionClosed { .. }
             | Event::Alarm(_)
+            | Event::SnapShots { .. }
+            | Event::Upgraded { .. }
             | Event::Positions { .. },
         ) => Vec::new(),
     }
@@ -329,13 +332,7 @@ fn alarm_message(view: AlarmView) -> AlarmMessage {
     let alarm = &view.alarm;
     let name = alarm_name(alarm.method, alarm.alarm_type()).unwrap_or("alarm");
     AlarmMessage {
-        key: format!(
-            "{}-{}-{}-{}",
-            view.device,
-            alarm.time,
-            alarm.method,
-            alarm.alarm_type().unwrap_or(0)
-        ),
+        key: view.id.to_string(),
         r#type: alarm_type(alarm),
         time: view.unix_s,
         user_id: String::new(),
@@ -355,7 +352,7 @@ fn alarm_message(view: AlarmView) -> AlarmMessage {
 }
 
 /// The type of the API for a method and type of the standard (bvcsp 1.3); what has none there is a custom one.
-fn alarm_type(alarm: &Alarm) -> u32 {
+pub(super) fn alarm_type(alarm: &Alarm) -> u32 {
     const CUSTOM: u32 = 0x1000_0000;
     let kind = alarm.alarm_type().unwrap_or(0);
     let param = alarm.info.as_ref().and_then(|info| info.param.as_ref());
@@ -433,6 +430,7 @@ mod tests {
             assert_eq!(got, wanted, "{method} {kind:?}");
         }
         let message = alarm_message(AlarmView {
+            id: 7,
             device: DeviceId("34020000001110000001".parse().expect("a code")),
             name: "Gate".into(),
             index: None,

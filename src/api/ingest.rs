@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -16,7 +16,7 @@ use crate::session::{Command, Reply};
 
 use super::ApiState;
 use super::caller::HttpCaller;
-use super::problem::Problem;
+use super::problem::{HttpPath, Problem};
 
 /// How the source sends.
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
@@ -149,7 +149,7 @@ pub async fn open(
 pub async fn close(
     State(state): State<ApiState>,
     _: HttpCaller,
-    Path(stream): Path<String>,
+    HttpPath(stream): HttpPath<String>,
 ) -> Result<StatusCode, Problem> {
     let name = stream
         .parse()

@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::session::Command;
+use crate::store::history::{Entry, PresenceRow};
 
 use super::ApiState;
-use super::auth::{Issued, LoginError, Proof};
+use super::auth::{Issued, Login, LoginError, Proof, proof_of, unix_s};
 use super::caller::{Caller, Peer};
 use super::envelope::{Answer, Code, Done, Failure, LooseBody};
 
@@ -102,7 +103,10 @@ pub async fn login(
         .login(&request.username, &proof, peer.source())
         .await;
     let (name, answer) = match outcome {
-        Ok(issued) => ("ok", Ok(Answer::data(issued.into()))),
+        Ok(issued) => {
+            came(&state, &issued.login, &peer).await;
+            ("ok", Ok(Answer::data(issued.into())))
+        }
         Err(LoginError::Wrong) => (
             "wrong",
             Err(Failure::new(
@@ -124,6 +128,13 @@ pub async fn login(
                 format!("timestamp is too far from this node's clock, which is at {ours}"),
             )),
         ),
+        Err(LoginError::Barred) => (
+            "barred",
+            Err(Failure::new(
+                Code::NoPermission,
+                "the black or white list does not let this user in",
+            )),
+        ),
         Err(LoginError::Store(error)) => ("store", Err(database(&error))),
     };
     state.metrics.logins.add(&[name], 1);
@@ -141,6 +152,106 @@ pub async fn logout(State(state): State<ApiState>, caller: Caller) -> Result<Don
     let token_id = caller.login.token_id;
     state.session.call(Command::CloseOwner { token_id }).await?;
     stored.map_err(|error| database(&error))?;
+    went(&state, &caller.login.user, token_id).await;
+    Ok(Done::new())
+}
+
+/// Writes down that somebody logged in.
+async fn came(state: &ApiState, login: &Login, peer: &Peer) {
+    let chronicle = state.store.chronicle();
+    let row = PresenceRow {
+        id: chronicle.next_id(),
+        time: i64::try_from(unix_s()).unwrap_or(0),
+        kind: "CU".into(),
+        name: login.user.to_string(),
+        address: peer.0.map_or_else(String::new, |peer| peer.to_string()),
+        token_id: format!("{:016x}", login.token_id),
+        ..PresenceRow::default()
+    };
+    chronicle.write(Entry::Came(row)).await;
+}
+
+/// Writes down that a login ended.
+async fn went(state: &ApiState, user: &str, token_id: u64) {
+    let entry = Entry::Went {
+        kind: "CU",
+        name: user.to_owned(),
+        token_id: format!("{token_id:016x}"),
+        time: i64::try_from(unix_s()).unwrap_or(0),
+    };
+    state.store.chronicle().write(entry).await;
+}
+
+/// The old password in one of the forms of a login, and the new one.
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct PasswordRequest {
+    /// As in a login, of the old password.
+    #[serde(default)]
+    password_encrypted: Option<String>,
+    /// The old password itself, for tools; only over HTTPS.
+    #[serde(default)]
+    password: Option<String>,
+    /// Unix seconds, for `SHA256_T:`.
+    #[serde(default)]
+    timestamp: Option<Timestamp>,
+    /// `SHA256:` and hex(sha256(username "_" new password)).
+    #[serde(default)]
+    new_password_encrypted: Option<String>,
+    /// The new password itself, at least 8 bytes; only over HTTPS.
+    #[serde(default)]
+    new_password: Option<String>,
+}
+
+/// Bytes of a new password that is given as it is; one that is given as a hash cannot be held against this.
+const PASSWORD_BYTES_MIN: usize = 8;
+
+/// Changes the password of who is logged in; all other logins of that user end.
+#[utoipa::path(post, path = "/bvcsp/v1/auth/password", operation_id = "changePassword", tag = "auth", security(("token" = [])),
+    request_body(content = PasswordRequest, example = json!({"password": "the old one", "new_password": "a better one"})),
+    responses((status = 200, body = Done, example = json!({"code": 0, "msg": "success"}))))]
+pub async fn change_password(
+    State(state): State<ApiState>,
+    caller: Caller,
+    LooseBody(request): LooseBody<PasswordRequest>,
+) -> Result<Done, Failure> {
+    let user = &caller.login.user;
+    let new_proof = match (&request.new_password_encrypted, &request.new_password) {
+        (Some(encrypted), _) => {
+            let hash = encrypted
+                .strip_prefix("SHA256:")
+                .map(str::to_ascii_lowercase);
+            hash.filter(|hash| hash.len() == 64 && hash.bytes().all(|b| b.is_ascii_hexdigit()))
+        }
+        (None, Some(new)) if new.len() >= PASSWORD_BYTES_MIN => Some(proof_of(user, new)),
+        (None, _) => None,
+    };
+    let new_proof = new_proof.ok_or_else(|| {
+        let msg = "bad parameter: new_password must have 8 bytes or more, or new_password_encrypted be SHA256:<hex>";
+        Failure::new(Code::ErrorParam, msg)
+    })?;
+    let old = LoginRequest {
+        username: user.to_string(),
+        password_encrypted: request.password_encrypted,
+        password: request.password,
+        timestamp: request.timestamp,
+    };
+    let old = old.proof().ok_or_else(|| {
+        Failure::new(
+            Code::ErrorParam,
+            "bad parameter: password or password_encrypted is missing",
+        )
+    })?;
+    let changed = state
+        .auth
+        .change_password(&caller.login, &old, new_proof)
+        .await;
+    let Some(ended) = changed.map_err(|error| database(&error))? else {
+        return Err(Failure::new(Code::ErrorPassword, "wrong password"));
+    };
+    for token_id in ended {
+        state.session.call(Command::CloseOwner { token_id }).await?;
+        went(&state, user, token_id).await;
+    }
     Ok(Done::new())
 }
 

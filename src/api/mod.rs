@@ -10,8 +10,12 @@
 //!
 //! Bounds: [`limits::API_BODY_BYTES_MAX`], [`limits::API_PAGE_ITEMS_MAX`].
 
+pub(crate) mod access;
+mod audit;
 pub mod auth;
 mod caller;
+pub mod chronicle;
+mod command;
 mod control;
 mod device;
 mod device_auth;
@@ -20,19 +24,28 @@ mod dialog;
 mod download;
 mod envelope;
 mod event;
+mod gb28181in;
 mod gimbal;
+mod group;
 mod handshake;
+mod history;
 mod ingest;
+mod list;
 pub mod live;
 mod login;
+mod manage;
 mod observe;
 mod openapi;
+mod order;
+mod plan;
 mod playback;
 mod policy;
 pub(crate) mod problem;
 mod record;
 mod recordfile;
+mod setup;
 mod sip;
+mod unsupported;
 mod view;
 mod whep;
 
@@ -44,7 +57,7 @@ use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::Response;
-use axum::routing::{any, get, post, put};
+use axum::routing::{any, delete, get, post, put};
 use tower_http::cors::{AllowHeaders, AllowOrigin, Any, CorsLayer};
 
 use crate::config::Config;
@@ -56,6 +69,7 @@ use crate::session::shell::Handle;
 use crate::store::Store;
 
 use auth::Auth;
+use command::Commands;
 
 pub use openapi::document as openapi_document;
 
@@ -72,6 +86,7 @@ pub struct ApiState {
     downloads: Option<Downloads>,
     /// How long an event WebSocket may stay silent.
     pub event_idle: Duration,
+    pub commands: Commands,
 }
 
 impl ApiState {
@@ -92,6 +107,7 @@ impl ApiState {
             config,
             downloads: None,
             event_idle: Duration::from_secs(limits::EVENT_SOCKET_IDLE_S_MAX),
+            commands: Commands::default(),
         }
     }
 }
@@ -162,6 +178,28 @@ pub fn router(state: ApiState) -> Router {
             "/gantry/v1/devices/{puid}/auth",
             axum::routing::put(device_auth::set),
         )
+        .route("/gantry/v1/devices/{puid}/tree", post(gb28181in::tree))
+        .route(
+            "/gantry/v1/devices/{puid}/subscriptions",
+            get(order::list_subscriptions),
+        )
+        .route(
+            "/gantry/v1/devices/{puid}/subscriptions/{topic}",
+            put(order::subscribe).delete(order::unsubscribe),
+        )
+        .route("/gantry/v1/snapshots/list", post(order::list_snapshots))
+        .route("/gantry/v1/snapshots/{id}", get(order::snapshot_info))
+        .route(
+            "/gantry/v1/snapshots/{id}/{number}",
+            get(order::snapshot_picture),
+        )
+        .route(
+            "/gantry/v1/snapshots/{id}/upload/{token}",
+            post(order::upload)
+                .put(order::upload)
+                .layer(DefaultBodyLimit::max(limits::SNAPSHOT_BYTES_MAX)),
+        )
+        .route("/gantry/v1/command/{userid}", post(command::send))
         .route("/gantry/v1/devices/{puid}/sip", get(sip::list))
         .route("/gantry/v1/devices/{puid}/sip.pcap", get(sip::download))
         .route("/gantry/v1/sip/handshakes", get(handshake::failed))
@@ -177,6 +215,10 @@ pub fn router(state: ApiState) -> Router {
         .route("/healthz", get(observe::health))
         .route("/metrics", get(observe::metrics))
         .route("/openapi.json", get(openapi::serve))
+        .layer(axum::middleware::from_fn_with_state(
+            state.clone(),
+            audit::write_down,
+        ))
         .layer(DefaultBodyLimit::max(limits::API_BODY_BYTES_MAX))
         .layer(cors)
         .layer(axum::middleware::from_fn(accept_post))
@@ -189,10 +231,24 @@ fn bvcsp() -> Router<ApiState> {
         .route("/auth/logout", post(login::logout))
         .route("/auth/refresh", post(login::refresh))
         .route("/auth/info", get(login::info))
+        .route("/auth/password", post(login::change_password))
         .route("/pu/list", post(device::list))
         .route("/pu/info/{puid}", get(device::info))
         .route("/pu/onlinestatus/{puid}", get(device::online_status))
         .merge(gimbal())
+        .merge(management())
+        .merge(configuration())
+        .merge(history())
+        .merge(gb28181in())
+        .merge(orders())
+        .merge(unsupported::routes())
+        .route(
+            "/bwlist/config",
+            get(access::config).put(access::set_config),
+        )
+        .route("/bwlist/list", post(access::list))
+        .route("/bwlist/add", post(access::add))
+        .route("/bwlist/del", post(access::remove))
         .route(
             "/pu/record/start/{puid}/{index}",
             post(control::start_record),
@@ -218,6 +274,7 @@ fn bvcsp() -> Router<ApiState> {
         .route("/ws/event/onlinestatus/", get(event::online_status))
         .route("/ws/event/alarm", get(event::alarm))
         .route("/ws/gpsdata", get(event::gps))
+        .route("/ws/event/command", get(command::open))
         .fallback(envelope::unknown_call)
         .method_not_allowed_fallback(envelope::unknown_call)
 }
@@ -247,6 +304,127 @@ fn records() -> Router<ApiState> {
             "/recordfile/timeline/{fileid}",
             post(recordfile::add_marks).delete(recordfile::remove_marks),
         )
+}
+
+fn management() -> Router<ApiState> {
+    Router::new()
+        .route("/pu/create", post(manage::create))
+        .route("/pu/{puid}", delete(manage::delete))
+        .route("/pu/info/{puid}", put(manage::change))
+        .route("/pu/batch/group", put(manage::batch_group))
+        .route("/pu/batch/class", put(manage::batch_class))
+        .route("/pu/channel/{puid}/{index}", put(manage::change_channel))
+        .route("/pu/kickout/{puid}", post(manage::kick))
+        .route("/pu/ungrouped/list", post(manage::ungrouped))
+        .route("/pu/group/root", get(group::root_group))
+        .route("/pu/group/list", post(group::list_groups))
+        .route("/pu/group/info/{groupid}", get(group::group_info))
+        .route("/pu/group/create", post(group::create_group))
+        .route(
+            "/pu/group/{groupid}",
+            put(group::change_group).delete(group::delete_group),
+        )
+        .route("/pu/class/list", post(group::list_classes))
+        .route("/pu/class/info/{classid}", get(group::class_info))
+        .route("/pu/class/create", post(group::create_class))
+        .route(
+            "/pu/class/{classid}",
+            put(group::change_class).delete(group::delete_class),
+        )
+}
+
+fn configuration() -> Router<ApiState> {
+    use setup::*;
+    let of_device = [
+        ("general", get(get_general).put(set_general)),
+        ("server", get(get_server).put(set_server)),
+    ];
+    let of_channel = [
+        ("encoder", get(get_encoder).put(set_encoder)),
+        ("videoin", get(get_video_in).put(set_video_in)),
+        ("overlay", get(get_overlay).put(set_overlay)),
+        ("storage/schedule", get(get_schedule).put(set_schedule)),
+        ("storage/rule", get(get_rule).put(set_rule)),
+        ("storage/media", get(get_medium)),
+        ("alertin", get(get_alert_in).put(set_alert_in)),
+    ];
+    let mut router = Router::new().route("/pu/storage/status/{puid}", get(get_storage_status));
+    for (name, calls) in of_device {
+        router = router.route(&format!("/pu/config/{name}/{{puid}}"), calls);
+    }
+    for (name, calls) in of_channel {
+        router = router.route(&format!("/pu/config/{name}/{{puid}}/{{index}}"), calls);
+    }
+    router
+}
+
+fn gb28181in() -> Router<ApiState> {
+    use gb28181in::*;
+    Router::new()
+        .route("/28181in/device/list", post(list_devices))
+        .route("/28181in/device/info/{id}", get(device_info))
+        .route("/28181in/device/create", post(create_device))
+        .route(
+            "/28181in/device/{id}",
+            put(change_device).delete(remove_device),
+        )
+        .route("/28181in/platform/list", post(list_platforms))
+        .route("/28181in/platform/info/{platformid}", get(platform_info))
+        .route("/28181in/platform/create", post(create_platform))
+        .route(
+            "/28181in/platform/{platformid}",
+            put(change_platform).delete(remove_platform),
+        )
+        .route(
+            "/28181in/platform/group/list/{platformid}",
+            post(list_groups),
+        )
+        .route("/28181in/config", get(config))
+        .route("/28181in/channel/{id}/{index}", put(change_channel))
+}
+
+fn orders() -> Router<ApiState> {
+    use order::*;
+    Router::new()
+        .route("/pu/config/gps/{puid}/{index}", get(get_gps).put(set_gps))
+        .route(
+            "/pu/config/snapshot/{puid}/{index}",
+            get(get_snapshot_config).put(set_snapshot_config),
+        )
+        .route("/pu/snapshot/{puid}/{index}", post(take_snapshot))
+        .route("/pu/upgrade/status/{puid}", get(upgrade_status))
+        .route("/pu/upgrade/batch/status", post(upgrade_statuses))
+        .route("/pu/upgrade/{puid}", post(upgrade))
+        .route("/configplan/create", post(plan::create))
+        .route(
+            "/configplan/{planid}",
+            put(plan::change).delete(plan::delete),
+        )
+        .route("/configplan/info/{planid}", get(plan::info))
+        .route("/configplan/list", post(plan::list))
+        .route("/configplan/pu/add/{planid}", post(plan::add))
+        .route("/configplan/pu/del/{planid}", post(plan::remove))
+        .route("/configplan/pu/list/{planid}", post(plan::devices))
+        .route("/configplan/pu/info/{puid}", get(plan::of_device))
+        .route("/configplan/pu/unassociated/list", post(plan::without))
+}
+
+fn history() -> Router<ApiState> {
+    Router::new()
+        .route("/alarm", post(history::alarms))
+        .route("/alarm/handle", put(history::handle))
+        .route("/alarm/del", post(history::delete_alarms))
+        .route("/pu/gpsdata/filter/{puid}", post(history::track))
+        .route("/log/pu/login", post(history::device_log))
+        .route("/log/user/login", post(history::user_log))
+        .route("/log/pu/login/extend", post(history::device_log_sums))
+        .route("/log/user/login/extend", post(history::user_log_sums))
+        .route("/log/operate", post(history::operations))
+        .route("/log/dialog", post(history::dialogs))
+        .route("/log/alarm", post(history::system_alarms))
+        .route("/statistics/base", post(history::statistics))
+        .route("/statistics/dialog", post(history::dialog_statistics))
+        .route("/statistics/offline", post(history::offline_statistics))
 }
 
 fn gimbal() -> Router<ApiState> {

@@ -8,8 +8,9 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    control, device, device_auth, dialog, download, event, gimbal, handshake, ingest, live, login,
-    observe, playback, policy, record, recordfile, sip, whep,
+    access, command, control, device, device_auth, dialog, download, event, gb28181in, gimbal, group,
+    handshake, history, ingest, live, login, manage, observe, order, plan, playback, policy, record,
+    recordfile, setup, sip, unsupported, whep,
 };
 
 #[derive(OpenApi)]
@@ -23,7 +24,31 @@ use super::{
             else answers with HTTP statuses and problem documents (RFC 9457)."
     ),
     paths(
-        login::login, login::logout, login::refresh, login::info,
+        login::login, login::logout, login::refresh, login::info, login::change_password,
+        manage::create, manage::delete, manage::change, manage::batch_group, manage::batch_class,
+        manage::change_channel, manage::kick, manage::ungrouped,
+        group::root_group, group::list_groups, group::group_info, group::create_group, group::change_group,
+        group::delete_group, group::list_classes, group::class_info, group::create_class, group::change_class,
+        group::delete_class,
+        setup::get_general, setup::set_general, setup::get_server, setup::set_server, setup::get_encoder,
+        setup::set_encoder, setup::get_video_in, setup::set_video_in, setup::get_overlay, setup::set_overlay,
+        setup::get_schedule, setup::set_schedule, setup::get_rule, setup::set_rule, setup::get_alert_in,
+        setup::set_alert_in, setup::get_medium, setup::get_storage_status,
+        history::alarms, history::handle, history::delete_alarms, history::track, history::device_log,
+        history::user_log, history::device_log_sums, history::user_log_sums, history::operations, history::dialogs,
+        history::system_alarms, history::statistics, history::dialog_statistics, history::offline_statistics,
+        gb28181in::list_devices, gb28181in::device_info, gb28181in::create_device, gb28181in::change_device,
+        gb28181in::remove_device, gb28181in::list_platforms, gb28181in::platform_info, gb28181in::create_platform,
+        gb28181in::change_platform, gb28181in::remove_platform, gb28181in::config, gb28181in::change_channel,
+        gb28181in::list_groups, gb28181in::tree,
+        order::list_subscriptions, order::subscribe, order::unsubscribe, order::get_gps, order::set_gps,
+        order::upgrade, order::upgrade_status, order::upgrade_statuses, order::get_snapshot_config,
+        order::set_snapshot_config, order::take_snapshot, order::list_snapshots, order::snapshot_info,
+        order::snapshot_picture, order::upload,
+        plan::create, plan::change, plan::delete, plan::info, plan::list, plan::add, plan::remove, plan::devices,
+        plan::of_device, plan::without,
+        command::send, command::open,
+        access::config, access::set_config, access::list, access::add, access::remove,
         device::list, device::info, device::online_status,
         control::control, control::query, control::set, control::position,
         control::start_record, control::stop_record, control::reboot, control::gps, control::format,
@@ -47,7 +72,7 @@ use super::{
         sip::list, sip::download, handshake::failed,
         observe::health, observe::metrics, serve,
     ),
-    modifiers(&Token)
+    modifiers(&Token, &Unsupported)
 )]
 struct Document;
 
@@ -64,6 +89,15 @@ impl Modify for Token {
             .components
             .get_or_insert_default()
             .add_security_scheme("token", SecurityScheme::ApiKey(ApiKey::Header(key)));
+    }
+}
+
+/// The calls that are answered with code 8 by name.
+struct Unsupported;
+
+impl Modify for Unsupported {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        unsupported::describe(document);
     }
 }
 

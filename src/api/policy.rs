@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -12,7 +12,7 @@ use crate::session::{Command, DevicePolicy, Reply};
 
 use super::ApiState;
 use super::caller::HttpCaller;
-use super::problem::Problem;
+use super::problem::{HttpPath, Problem};
 
 /// The policies of a device. Each is `auto` unless it was forced.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -98,7 +98,7 @@ impl From<DevicePolicy> for Policy {
 pub async fn show(
     State(state): State<ApiState>,
     _: HttpCaller,
-    Path(puid): Path<String>,
+    HttpPath(puid): HttpPath<String>,
 ) -> Result<Json<Policy>, Problem> {
     let device = read(&puid)?;
     let Reply::DevicePolicy(policy) = state.session.call(Command::DevicePolicy { device }).await?
@@ -116,7 +116,7 @@ pub async fn show(
 pub async fn set(
     State(state): State<ApiState>,
     caller: HttpCaller,
-    Path(puid): Path<String>,
+    HttpPath(puid): HttpPath<String>,
     body: Bytes,
 ) -> Result<Json<Policy>, Problem> {
     let device = read(&puid)?;

@@ -1,8 +1,11 @@
 //! Failures outside bvcsp: an HTTP status with a problem document (RFC 9457).
 
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use utoipa::ToSchema;
 
 use crate::net::ViewerError;
@@ -58,6 +61,22 @@ impl Problem {
     /// The document, for servers that write their own response.
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+/// What stands in the path, where HTTP statuses speak: a value that cannot be read is 400.
+pub struct HttpPath<T>(pub T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for HttpPath<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let read = axum::extract::Path::<T>::from_request_parts(parts, state).await;
+        read.map(|axum::extract::Path(value)| HttpPath(value))
+            .map_err(|error| {
+                let what = format!("bad parameter in the path: {}", error.body_text());
+                Problem::new(StatusCode::BAD_REQUEST, what)
+            })
     }
 }
 

@@ -5,7 +5,7 @@
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -20,7 +20,7 @@ use crate::time::WallClock;
 use super::ApiState;
 use super::caller::HttpCaller;
 use super::envelope::{PageInfo, Paging};
-use super::problem::Problem;
+use super::problem::{HttpPath, Problem};
 
 /// One message as it went over the wire.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -123,7 +123,7 @@ fn unix_us(wall: &WallClock, at: Instant) -> i64 {
 pub async fn list(
     State(state): State<ApiState>,
     _: HttpCaller,
-    Path(puid): Path<String>,
+    HttpPath(puid): HttpPath<String>,
     Query(paging): Query<Paging>,
 ) -> Result<Json<SipMessages>, Problem> {
     let device = read(&puid)?;
@@ -146,7 +146,7 @@ pub async fn list(
 pub async fn download(
     State(state): State<ApiState>,
     _: HttpCaller,
-    Path(puid): Path<String>,
+    HttpPath(puid): HttpPath<String>,
 ) -> Result<Response, Problem> {
     let device = read(&puid)?;
     let entries = messages(&state, device).await?;
@@ -185,6 +185,7 @@ pub async fn of_device(state: &ApiState, device: DeviceId) -> Result<Vec<Entry>,
         | Reply::Answer(_)
         | Reply::Playback(_)
         | Reply::Ingest { .. }
+        | Reply::Subscriptions(_)
         | Reply::MediaServices(_) => Ok(Vec::new()),
     }
 }

@@ -301,24 +301,13 @@ impl Value for LogFormat {
 
 impl Value for Topic {
     fn from_text(text: &str) -> Result<Self, String> {
-        match text {
-            "catalog" => Ok(Topic::Catalog),
-            "alarm" => Ok(Topic::Alarm),
-            "position" => Ok(Topic::MobilePosition),
-            "ptz" => Ok(Topic::PtzPosition),
-            _ => Err(format!(
-                "{text:?} is none of \"catalog\", \"alarm\", \"position\" and \"ptz\""
-            )),
-        }
+        Topic::from_name(text).ok_or_else(|| {
+            format!("{text:?} is none of \"catalog\", \"alarm\", \"position\" and \"ptz\"")
+        })
     }
 
     fn to_toml(&self) -> String {
-        quoted(match self {
-            Topic::Catalog => "catalog",
-            Topic::Alarm => "alarm",
-            Topic::MobilePosition => "position",
-            Topic::PtzPosition => "ptz",
-        })
+        quoted(self.name())
     }
 }
 

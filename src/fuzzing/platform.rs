@@ -128,6 +128,7 @@ impl Rig {
             while let Some(output) = self.devices[n].poll_output() {
                 match output {
                     device::Output::Transmit(transmit) => self.put(DEVICES + n, transmit.payload),
+                    device::Output::Upload { .. } => {}
                     device::Output::Event(event) => self.device_event(n, event),
                 }
             }

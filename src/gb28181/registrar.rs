@@ -209,6 +209,10 @@ impl Registrar {
         self.devices.len()
     }
 
+    pub fn ids(&self) -> impl Iterator<Item = DeviceId> {
+        self.devices.iter().map(|device| device.id)
+    }
+
     pub fn is_empty(&self) -> bool {
         self.devices.is_empty()
     }

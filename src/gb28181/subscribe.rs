@@ -52,6 +52,20 @@ impl Topic {
         Topic::ALL.into_iter().find(|topic| topic.cmd() == cmd)
     }
 
+    /// As the config, the API and the store call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Topic::Catalog => "catalog",
+            Topic::Alarm => "alarm",
+            Topic::MobilePosition => "position",
+            Topic::PtzPosition => "ptz",
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<Topic> {
+        Topic::ALL.into_iter().find(|topic| topic.name() == name)
+    }
+
     /// The event package: Catalog has its own (2016, 9.11.4), the others are events of presence.
     pub fn event(self) -> &'static str {
         match self {

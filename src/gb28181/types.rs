@@ -1,5 +1,6 @@
 //! What goes in and out of the [platform](crate::gb28181) core as plain values.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use super::answer::{Answer, AskFailure};
@@ -84,6 +85,21 @@ pub enum Command {
         device: DeviceId,
         quirks: Quirks,
     },
+    /// BYE to a dialog of an earlier run, as [`Persist::DialogBegun`] told it.
+    EndLeftOver {
+        device: DeviceId,
+        dialog: String,
+    },
+    /// Ends the registration of a device: it counts as offline until it registers anew.
+    Kick {
+        device: DeviceId,
+    },
+    /// As [`Command::Kick`], and what was wanted of the device is forgotten: its way to log in, its subscriptions.
+    Forget {
+        device: DeviceId,
+    },
+    /// Replaces who may register at all. Whoever may not any more is kicked.
+    SetAccess(Access),
     /// Changes how a device logs in. `None` takes the default password.
     SetAuth {
         device: DeviceId,
@@ -151,6 +167,25 @@ impl Footage {
         match self {
             Footage::Live => None,
             Footage::Playback(span) | Footage::Download { span, .. } => Some(span),
+        }
+    }
+}
+
+/// Which devices may register, whatever password they know: the black and white lists.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Access {
+    #[default]
+    All,
+    AllBut(BTreeSet<DeviceId>),
+    Only(BTreeSet<DeviceId>),
+}
+
+impl Access {
+    pub fn admits(&self, device: DeviceId) -> bool {
+        match self {
+            Access::All => true,
+            Access::AllBut(barred) => !barred.contains(&device),
+            Access::Only(admitted) => admitted.contains(&device),
         }
     }
 }
@@ -254,6 +289,8 @@ pub enum Event {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OfflineReason {
     Unregistered,
+    /// By an operator.
+    Kicked,
     RegistrationExpired,
     KeepaliveMissed,
 }
@@ -343,6 +380,15 @@ pub enum Persist {
     },
     Offline {
         device: DeviceId,
+    },
+    /// A dialog of media has begun; the text is for [`Command::EndLeftOver`].
+    DialogBegun {
+        device: DeviceId,
+        call_id: String,
+        dialog: String,
+    },
+    DialogOver {
+        call_id: String,
     },
 }
 

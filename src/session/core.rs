@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
+use crate::gb28181::subscribe::Wanted;
 use crate::gb28181::{self, AskId, CatalogItem, DeviceInfo, InviteId, MediaTransport};
 use crate::id::{DeviceId, SessionId, Ssrc, StreamId, StreamKey};
 use crate::limits;
@@ -75,6 +76,11 @@ pub enum Persist {
         device: DeviceId,
         transport: MediaTransport,
     },
+    /// The nodes of a device's directory, those that are no channels; replaces those before.
+    Directory {
+        device: DeviceId,
+        nodes: Vec<CatalogItem>,
+    },
     /// The whole list of a device by index; replaces the one before.
     Channels {
         device: DeviceId,
@@ -120,6 +126,8 @@ pub struct Core {
     next_stream: u32,
     next_invite: u64,
     next_ask: u64,
+    /// Of the last alarm.
+    pub(super) last_alarm: i64,
     /// Who waits for the outcome of which question or order.
     pub(super) asks: HashMap<AskId, RequestId>,
     /// Orders to playbacks that are not answered yet.
@@ -169,6 +177,7 @@ impl Core {
             next_stream: 0,
             next_invite: 0,
             next_ask: 0,
+            last_alarm: 0,
             asks: HashMap::new(),
             orders: HashMap::new(),
             outputs: VecDeque::new(),
@@ -193,6 +202,29 @@ impl Core {
                 self.counters.devices_refused += 1;
             }
         }
+    }
+
+    /// Subscriptions that the store knows, after [`Core::restore`].
+    pub fn restore_subscriptions(&mut self, all: Vec<(DeviceId, Wanted)>) {
+        for (device, wanted) in all {
+            if self.registry.get(device).is_some() {
+                let command = gb28181::Command::Subscribe { device, wanted };
+                self.push(Output::Platform(command));
+            }
+        }
+    }
+
+    /// Ends dialogs that an earlier run left behind, after [`Core::restore`].
+    pub fn end_left_over(&mut self, dialogs: Vec<(DeviceId, String)>) {
+        for (device, dialog) in dialogs {
+            let command = gb28181::Command::EndLeftOver { device, dialog };
+            self.push(Output::Platform(command));
+        }
+    }
+
+    /// Who may register, as the store knows it, before anything else comes in.
+    pub fn restore_access(&mut self, access: gb28181::Access) {
+        self.push(Output::Platform(gb28181::Command::SetAccess(access)));
     }
 
     /// One thing asked of the node; the reply may come later.
@@ -240,6 +272,27 @@ impl Core {
             }
             Command::Device { device } => match self.registry.get(device) {
                 Some(found) => Ok(Reply::Device(Box::new(found.view(device)))),
+                None => Err(Error::NotFound { what: "device" }),
+            },
+            Command::DevicesOf { devices } => {
+                let of = |id: DeviceId| Some(self.registry.get(id)?.view(id));
+                Ok(Reply::Devices(devices.into_iter().filter_map(of).collect()))
+            }
+            Command::Adopt { device, auth } => self.adopt_device(device, auth),
+            Command::Kick { device } => self.kick(device),
+            Command::Forget { device } => self.forget(now, device),
+            Command::SetAccess(access) => {
+                self.push(Output::Platform(gb28181::Command::SetAccess(access)));
+                Ok(Reply::Done)
+            }
+            Command::Subscribe { device, wanted } => self.subscribe(device, wanted),
+            Command::Unsubscribe { device, topic } => self.unsubscribe(device, topic),
+            Command::Subscriptions { device } => match self.registry.get(device) {
+                Some(known) => {
+                    let all = known.subscriptions.iter();
+                    let all = all.map(|(topic, state)| (*topic, *state)).collect();
+                    Ok(Reply::Subscriptions(all))
+                }
                 None => Err(Error::NotFound { what: "device" }),
             },
             Command::RefreshCatalog { device } => self.refresh_catalog(device),

@@ -4,14 +4,17 @@
 use std::time::Instant;
 
 use crate::gb28181::notice::FILE_ENDED;
+use crate::gb28181::subscribe::{SubscriptionState, Topic, Wanted};
 use crate::gb28181::{
-    CatalogItem, Command, DeviceInfo, EndedBy, Event as Gb, Notice, Persist as GbPersist,
+    CatalogItem, Command, DeviceAuth, DeviceInfo, EndedBy, Event as Gb, Notice,
+    Persist as GbPersist,
 };
 use crate::id::{ChannelId, DeviceId, GbId};
 
 use super::core::{Core, Output, Persist};
 use super::counters::Ended;
 use super::policy::DevicePolicy;
+use super::registry::is_node;
 use super::types::{AlarmView, Error, Event, Reply};
 
 impl Core {
@@ -63,7 +66,15 @@ impl Core {
                 invite,
                 about,
             } => self.file_ended(now, device, invite, about),
-            Gb::Subscription { .. } => {}
+            Gb::Subscription {
+                device,
+                topic,
+                state,
+            } => {
+                if let Some(known) = self.registry.get_mut(device) {
+                    known.subscriptions.insert(topic, state);
+                }
+            }
             Gb::InviteProgress { .. } => {}
             Gb::InviteAnswered { id, answer } => self.invite_answered(now, id, answer),
             Gb::InviteFailed { id, failure } => self.invite_failed(now, id, failure),
@@ -99,13 +110,17 @@ impl Core {
                 let Some(known) = self.registry.get(device) else {
                     return;
                 };
+                // Milliseconds and twelve bits, so that two of one moment differ.
+                let number = (self.wall.unix_ms(now) << 12).max(self.last_alarm + 1);
                 let view = AlarmView {
+                    id: number,
                     device,
                     name: known.info.name.clone(),
                     index: about.and_then(|id| known.index(ChannelId(id))),
                     unix_s: self.wall.unix_ms(now).div_euclid(1000),
                     alarm: *alarm,
                 };
+                self.last_alarm = number;
                 self.push(Output::Event(Event::Alarm(Box::new(view))));
             }
             Notice::Positions(positions) if positions.is_empty() => {}
@@ -115,11 +130,14 @@ impl Core {
             Notice::MediaStatus {
                 notify_type: FILE_ENDED,
             } => self.file_ended(now, device, None, about),
-            Notice::PtzPosition(_)
-            | Notice::MediaStatus { .. }
-            | Notice::SnapShots(_)
-            | Notice::Upgraded(_)
-            | Notice::VideoUpload(_) => {}
+            Notice::PtzPosition(_) | Notice::MediaStatus { .. } | Notice::VideoUpload(_) => {}
+            Notice::SnapShots(shots) => {
+                self.push(Output::Event(Event::SnapShots { device, shots }));
+            }
+            Notice::Upgraded(result) => {
+                let result = Box::new(result);
+                self.push(Output::Event(Event::Upgraded { device, result }));
+            }
         }
     }
 
@@ -134,6 +152,68 @@ impl Core {
                 Ok(Reply::Done)
             }
         }
+    }
+
+    /// `Adopt`.
+    pub(super) fn adopt_device(
+        &mut self,
+        device: DeviceId,
+        auth: DeviceAuth,
+    ) -> Result<Reply, Error> {
+        if self.registry.get(device).is_some() {
+            return Err(Error::Exists { what: "device" });
+        }
+        if self
+            .registry
+            .entry(device, self.config.devices_max)
+            .is_none()
+        {
+            return Err(Error::Busy { limit: "devices" });
+        }
+        self.push(Output::Platform(Command::SetAuth { device, auth }));
+        Ok(Reply::Done)
+    }
+
+    /// `Kick`. Its streams end when the platform says that it is gone.
+    pub(super) fn kick(&mut self, device: DeviceId) -> Result<Reply, Error> {
+        match self.registry.get(device) {
+            None => Err(Error::NotFound { what: "device" }),
+            Some(known) if !known.online => Err(Error::DeviceOffline),
+            Some(_) => {
+                self.push(Output::Platform(Command::Kick { device }));
+                Ok(Reply::Done)
+            }
+        }
+    }
+
+    /// `Forget`.
+    pub(super) fn forget(&mut self, now: Instant, device: DeviceId) -> Result<Reply, Error> {
+        if self.registry.get(device).is_none() {
+            return Err(Error::NotFound { what: "device" });
+        }
+        self.device_gone(now, device);
+        self.registry.remove(device);
+        self.push(Output::Platform(Command::Forget { device }));
+        Ok(Reply::Done)
+    }
+
+    /// `Subscribe`.
+    pub(super) fn subscribe(&mut self, device: DeviceId, wanted: Wanted) -> Result<Reply, Error> {
+        let known = self.registry.get_mut(device);
+        let known = known.ok_or(Error::NotFound { what: "device" })?;
+        let state = known.subscriptions.entry(wanted.topic);
+        state.or_insert(SubscriptionState::Asking);
+        self.push(Output::Platform(Command::Subscribe { device, wanted }));
+        Ok(Reply::Done)
+    }
+
+    /// `Unsubscribe`.
+    pub(super) fn unsubscribe(&mut self, device: DeviceId, topic: Topic) -> Result<Reply, Error> {
+        let known = self.registry.get_mut(device);
+        let known = known.ok_or(Error::NotFound { what: "device" })?;
+        known.subscriptions.remove(&topic);
+        self.push(Output::Platform(Command::Unsubscribe { device, topic }));
+        Ok(Reply::Done)
     }
 
     /// `SetDevicePolicy`.
@@ -190,6 +270,11 @@ impl Core {
                 channels,
                 partial,
             }));
+            if !partial && merged.not_channels > 0 {
+                let nodes = items.iter().filter(|item| is_node(device, item));
+                let nodes = nodes.cloned().collect();
+                self.push(Output::Persist(Persist::Directory { device, nodes }));
+            }
             self.push(Output::Event(Event::DeviceChanged { device }));
         }
     }
@@ -210,7 +295,9 @@ impl Core {
                 }
             }
             // The event says it too.
-            GbPersist::Offline { .. } => {}
+            GbPersist::Offline { .. }
+            | GbPersist::DialogBegun { .. }
+            | GbPersist::DialogOver { .. } => {}
         }
     }
 }

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 
 use crate::gb28181::notice::CatalogChange;
+use crate::gb28181::subscribe::{SubscriptionState, Topic};
 use crate::gb28181::{CatalogItem, DeviceInfo, MediaTransport, StoredDevice};
 use crate::id::{ChannelId, DeviceId, GbId};
 use crate::limits;
@@ -44,6 +45,8 @@ pub(super) struct Device {
     /// The transport by which a picture came after another had brought none.
     pub transport: Option<MediaTransport>,
     pub policy: DevicePolicy,
+    /// As the platform told last.
+    pub subscriptions: BTreeMap<Topic, SubscriptionState>,
 }
 
 /// A channel as the device described it last. Its place in the list never changes.
@@ -231,6 +234,10 @@ impl Registry {
         Some(self.devices.entry(id).or_default())
     }
 
+    pub fn remove(&mut self, id: DeviceId) {
+        self.devices.remove(&id);
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = (DeviceId, &Device)> {
         self.devices.iter().map(|(id, device)| (*id, device))
     }
@@ -273,6 +280,13 @@ fn is_directory(item: &CatalogItem, id: GbId, device: DeviceId) -> bool {
         // A recorder or encoder in its own directory.
         Some(_) => item.parental || id == device.0,
     }
+}
+
+/// Whether an item is something that channels hang on.
+pub(super) fn is_node(device: DeviceId, item: &CatalogItem) -> bool {
+    let id: Result<GbId, _> = item.id.parse();
+    id.is_ok_and(|id| id != device.0 && is_directory(item, id, device))
+        && !matches!(item.id.get(10..13), Some("133" | "135" | "137"))
 }
 
 fn channel_of(device: DeviceId, item: &CatalogItem) -> Option<Channel> {

@@ -384,6 +384,14 @@ impl Control {
             | Command::Session { .. }
             | Command::Devices
             | Command::Device { .. }
+            | Command::DevicesOf { .. }
+            | Command::Adopt { .. }
+            | Command::Kick { .. }
+            | Command::Forget { .. }
+            | Command::SetAccess(_)
+            | Command::Subscribe { .. }
+            | Command::Unsubscribe { .. }
+            | Command::Subscriptions { .. }
             | Command::RefreshCatalog { .. }
             | Command::Ask { .. }
             | Command::SetDeviceAuth { .. }

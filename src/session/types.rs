@@ -5,8 +5,11 @@ use std::time::Instant;
 
 use crate::gb28181::manscdp::fields::BadField;
 use crate::gb28181::mansrtsp::Scale;
-use crate::gb28181::notice::{Alarm, Position};
-use crate::gb28181::{Answer, Ask, AskFailure, DeviceAuth, DeviceInfo, Footage, MediaTransport};
+use crate::gb28181::notice::{Alarm, Position, SnapShots, UpgradeResult};
+use crate::gb28181::subscribe::{SubscriptionState, Topic, Wanted};
+use crate::gb28181::{
+    Access, Answer, Ask, AskFailure, DeviceAuth, DeviceInfo, Footage, MediaTransport,
+};
 use crate::id::{ChannelId, DeviceId, SessionId, Ssrc, StreamId, StreamKey, StreamName};
 use crate::media::frame::Track;
 use crate::media::ingest::RtpMaps;
@@ -58,6 +61,38 @@ pub enum Command {
     },
     /// Asks the device for its directory again.
     RefreshCatalog {
+        device: DeviceId,
+    },
+    /// As [`Command::Devices`], of these alone and in this order; those that are not known are left out.
+    DevicesOf {
+        devices: Vec<DeviceId>,
+    },
+    /// Makes a device known before it registers, and how it logs in.
+    Adopt {
+        device: DeviceId,
+        auth: DeviceAuth,
+    },
+    /// Ends the registration of a device and its streams; it may register anew.
+    Kick {
+        device: DeviceId,
+    },
+    /// As [`Command::Kick`], and the device is known no longer. What the store has of it is the caller's to remove.
+    Forget {
+        device: DeviceId,
+    },
+    /// Replaces who may register.
+    SetAccess(Access),
+    /// Wants to be told of something by a device, over its absences. To be kept by the caller over restarts.
+    Subscribe {
+        device: DeviceId,
+        wanted: Wanted,
+    },
+    Unsubscribe {
+        device: DeviceId,
+        topic: Topic,
+    },
+    /// How the subscriptions at a device are, as far as is known.
+    Subscriptions {
         device: DeviceId,
     },
     /// Orders or asks a device, or one of its channels. Answers [`Reply::Answer`] when the device has done or answered.
@@ -255,6 +290,7 @@ pub enum Reply {
     Devices(Vec<DeviceView>),
     Device(Box<DeviceView>),
     DevicePolicy(Box<DevicePolicy>),
+    Subscriptions(Vec<(Topic, SubscriptionState)>),
     Answer(Box<Answer>),
     Playback(Box<PlayView>),
     /// Oldest first.
@@ -604,6 +640,16 @@ pub enum Event {
     },
     /// A device raised an alarm.
     Alarm(Box<AlarmView>),
+    /// A device has uploaded the pictures that it was told to take.
+    SnapShots {
+        device: DeviceId,
+        shots: SnapShots,
+    },
+    /// A device told how the installation of new software ended.
+    Upgraded {
+        device: DeviceId,
+        result: Box<UpgradeResult>,
+    },
     /// A device told where it is. Never empty.
     Positions {
         device: DeviceId,
@@ -614,6 +660,8 @@ pub enum Event {
 /// An alarm with what is known of who raised it.
 #[derive(Clone, Debug)]
 pub struct AlarmView {
+    /// Names the alarm; grows with time, also over restarts, and fits a number of JavaScript.
+    pub id: i64,
     pub device: DeviceId,
     /// Name of the device.
     pub name: String,

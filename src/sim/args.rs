@@ -68,6 +68,9 @@ pub struct Args {
     /// Items in the directory of each device; from two on the first is a directory node
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=limits::SIM_CHANNELS_MAX as i64))]
     pub channels: u32,
+    /// One lower platform with so many cameras in its directory, in place of the devices
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=limits::CATALOG_CHANNELS_MAX as i64))]
+    pub platform: Option<u32>,
     /// What is sent
     #[arg(long, value_enum, default_value_t = Media::Clip)]
     pub media: Media,
@@ -127,6 +130,22 @@ impl Args {
         config.registrations_per_s = self.rate.max(1);
         config.keepalive = Duration::from_secs(self.keepalive);
         config.expires = Duration::from_secs(self.expires);
+        if let Some(channels) = self.platform {
+            let code = self.id_base.as_str();
+            let (Some(domain), Some(serial)) = (code.get(..10), code.get(13..20)) else {
+                return Err(PlanError::NotTwentyDigits);
+            };
+            let id = format!("{domain}200{serial}").parse().expect("20 digits");
+            config.devices.push(Plan {
+                id: DeviceId(id),
+                name: "Platform".into(),
+                channels,
+                pictures,
+                sound: self.audio,
+                quirk,
+            });
+            return Ok(config);
+        }
         for n in 0..self.count {
             config.devices.push(Plan {
                 id: nth(DeviceId(self.id_base), n)?,

@@ -30,6 +30,7 @@ mod stream;
 mod tape;
 #[cfg(test)]
 mod tests;
+mod upload;
 mod wire;
 
 pub use args::{Args, run};

@@ -155,6 +155,9 @@ impl Plan {
 
     /// The directory as the device sends it.
     pub(super) fn catalog(&self) -> Vec<CatalogItem> {
+        if self.is_platform() {
+            return self.directory();
+        }
         if self.channels == 1 && self.id.0.type_code() == Some(132) {
             // A camera is its own channel.
             return vec![self.camera(self.id.0, &self.name, &self.id.to_string())];
@@ -177,6 +180,59 @@ impl Plan {
         for n in 1..=cameras {
             let name = format!("{} {n} 号", self.name);
             items.push(self.camera(self.code(132, n), &name, &parent));
+        }
+        items
+    }
+
+    /// A lower platform: its code says so.
+    fn is_platform(&self) -> bool {
+        self.id.0.type_code() == Some(200)
+    }
+
+    /// The directory of a platform: districts, under each a business group, under that organisations with 250 cameras.
+    fn directory(&self) -> Vec<CatalogItem> {
+        const CAMERAS: u32 = 250;
+        const ORGANISATIONS: u32 = 40;
+        let domain = self.id.0.as_str().get(..10).unwrap_or_default().to_owned();
+        let code = |kind: u32, n: u32| format!("{domain}{kind:03}{n:07}");
+        let node = |id: String, name: String, parent_id: &str| CatalogItem {
+            id,
+            name,
+            parent_id: parent_id.to_owned(),
+            parental: true,
+            online: true,
+            ..CatalogItem::default()
+        };
+        let mut items = Vec::new();
+        let (mut district, mut group, mut organisation) =
+            (String::new(), String::new(), String::new());
+        for n in 0..self.channels {
+            let (of_district, of_organisation) = (n / (CAMERAS * ORGANISATIONS), n / CAMERAS);
+            if n % (CAMERAS * ORGANISATIONS) == 0 {
+                district = format!("{}{of_district:02}", &domain[..6]);
+                group = code(215, of_district + 1);
+                items.push(node(
+                    district.clone(),
+                    format!("District {of_district}"),
+                    &self.id.to_string(),
+                ));
+                items.push(node(
+                    group.clone(),
+                    format!("Group {of_district}"),
+                    &district,
+                ));
+            }
+            if n % CAMERAS == 0 {
+                organisation = code(216, of_organisation + 1);
+                let name = format!("Organisation {of_organisation}");
+                items.push(node(organisation.clone(), name, &group));
+            }
+            let id = code(132, n + 1).parse().expect("20 digits");
+            let camera = self.camera(id, &format!("Camera {n}"), &organisation);
+            items.push(CatalogItem {
+                civil_code: district.clone(),
+                ..camera
+            });
         }
         items
     }
@@ -227,7 +283,7 @@ impl Plan {
             path,
             expires: config.expires,
             keepalive: config.keepalive,
-            items_per_message: 2,
+            items_per_message: if self.is_platform() { 40 } else { 2 },
             charset: Charset::Gb2312,
             info: Arc::new(self.info()),
             channels: self.placed_catalog(config).into(),
@@ -344,6 +400,28 @@ mod tests {
         assert!(items[0].parental && items[1..].iter().all(|i| i.parent_id == items[0].id));
         let camera = plan("34020000001320000001", 1).catalog();
         assert_eq!(camera[0].id, "34020000001320000001");
+    }
+
+    #[test]
+    fn a_platform_has_districts_groups_and_organisations() {
+        let items = plan("34020000002000000002", 10_251).catalog();
+        let of = |kind| {
+            items
+                .iter()
+                .filter(|item| item.id.get(10..13) == Some(kind))
+                .count()
+        };
+        assert_eq!((of("132"), of("216"), of("215")), (10_251, 42, 2));
+        let ids: HashSet<&str> = items.iter().map(|item| item.id.as_str()).collect();
+        assert_eq!(ids.len(), items.len());
+        let top = items
+            .iter()
+            .filter(|item| !ids.contains(item.parent_id.as_str()));
+        assert_eq!(
+            top.count(),
+            2,
+            "everything but the districts hangs on something"
+        );
     }
 
     #[test]

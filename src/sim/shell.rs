@@ -30,6 +30,7 @@ use super::Quirk;
 use super::plan::{Config, Plan};
 use super::reel::{Picture, Reel, Sound};
 use super::stream::{End, Link, Sent, Stream};
+use super::upload;
 use super::wire::{Carrier, Wire};
 
 /// Token of the waker; those of devices count from 0, those of streams from [`STREAMS`].
@@ -457,6 +458,7 @@ impl Worker {
                     }
                 }
                 Output::Event(event) => self.device_event(now, place, event),
+                Output::Upload { url, pictures } => upload::start(url, pictures),
             }
         }
         let peer = &mut self.devices[place];

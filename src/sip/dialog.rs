@@ -154,6 +154,54 @@ impl Dialog {
 }
 
 /// The peer's Contact, else its address.
+/// A dialog as text, so that one that outlives its owner can still be ended: a line a field, the routes last.
+impl Dialog {
+    pub fn to_text(&self) -> String {
+        let cseq = self.local_cseq.to_string();
+        let invite = self.invite_cseq.to_string();
+        let fields = [
+            &self.id.call_id,
+            &self.id.local_tag,
+            &self.id.remote_tag,
+            &self.local,
+            &self.remote,
+            &self.remote_target,
+            &cseq,
+            &invite,
+        ];
+        let lines: Vec<&str> = fields
+            .into_iter()
+            .chain(&self.routes)
+            .map(String::as_str)
+            .collect();
+        lines.join("\n")
+    }
+
+    /// The other way. `None`: it is no such text.
+    pub fn from_text(text: &str) -> Option<Dialog> {
+        let mut lines = text.split('\n').map(str::to_owned);
+        let mut next = || lines.next();
+        let id = DialogId {
+            call_id: next()?,
+            local_tag: next()?,
+            remote_tag: next()?,
+        };
+        let (local, remote, remote_target) = (next()?, next()?, next()?);
+        let local_cseq = next()?.parse().ok()?;
+        let invite_cseq = next()?.parse().ok()?;
+        Some(Dialog {
+            id,
+            local,
+            remote,
+            remote_target,
+            routes: lines.take(SIP_ROUTES_MAX).collect(),
+            local_cseq,
+            remote_cseq: None,
+            invite_cseq,
+        })
+    }
+}
+
 fn target(message: &Message, peer: &NameAddr<'_>) -> String {
     match message.contact() {
         Ok(contact) if contact.parse_uri().is_ok() => text(contact.uri),
@@ -180,6 +228,8 @@ mod tests {
     #[test]
     fn the_caller_side() {
         let mut dialog = Dialog::from_answer(&message(OK)).expect("complete");
+        assert_eq!(Dialog::from_text(&dialog.to_text()).as_ref(), Some(&dialog));
+        assert_eq!(Dialog::from_text("a\nb"), None);
         assert_eq!(dialog.remote_target, "sip:cam@192.168.1.64:5060");
         assert_eq!(dialog.routes, ["<sip:p1;lr>", "<sip:p2;lr>"]);
         let ack = dialog.ack();

@@ -1,6 +1,6 @@
 //! Devices and channels as rows.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 
@@ -24,6 +24,7 @@ pub struct Change {
     pub info: Option<DeviceInfo>,
     pub transport: Option<MediaTransport>,
     pub channels: Option<(Vec<CatalogItem>, bool)>,
+    pub directory: Option<Vec<CatalogItem>>,
 }
 
 impl Change {
@@ -61,6 +62,7 @@ impl Change {
         self.info = later.info.or(self.info);
         self.transport = later.transport.or(self.transport);
         self.channels = later.channels.or(self.channels);
+        self.directory = later.directory.or(self.directory);
         self
     }
 }
@@ -178,6 +180,14 @@ static CHANNEL: LazyLock<Bulk> = LazyLock::new(|| {
     )
 });
 
+static NODE: LazyLock<Bulk> = LazyLock::new(|| {
+    Bulk::new(
+        "INSERT INTO directory (device, id, parent, name, civil_code, place) VALUES",
+        6,
+        "",
+    )
+});
+
 const FLAG_PARENTAL: i64 = 1;
 const FLAG_SECRECY: i64 = 2;
 const FLAG_ONLINE: i64 = 4;
@@ -253,6 +263,9 @@ pub async fn write(
         if let Some((channels, partial)) = &change.channels {
             write_channels(transaction, *device, channels, *partial).await?;
         }
+        if let Some(nodes) = &change.directory {
+            write_directory(transaction, *device, nodes).await?;
+        }
     }
     Ok(())
 }
@@ -317,6 +330,40 @@ async fn write_channels(
         .await
 }
 
+/// Nodes whose parent is not among them stand at the top. A parent may be given with its own parents before it.
+async fn write_directory(
+    transaction: &mut AnyTransaction<'_>,
+    device: DeviceId,
+    nodes: &[CatalogItem],
+) -> sqlx::Result<()> {
+    sqlx::query("DELETE FROM directory WHERE device = $1")
+        .bind(device.to_string())
+        .execute(&mut **transaction)
+        .await?;
+    let known: HashSet<&str> = nodes.iter().map(|node| node.id.as_str()).collect();
+    let mut seen = HashSet::new();
+    let rows: Vec<(i64, &CatalogItem)> = (0..)
+        .zip(nodes)
+        .filter(|(_, node)| seen.insert(node.id.as_str()))
+        .collect();
+    NODE.run(transaction, &rows, |query, (place, node)| {
+        let above = node.parent_id.rsplit('/').next().unwrap_or_default();
+        let above = if known.contains(above) && above != node.id {
+            above
+        } else {
+            ""
+        };
+        query
+            .bind(device.to_string())
+            .bind(clean(&node.id))
+            .bind(clean(above))
+            .bind(clean(&node.name))
+            .bind(clean(&node.civil_code))
+            .bind(*place)
+    })
+    .await
+}
+
 fn bind_channel<'q>(query: AnyQuery<'q>, item: &CatalogItem) -> AnyQuery<'q> {
     let flag = |set: bool, bit: i64| if set { bit } else { 0 };
     let degrees = |value: Option<f64>| value.map_or_else(String::new, |v| v.to_string());
@@ -340,7 +387,7 @@ fn bind_channel<'q>(query: AnyQuery<'q>, item: &CatalogItem) -> AnyQuery<'q> {
 }
 
 /// PostgreSQL takes no NUL in a text, and a device may send one.
-fn clean(text: &str) -> String {
+pub(super) fn clean(text: &str) -> String {
     if text.contains('\0') {
         text.replace('\0', "")
     } else {
@@ -391,6 +438,30 @@ pub async fn load(pool: &AnyPool, sealer: &Sealer) -> sqlx::Result<Vec<RestoredD
         }
     }
     Ok(devices)
+}
+
+/// Removes a device and what hangs on it; what happened stays.
+pub async fn remove(pool: &AnyPool, device: DeviceId) -> sqlx::Result<()> {
+    let mut transaction = pool.begin().await?;
+    let id = device.to_string();
+    for sql in [
+        "DELETE FROM devices WHERE id = $1",
+        "DELETE FROM channels WHERE device = $1",
+        "DELETE FROM directory WHERE device = $1",
+        "DELETE FROM device_policies WHERE device = $1",
+        "DELETE FROM device_facts WHERE device = $1",
+        "DELETE FROM channel_facts WHERE device = $1",
+        "DELETE FROM own_settings WHERE device = $1",
+        "DELETE FROM config_plan_devices WHERE device = 'PU_' || $1",
+        "DELETE FROM subscriptions WHERE device = $1",
+        "DELETE FROM upgrades WHERE device = $1",
+    ] {
+        sqlx::query(sql)
+            .bind(id.clone())
+            .execute(&mut *transaction)
+            .await?;
+    }
+    transaction.commit().await
 }
 
 /// Replaces what is forced for a device.

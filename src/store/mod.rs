@@ -1,28 +1,34 @@
-//! The database: devices, channels, users and logins survive a restart.
+//! The database: devices, channels, users, logins, the platform's own data and what happened survive a restart.
 //!
 //! SQLite in the data folder by default, PostgreSQL by config (feature `postgres`): one schema, one set of queries, in
 //! SQL that both speak. Changes of devices are written behind by one task, many in a transaction (`writer.rs`); users and
-//! logins, which are rare, at once.
+//! logins, which are rare, at once. The platform's own data (`rows.rs`) is written at once through one table of columns
+//! (`table.rs`); what happened (`history.rs`) by a task of its own, which also removes what is too old.
 //!
-//! Not done: media (recordings are files), clusters (who owns what), deleting devices.
+//! Not done: media (recordings are files), clusters (who owns what).
 //!
 //! Bounds: [`limits::STORE_PENDING_DEVICES_MAX`], [`limits::STORE_BATCH_DEVICES_MAX`],
 //! [`limits::STORE_CONNECTIONS_MAX`].
 
 mod device;
 mod download;
+pub mod history;
 mod note;
+pub mod rows;
 mod seal;
+pub mod table;
 mod user;
 mod writer;
 
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sqlx::any::AnyPoolOptions;
 use sqlx::{AnyPool, Row};
 
+use crate::gb28181::subscribe::{Topic, Wanted};
 use crate::gb28181::{DeviceInfo, MediaTransport, Persist};
 use crate::id::DeviceId;
 use crate::limits;
@@ -33,6 +39,7 @@ pub use note::{Mark, Note};
 pub use user::{LoginRow, User};
 
 use crate::gb28181::CatalogItem;
+use history::Chronicle;
 use seal::Sealer;
 use writer::Writer;
 
@@ -57,6 +64,11 @@ impl Error {
             doing,
             source: source.into(),
         }
+    }
+
+    /// A row that is not as its table says.
+    pub fn reading(source: sqlx::Error) -> Error {
+        Error::new("reading rows", source)
     }
 
     /// For `map_err`.
@@ -103,6 +115,7 @@ struct Inner {
     pool: AnyPool,
     sealer: Arc<Sealer>,
     writer: Writer,
+    chronicle: Chronicle,
 }
 
 impl fmt::Debug for Store {
@@ -151,11 +164,13 @@ impl Store {
             .map_err(Error::at("bringing the schema up to date"))?;
         let sealer = Arc::new(sealer);
         let writer = Writer::start(pool.clone(), Arc::clone(&sealer));
+        let chronicle = Chronicle::start(pool.clone());
         Ok(Store {
             inner: Arc::new(Inner {
                 pool,
                 sealer,
                 writer,
+                chronicle,
             }),
         })
     }
@@ -169,7 +184,7 @@ impl Store {
 
     /// Takes a change of a device. Never waits; it is written within [`limits::STORE_BATCH_WAIT_MS_MAX`] or so.
     pub fn persist(&self, change: Persist) {
-        self.inner.writer.persist(change);
+        self.inner.writer.persist(change, &self.inner.chronicle);
     }
 
     /// As [`Store::persist`].
@@ -188,6 +203,11 @@ impl Store {
         self.inner.writer.save_channels(device, channels, partial);
     }
 
+    /// Replaces the nodes of a device's directory. As [`Store::persist`] otherwise.
+    pub fn save_directory(&self, device: DeviceId, nodes: Vec<CatalogItem>) {
+        self.inner.writer.save_directory(device, nodes);
+    }
+
     /// Replaces what a user forced for a device. Errors: the database refuses.
     pub async fn save_policy(&self, device: DeviceId, policy: DevicePolicy) -> Result<(), Error> {
         device::save_policy(&self.inner.pool, device, policy)
@@ -202,6 +222,45 @@ impl Store {
 
     pub fn stats(&self) -> StoreStats {
         self.inner.writer.stats()
+    }
+
+    /// Where what happens is written down.
+    pub fn chronicle(&self) -> &Chronicle {
+        &self.inner.chronicle
+    }
+
+    /// Dialogs with devices that an earlier run left behind, with whose they were.
+    pub async fn left_over(&self) -> Result<Vec<(DeviceId, String)>, Error> {
+        let rows: Vec<rows::OpenDialog> = self
+            .every(table::Filter::all(), limits::INVITES_MAX)
+            .await?;
+        let read = |row: rows::OpenDialog| Some((DeviceId(row.device.parse().ok()?), row.dialog));
+        Ok(rows.into_iter().filter_map(read).collect())
+    }
+
+    /// What devices are subscribed to for beyond the config. Rows of another version are left out.
+    pub async fn subscriptions(&self) -> Result<Vec<(DeviceId, Wanted)>, Error> {
+        let filter = table::Filter::all();
+        let rows: Vec<rows::SubscriptionRow> =
+            self.every(filter, limits::SUBSCRIPTIONS_MAX).await?;
+        let read = |row: rows::SubscriptionRow| {
+            let seconds = |s: i64| Duration::from_secs(u64::try_from(s).unwrap_or(0).max(1));
+            let wanted = Wanted {
+                topic: Topic::from_name(&row.topic)?,
+                expires: seconds(row.expires_s),
+                interval: seconds(row.interval_s),
+            };
+            Some((DeviceId(row.device.parse().ok()?), wanted))
+        };
+        Ok(rows.into_iter().filter_map(read).collect())
+    }
+
+    /// Removes all that is known of a device. What waits to be written of it is written before.
+    pub async fn remove_device(&self, device: DeviceId) -> Result<(), Error> {
+        self.flush().await?;
+        device::remove(&self.inner.pool, device)
+            .await
+            .map_err(Error::at("removing a device"))
     }
 
     /// A secret of this installation: the one stored under `name`, or what `make` gives, kept from now on.
@@ -237,6 +296,30 @@ impl Store {
                 format!("{name} was sealed with another key than {KEY_FILE} of the data folder"),
             )
         })
+    }
+
+    /// A small fact that is no secret, kept under a name.
+    pub async fn fact(&self, name: &'static str) -> Result<Option<String>, Error> {
+        let row = sqlx::query("SELECT value FROM meta WHERE name = $1")
+            .bind(format!("fact {name}"))
+            .fetch_optional(&self.inner.pool)
+            .await
+            .map_err(Error::at("reading a fact"))?;
+        row.map(|row| row.try_get(0).map_err(Error::at("reading a fact")))
+            .transpose()
+    }
+
+    pub async fn set_fact(&self, name: &'static str, value: &str) -> Result<(), Error> {
+        sqlx::query(
+            "INSERT INTO meta (name, value) VALUES ($1, $2) \
+             ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        )
+        .bind(format!("fact {name}"))
+        .bind(value.to_owned())
+        .execute(&self.inner.pool)
+        .await
+        .map_err(Error::at("writing a fact"))?;
+        Ok(())
     }
 
     /// Unpredictable bytes, for passwords and keys.

@@ -21,6 +21,8 @@ use crate::id::DeviceId;
 use crate::limits;
 
 use super::device::{self, Change};
+use super::history::{Chronicle, Entry};
+use super::rows::OpenDialog;
 use super::seal::Sealer;
 use super::{Error, StoreStats};
 
@@ -76,8 +78,19 @@ impl Writer {
         }
     }
 
-    pub fn persist(&self, change: Persist) {
+    /// What is of no device's row is the history's.
+    pub fn persist(&self, change: Persist, chronicle: &Chronicle) {
         match change {
+            Persist::DialogBegun {
+                device,
+                call_id,
+                dialog,
+            } => chronicle.note(Entry::DialogBegun(Box::new(OpenDialog {
+                call_id,
+                device: device.to_string(),
+                dialog,
+            }))),
+            Persist::DialogOver { call_id } => chronicle.note(Entry::DialogOver { call_id }),
             Persist::Device(stored) => {
                 self.queue
                     .change(stored.device, |change| change.register(stored));
@@ -101,6 +114,11 @@ impl Writer {
     pub fn save_channels(&self, device: DeviceId, channels: Vec<CatalogItem>, partial: bool) {
         self.queue
             .change(device, |change| change.channels = Some((channels, partial)));
+    }
+
+    pub fn save_directory(&self, device: DeviceId, nodes: Vec<CatalogItem>) {
+        self.queue
+            .change(device, |change| change.directory = Some(nodes));
     }
 
     pub async fn flush(&self) -> Result<(), Error> {

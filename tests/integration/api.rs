@@ -9,13 +9,15 @@ use axum::Router;
 use gantry::api::auth::Auth;
 use gantry::api::{ApiState, openapi_document, router};
 use gantry::config::Config;
+use gantry::gb28181::notice::{Alarm, Position};
+use gantry::gb28181::{CatalogItem, DeviceAuth, Persist, StoredDevice};
 use gantry::id::{DeviceId, SessionId, Ssrc, StreamId, StreamKey};
 use gantry::metrics::Metrics;
 use gantry::net::MediaHandle;
 use gantry::session::shell::{Call, Handle};
 use gantry::session::{
-    ChannelView, Command, DeviceView, Error, Event, MediaServiceView, Opened, Owner, Reply,
-    SessionView, Stage, Target, ViewFailure, ViewKind,
+    AlarmView, ChannelView, Command, DeviceView, Error, Event, MediaServiceView, Opened, Owner,
+    Reply, SessionView, Stage, Target, ViewFailure, ViewKind,
 };
 use gantry::store::Store;
 use serde_json::{Value, json};
@@ -63,6 +65,26 @@ impl Node {
         let (auth, _) = Auth::open(store.clone(), lifetime, password)
             .await
             .expect("users are read");
+        for id in [OFFLINE, ONLINE] {
+            let view = device(id);
+            let known = view.device.expect("a device");
+            store.persist(Persist::Device(StoredDevice {
+                device: known,
+                auth: DeviceAuth::Default,
+                peer: view.peer,
+                over_tcp: false,
+                online: view.online,
+                expires_unix_s: 0,
+                last_seen_unix_s: view.last_seen_unix_s,
+                gb_version: None,
+            }));
+            let item = |channel: &ChannelView| CatalogItem {
+                id: channel.channel.to_string(),
+                name: channel.name.clone(),
+                ..CatalogItem::default()
+            };
+            store.save_channels(known, view.channels.iter().map(item).collect(), false);
+        }
         let (calls, receiver) = mpsc::channel(16);
         let (events, _) = broadcast::channel(4);
         let commands = Arc::new(Mutex::new(Vec::new()));
@@ -269,6 +291,12 @@ fn reply(command: Command) -> Result<Reply, Error> {
         }
         Command::Session { .. } => Err(Error::NotFound { what: "dialog" }),
         Command::Devices => Ok(Reply::Devices(vec![device(OFFLINE), device(ONLINE)])),
+        Command::DevicesOf { devices } => {
+            let known = devices.into_iter().filter(|id| known(*id));
+            Ok(Reply::Devices(
+                known.map(|id| device(id.0.as_str())).collect(),
+            ))
+        }
         Command::Device { device: id } if known(id) => {
             Ok(Reply::Device(Box::new(device(id.0.as_str()))))
         }
@@ -935,4 +963,98 @@ async fn a_socket_ends_with_its_login() {
         })
         .expect("subscribed");
     assert_eq!(socket.close_code().await, 1008);
+}
+
+#[tokio::test]
+async fn alarms_are_kept_and_acknowledged() {
+    let mut kept = None;
+    let node = Node::start_with("alarms", |state| {
+        tokio::spawn(gantry::api::chronicle::run(state.clone()));
+        kept = Some(state.store.clone());
+    })
+    .await;
+    let store = kept.expect("a store");
+    // The writer listens from its first turn on.
+    tokio::task::yield_now().await;
+    let device = DeviceId(ONLINE.parse().expect("a code"));
+    for (id, unix_s) in [(4_096, 1_792_000_000), (8_192, 1_792_000_060)] {
+        let view = AlarmView {
+            id,
+            device,
+            name: "Gate".into(),
+            index: Some(1),
+            unix_s,
+            alarm: Alarm {
+                priority: 2,
+                method: 5,
+                time: "2026-10-01T00:00:00".into(),
+                ..Alarm::default()
+            },
+        };
+        node.events
+            .send(Event::Alarm(Box::new(view)))
+            .expect("somebody listens");
+    }
+    node.events
+        .send(Event::Positions {
+            device,
+            positions: vec![Position {
+                longitude: 120.5,
+                latitude: 30.25,
+                ..Position::default()
+            }],
+        })
+        .expect("somebody listens");
+    let listed = loop {
+        store.chronicle().flush().await;
+        let listed = node
+            .post("/bvcsp/v1/alarm", json!({"filter": {"status": 1}}))
+            .await;
+        if listed["pageInfo"]["totalCount"] == 2 {
+            break listed;
+        }
+        tokio::task::yield_now().await;
+    };
+    let newest = &listed["data"][0];
+    assert_eq!(
+        (&newest["key"], &newest["devID"]),
+        (&json!("8192"), &json!(format!("PU_{ONLINE}")))
+    );
+    assert_eq!(
+        (&newest["subDevIdx"], &newest["desc"]),
+        (&json!(1), &json!("video"))
+    );
+    let handled = node
+        .bvcsp(
+            "PUT",
+            "/bvcsp/v1/alarm/handle",
+            r#"{"keys": ["8192"], "desc": "a cat"}"#,
+        )
+        .await;
+    assert_eq!(handled["data"]["count"], 1, "{handled}");
+    let open = node
+        .post("/bvcsp/v1/alarm", json!({"filter": {"status": 2}}))
+        .await;
+    let row = &open["data"][0];
+    assert_eq!(
+        (&row["processerID"], &row["processerDesc"]),
+        (&json!("admin"), &json!("a cat"))
+    );
+    for wrong in [r#"{"keys": ["x"]}"#, r#"{"keys": []}"#, "{}"] {
+        let answer = node.bvcsp("PUT", "/bvcsp/v1/alarm/handle", wrong).await;
+        assert_eq!(answer["code"], 4, "{wrong}");
+    }
+    let gone = json!({"keys": ["4096"]});
+    assert_eq!(
+        node.post("/bvcsp/v1/alarm/del", gone.clone()).await["data"]["count"],
+        1
+    );
+    assert_eq!(node.post("/bvcsp/v1/alarm/del", gone).await["code"], 2);
+    let path = format!("/bvcsp/v1/pu/gpsdata/filter/PU_{ONLINE}");
+    let track = node.post(&path, json!({})).await;
+    assert_eq!(track["data"][0]["lng"], 120.5, "{track}");
+    let sorted = node
+        .post("/bvcsp/v1/alarm", json!({"sort": "nothing"}))
+        .await;
+    assert_eq!(sorted["code"], 4);
 }

@@ -3,6 +3,8 @@
 #[cfg(feature = "node")]
 mod api;
 #[cfg(feature = "node")]
+mod bvcsp_calls;
+#[cfg(feature = "node")]
 mod device_auth;
 #[cfg(feature = "node")]
 mod diagnosis;
@@ -26,6 +28,8 @@ mod gimbal;
 mod ingest;
 #[cfg(feature = "node")]
 mod live;
+#[cfg(feature = "node")]
+mod management;
 mod media_allocations;
 mod media_files;
 mod media_vectors;
@@ -36,6 +40,8 @@ mod path;
 #[cfg(feature = "node")]
 mod payloads;
 mod playback;
+#[cfg(feature = "node")]
+mod platform;
 #[cfg(feature = "node")]
 mod player;
 #[cfg(feature = "node")]

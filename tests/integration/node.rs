@@ -150,6 +150,13 @@ impl Node {
         }
     }
 
+    /// Kills it as a crash would, and gives its folder back.
+    pub fn kill(mut self) -> PathBuf {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it was started here");
+        std::mem::take(&mut self.dir)
+    }
+
     pub fn login(&self) -> String {
         let body = json!({ "username": "admin", "password": ADMIN_PASSWORD });
         let answer = self.post("/bvcsp/v1/auth/login", None, &body);

@@ -138,3 +138,115 @@ fn a_node_that_stops_says_goodbye_to_devices_and_viewers() {
     camera.stop();
     let _ = std::fs::remove_dir_all(ended.dir);
 }
+
+/// A thousand devices, fifty of them streaming and fifty subscribed to; the node is killed and comes back.
+#[test]
+fn a_crash_is_no_event_for_a_thousand_devices() {
+    const DEVICES: u64 = 1_000;
+    const WATCHED: usize = 50;
+    let sip = free_sip_port().to_string();
+    let variables = [
+        ("GANTRY_SIP_LISTEN", sip.as_str()),
+        ("GANTRY_SIP_KEEPALIVE_S", "5"),
+    ];
+    let node = Node::start(&variables);
+    let mut config = sim::Config::new(
+        node.sip,
+        "34020000002000000001".parse().expect("a code"),
+        "12345678".into(),
+    );
+    config.keepalive = Duration::from_secs(5);
+    config.devices = (1..=DEVICES)
+        .map(|n| sim::Plan {
+            id: DeviceId(format!("3402000000132{n:07}").parse().expect("a code")),
+            name: format!("Camera {n}"),
+            channels: 1,
+            pictures: vec![sim::Picture::Yard],
+            sound: sim::Sound::None,
+            quirk: sim::Quirk::None,
+        })
+        .collect();
+    let puids: Vec<String> = config.devices.iter().map(|plan| plan.id.pu_id()).collect();
+    let cameras = sim::start(config, 11).expect("free ports");
+    let token = node.login();
+    let online = |node: &Node| {
+        let answer = node.post("/bvcsp/v1/statistics/base", Some(&token), &json!({}));
+        let count = |name: &str| answer["data"][name].as_u64().unwrap_or(0);
+        (count("deviceOnline"), count("channelCount"))
+    };
+    wait_until("all have registered and sent their directory", || {
+        (online(&node) == (DEVICES, DEVICES)).then_some(())
+    });
+    let viewers: Vec<HttpStream> = puids[..WATCHED]
+        .iter()
+        .map(|puid| {
+            let mut stream =
+                HttpStream::open(node.http, &format!("/live/{puid}/0.flv?token={token}"));
+            assert_eq!(stream.status, 200, "{}", stream.head);
+            stream.some();
+            stream
+        })
+        .collect();
+    let subscriptions = |puid: &str| format!("/gantry/v1/devices/{puid}/subscriptions");
+    let alarm_state = |node: &Node, puid: &str| {
+        let all = node.get(&subscriptions(puid), Some(&token)).json();
+        let all = all["data"].as_array().expect("a list").clone();
+        let alarm = all.into_iter().find(|one| one["topic"] == "alarm");
+        alarm.expect("a topic")["state"].clone()
+    };
+    let subscribed = &puids[WATCHED..2 * WATCHED];
+    for puid in subscribed {
+        let path = format!("{}/alarm", subscriptions(puid));
+        let answer = node
+            .request("PUT", &path, Some(&token), "application/json", "{}")
+            .json();
+        assert_eq!(answer["code"], 0, "{answer}");
+    }
+    wait_until("all subscriptions are there", || {
+        subscribed
+            .iter()
+            .all(|puid| alarm_state(&node, puid) == "active")
+            .then_some(())
+    });
+    wait_until("all stream", || {
+        (cameras.stats().streaming.load(Relaxed) == WATCHED as u64).then_some(())
+    });
+
+    let dir = node.kill();
+    drop(viewers);
+    let node = Node::start_in(dir, &variables);
+    assert_eq!(online(&node), (DEVICES, DEVICES), "right after the start");
+    wait_until("the dialogs that were left over have ended", || {
+        (cameras.stats().streaming.load(Relaxed) == 0).then_some(())
+    });
+    wait_until("subscriptions go on", || {
+        subscribed
+            .iter()
+            .all(|puid| alarm_state(&node, puid) == "active")
+            .then_some(())
+    });
+    let asked = std::time::Instant::now();
+    let mut back = HttpStream::open(
+        node.http,
+        &format!("/live/{}/0.flv?token={token}", puids[0]),
+    );
+    assert_eq!(back.status, 200, "{}", back.head);
+    back.some();
+    let took = asked.elapsed();
+    println!("first bytes of a returning viewer after {took:?}");
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    // Three keepalives of every device, and nobody was offline at any time.
+    node.wait_for_metric("gantry_keepalives_total", "", |n| n >= 3.0 * DEVICES as f64);
+    assert_eq!(online(&node), (DEVICES, DEVICES));
+    let log = json!({"filter": {"beginTime": 0}, "sort": "-offlineTime"});
+    let log = node.post("/bvcsp/v1/log/pu/login", Some(&token), &log);
+    assert!(
+        log["data"][0]["offlineTime"].is_null(),
+        "nobody went: {log}"
+    );
+    assert_eq!(
+        node.metric_where("gantry_registers_total", "outcome=\"ok\""),
+        0.0
+    );
+    cameras.stop();
+}

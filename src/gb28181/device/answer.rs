@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::camera::Camera;
-use super::{Abilities, Device, Purpose};
+use super::{Abilities, Device, Output, Purpose};
 use crate::gb28181::answer::{self, Answer, DeviceStatus, FileRecord, SdCard};
 use crate::gb28181::control::Control;
 use crate::gb28181::manscdp::{self, CmdType, Message, Root, encode, tree::Element, tree::tree};
@@ -93,17 +93,14 @@ impl Device {
         let (id, charset, sn) = (config.id.0, config.charset, message.sn.unwrap_or(0));
         match message.cmd {
             CmdType::Catalog => {
-                let channels = Arc::clone(&config.channels);
-                let total = channels.len() as u32;
-                let size = config.items_per_message.max(1);
-                if channels.is_empty() {
+                if config.channels.is_empty() {
                     let body = encode::catalog(sn, id, 0, &[], charset);
-                    self.send_message(now, body, Purpose::Answer);
+                    return self.send_message(now, body, Purpose::Answer);
                 }
-                for items in channels.chunks(size) {
-                    let body = encode::catalog(sn, id, total, items, charset);
-                    self.send_message(now, body, Purpose::Answer);
+                if self.directories.len() < SIM_JOBS_MAX {
+                    self.directories.push_back((sn, 0));
                 }
+                self.send_pages(now);
             }
             CmdType::DeviceInfo => {
                 let body = encode::device_info(sn, id, &config.info, charset);
@@ -117,6 +114,30 @@ impl Device {
                     self.question(now, about, sn, question);
                 }
             }
+        }
+    }
+
+    /// Sends pages of the directory, so many at a time: a platform's would fill every buffer on the way.
+    pub(super) fn send_pages(&mut self, now: Instant) {
+        const AT_ONCE: usize = 32;
+        let mut under_way = self
+            .requests
+            .iter()
+            .filter(|(_, p)| *p == Purpose::Page)
+            .count();
+        while under_way < AT_ONCE
+            && let Some((sn, from)) = self.directories.pop_front()
+        {
+            let channels = Arc::clone(&self.config.channels);
+            let (id, charset) = (self.config.id.0, self.config.charset);
+            let to = (from + self.config.items_per_message.max(1)).min(channels.len());
+            if to < channels.len() {
+                self.directories.push_front((sn, to));
+            }
+            let total = channels.len() as u32;
+            let body = encode::catalog(sn, id, total, &channels[from..to], charset);
+            self.send_message(now, body, Purpose::Page);
+            under_way += 1;
         }
     }
 
@@ -303,13 +324,17 @@ impl Device {
         }
     }
 
-    /// The upload itself is a matter of sockets; here the pictures are taken and reported.
+    /// The upload itself is a matter of sockets; here the pictures are ordered and, in their time, reported.
     fn take_pictures(&mut self, now: Instant, about: GbId, config: &SnapShotConfig) {
         let files = (1..=config.snap_num).map(|n| format!("{about}{n:03}.jpg"));
         let shots = SnapShots {
             session_id: config.session_id.clone(),
             files: files.collect(),
         };
+        self.output.push_back(Output::Upload {
+            url: config.upload_url.clone(),
+            pictures: config.snap_num,
+        });
         let interval = u64::from(config.interval.unwrap_or(1));
         let took = Duration::from_secs(interval * u64::from(config.snap_num));
         self.finish_later(now + took, about, Notice::SnapShots(shots));

@@ -113,6 +113,11 @@ pub struct MediaOffer {
 pub enum Output {
     Transmit(Transmit),
     Event(Event),
+    /// So many pictures are to be sent there by HTTP, each in a request of its own.
+    Upload {
+        url: String,
+        pictures: u32,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,6 +159,8 @@ enum Purpose {
     Register,
     Keepalive,
     Answer,
+    /// A page of the directory.
+    Page,
     Notify,
     Bye,
 }
@@ -195,6 +202,8 @@ pub struct Device {
     recorder: Recorder,
     subscriptions: Vec<Subscribed>,
     jobs: Vec<Job>,
+    /// Directories that were asked for: number of the question, and how much of it has been sent.
+    directories: VecDeque<(u32, usize)>,
     /// When it was started first.
     began: Option<Instant>,
     alarms_acknowledged: u32,
@@ -227,6 +236,7 @@ impl Device {
             recorder: Recorder::new(),
             subscriptions: Vec::new(),
             jobs: Vec::new(),
+            directories: VecDeque::new(),
             began: None,
             alarms_acknowledged: 0,
             announced: false,
@@ -476,6 +486,8 @@ impl Device {
             }
             // The platform does not know us any more, or is not there.
             (Purpose::Keepalive, State::Registered) => self.register(now),
+            // Nobody takes them any more.
+            (Purpose::Page, _) => self.directories.clear(),
             (Purpose::Keepalive | Purpose::Answer | Purpose::Notify | Purpose::Bye, _) => {}
         }
     }
@@ -512,6 +524,7 @@ impl Device {
             Some(Purpose::Register) => self.register_answered(now, status, message),
             Some(Purpose::Notify) if status == 481 => self.notify_refused(message.call_id()),
             Some(purpose) if status >= 300 => self.failed(now, purpose, status),
+            Some(Purpose::Page) => self.send_pages(now),
             Some(_) | None => {}
         }
     }

@@ -24,7 +24,8 @@ use crate::gb28181::edition::Edition;
 use crate::gb28181::mansrtsp::{self, Order};
 use crate::gb28181::offer::Offer;
 use crate::gb28181::registrar::Slot;
-use crate::gb28181::types::{AskId, EndedBy, Event, Invite, InviteFailure, InviteId};
+use crate::gb28181::types::{AskId, EndedBy, Event, Invite, InviteFailure, InviteId, Persist};
+use crate::id::DeviceId;
 use crate::limits::{INVITE_END_S, INVITES_MAX};
 use crate::sip::{
     Dialog, HeaderName, Incoming, Message, Method, Path, Request, Response, TransactionId,
@@ -343,11 +344,20 @@ impl Platform {
             .check(message.body(), quirks, path.peer.ip(), &mut self.counters);
         match checked {
             Ok(answer) => {
+                let device = self.registrar.get(view.device).id;
+                let call_id = dialog.id().call_id.clone();
+                let kept = Persist::DialogBegun {
+                    device,
+                    call_id: call_id.clone(),
+                    dialog: dialog.to_text(),
+                };
                 view.state = State::Running {
                     dialog: Box::new(dialog),
                 };
                 self.invites.set_deadline(id, None);
                 self.counters.invites_answered += 1;
+                self.kept_dialogs.insert(id, call_id);
+                self.event(Event::Persist(kept));
                 self.event(Event::InviteAnswered { id, answer });
             }
             Err(what) => {
@@ -455,7 +465,25 @@ impl Platform {
     }
 
     /// The last event of a view. Answers to what is still under way find no view and are dealt with as unclaimed.
+    /// A dialog that a run before this one left behind: the device still sends, to nobody.
+    pub(super) fn end_left_over(&mut self, now: Instant, device: DeviceId, dialog: &str) {
+        let Some(mut dialog) = Dialog::from_text(dialog) else {
+            return;
+        };
+        let known = self.registrar.find(device);
+        let path = known.and_then(|slot| self.registrar.get(slot).path);
+        if let Some(path) = path {
+            self.send(now, path, dialog.request(Method::Bye), Purpose::StrayBye);
+        }
+        // Also of one that cannot be reached (its TCP connection ended with us): it will not be asked again.
+        let call_id = dialog.id().call_id.clone();
+        self.event(Event::Persist(Persist::DialogOver { call_id }));
+    }
+
     fn invite_over(&mut self, id: InviteId, by: EndedBy) {
+        if let Some(call_id) = self.kept_dialogs.remove(&id) {
+            self.event(Event::Persist(Persist::DialogOver { call_id }));
+        }
         if self.invites.remove(id).is_some() {
             self.event(Event::InviteEnded { id, by });
         }

@@ -12,7 +12,7 @@
 //!
 //! | request | answer |
 //! |---|---|
-//! | REGISTER | 200, 401, 403 (wrong password, pause), 400 (no device code), 503 (table full) |
+//! | REGISTER | 200, 401, 403 (wrong password, pause, black or white list), 400 (no device code), 503 (table full) |
 //! | MESSAGE | 200, also for an unknown CmdType; 400 for no MANSCDP; 403 for who is not registered |
 //! | NOTIFY | 200; 481 of a subscription that a newer one has taken the place of; 403 for who is not registered |
 //! | OPTIONS | 200 with `Allow` |
@@ -45,7 +45,7 @@ use super::quirk::Quirks;
 use super::registrar::{Registrar, Sender, Slot, Suspects, Touched};
 use super::split::Splits;
 use super::subscribe::{Subscriptions, Topic, Wanted};
-use super::types::{AskId, Command, Event, OfflineReason, Persist};
+use super::types::{Access, AskId, Command, Event, InviteId, OfflineReason, Persist};
 use crate::id::{DeviceId, GbId};
 use crate::limits::PLATFORM_DRAIN_S;
 use crate::sip::digest::{self, Authenticator};
@@ -159,12 +159,15 @@ pub struct Platform {
     /// What the message in hand pays back: see [`Gate::settle`].
     earned: u8,
     suspects: Suspects,
+    access: Access,
     queries: Queries,
     catalogs: HashMap<Slot, Assembly>,
     catalog_deadlines: BTreeSet<(Instant, Slot)>,
     /// Items in all of `catalogs`.
     catalog_items: usize,
     invites: Invites,
+    /// Call-IDs of the dialogs that the store knows.
+    kept_dialogs: HashMap<InviteId, String>,
     asks: Asks,
     subscriptions: Subscriptions,
     /// The last number given to a question or subscription.
@@ -203,6 +206,7 @@ impl Platform {
             gate: Gate::new(now),
             earned: 0,
             suspects: Suspects::default(),
+            access: Access::All,
             queries: Queries::new(
                 config.queries_at_once,
                 config.queries_per_second,
@@ -213,6 +217,7 @@ impl Platform {
             catalog_deadlines: BTreeSet::new(),
             catalog_items: 0,
             invites: Invites::default(),
+            kept_dialogs: HashMap::new(),
             asks: Asks::default(),
             subscriptions: Subscriptions::new(config.queries_per_second),
             sn: 1_000_000_000 + first_sn,
@@ -310,6 +315,10 @@ impl Platform {
                     self.registrar.force_quirks(slot, quirks);
                 }
             }
+            Command::EndLeftOver { device, dialog } => self.end_left_over(now, device, &dialog),
+            Command::Kick { device } => self.kick(now, device),
+            Command::Forget { device } => self.forget(now, device),
+            Command::SetAccess(access) => self.set_access(now, access),
             Command::SetAuth { device, auth } => {
                 self.suspects.clear_device(device);
                 match self.registrar.set_auth(now, device, auth) {
@@ -646,7 +655,9 @@ impl Platform {
 
     fn went_offline(&mut self, now: Instant, slot: Slot, why: OfflineReason) {
         match why {
-            OfflineReason::Unregistered => self.counters.offline_unregistered += 1,
+            OfflineReason::Unregistered | OfflineReason::Kicked => {
+                self.counters.offline_unregistered += 1
+            }
             OfflineReason::RegistrationExpired => self.counters.offline_expired += 1,
             OfflineReason::KeepaliveMissed => self.counters.offline_missed += 1,
         }

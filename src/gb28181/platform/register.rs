@@ -8,8 +8,10 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use super::{Platform, uri_at};
+use crate::gb28181::quirk::Quirks;
 use crate::gb28181::registrar::Slot;
-use crate::gb28181::types::{DeviceAuth, OfflineReason};
+use crate::gb28181::subscribe::Topic;
+use crate::gb28181::types::{Access, DeviceAuth, OfflineReason};
 use crate::id::DeviceId;
 use crate::limits::GB_VERSION_BYTES_MAX;
 use crate::sip::digest::{Credentials, Verdict};
@@ -49,6 +51,9 @@ impl Platform {
 
     fn admit(&mut self, now: Instant, device: DeviceId, incoming: &Incoming) -> Admission {
         let source = incoming.path.peer.ip();
+        if !self.access.admits(device) {
+            return Admission::Refused;
+        }
         let slot = self.registrar.find(device);
         let known = slot.map(|slot| self.registrar.get(slot));
         let password = match known.map(|d| &d.auth) {
@@ -127,6 +132,39 @@ impl Platform {
                 self.counters.registers_no_room += 1;
                 self.respond(now, incoming, Response::new(503));
             }
+        }
+    }
+
+    pub(super) fn kick(&mut self, now: Instant, device: DeviceId) {
+        if let Some(slot) = self.registrar.find(device)
+            && self.registrar.unregister(slot)
+        {
+            self.went_offline(now, slot, OfflineReason::Kicked);
+        }
+    }
+
+    pub(super) fn forget(&mut self, now: Instant, device: DeviceId) {
+        self.kick(now, device);
+        self.suspects.clear_device(device);
+        if let Some(slot) = self.registrar.find(device) {
+            for topic in Topic::ALL {
+                self.subscriptions.remove(slot, topic);
+            }
+            self.registrar.force_quirks(slot, Quirks::default());
+            // It is in the table, so there is room.
+            _ = self.registrar.set_auth(now, device, DeviceAuth::Default);
+        }
+    }
+
+    pub(super) fn set_access(&mut self, now: Instant, access: Access) {
+        self.access = access;
+        let barred: Vec<DeviceId> = self
+            .registrar
+            .ids()
+            .filter(|device| !self.access.admits(*device))
+            .collect();
+        for device in barred {
+            self.kick(now, device);
         }
     }
 

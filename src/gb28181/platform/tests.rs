@@ -211,6 +211,7 @@ impl Net {
             match device.poll_output() {
                 None => return,
                 Some(device::Output::Transmit(t)) => self.put(true, t),
+                Some(device::Output::Upload { .. }) => {}
                 Some(device::Output::Event(event)) => {
                     self.device_events.push((id, event));
                     if let device::Event::Invited(offer) = event {

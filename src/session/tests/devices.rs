@@ -109,7 +109,10 @@ fn a_restart_is_no_event() {
     let mut before = Rig::new();
     let kept = before.persist.iter().rev().find_map(|p| match p {
         Persist::Channels { channels, .. } => Some(channels.clone()),
-        Persist::Platform(_) | Persist::Info { .. } | Persist::Transport { .. } => None,
+        Persist::Platform(_)
+        | Persist::Info { .. }
+        | Persist::Directory { .. }
+        | Persist::Transport { .. } => None,
     });
     let (opened, _) = before.view(0);
     let mut rig = Rig::with(config());

@@ -297,6 +297,8 @@ impl Rig {
             | Event::DeviceOffline { .. }
             | Event::DeviceChanged { .. }
             | Event::Alarm(_)
+            | Event::SnapShots { .. }
+            | Event::Upgraded { .. }
             | Event::Positions { .. } => None,
         });
         closed.collect()

@@ -122,6 +122,11 @@ impl Store {
                     row.stored.online = false;
                 }
             }
+            // No world here is read by level, or killed in the middle of a view.
+            Persist::Platform(
+                gb28181::Persist::DialogBegun { .. } | gb28181::Persist::DialogOver { .. },
+            )
+            | Persist::Directory { .. } => {}
             Persist::Info { device, info } => {
                 if let Some(row) = self.0.get_mut(&device) {
                     row.info = info;

@@ -516,6 +516,7 @@ impl World {
                         self.push(at, What::ToNode { path, bytes });
                     }
                 }
+                device::Output::Upload { .. } => {}
                 device::Output::Event(event) => self.camera_event(n, event),
             }
         }

@@ -1,0 +1,173 @@
+//! Writes down what devices and viewers do: listens to the events of the node and gives them to the store.
+//!
+//! One task. Events that come faster than it takes them are lost, the oldest first, and counted in the log; it only moves
+//! them to a queue, so that needs a node that does nothing else.
+
+use tokio::sync::broadcast::error::RecvError;
+
+use crate::gb28181::notice::{Position, alarm_name};
+use crate::id::DeviceId;
+use crate::session::{AlarmView, Command, DeviceView, Event, Reply, SessionView};
+use crate::store::history::{AlarmRow, Chronicle, DialogRow, Entry, PositionRow, PresenceRow};
+use crate::store::rows::{Snapshot, UpgradeRow};
+use crate::store::table::{Filter, Value};
+
+use super::ApiState;
+use super::auth::unix_s;
+use super::event::alarm_type;
+
+/// Runs until the node ends.
+pub async fn run(state: ApiState) {
+    let mut events = state.session.events();
+    loop {
+        match events.recv().await {
+            Ok(event) => take(&state, event).await,
+            Err(RecvError::Lagged(events)) => {
+                tracing::error!(events, "events came too fast to be written down");
+            }
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+async fn take(state: &ApiState, event: Event) {
+    let chronicle = state.store.chronicle();
+    match event {
+        Event::DeviceOnline { device } => {
+            if let Some(row) = came(chronicle, &device) {
+                chronicle.note(Entry::Came(row));
+            }
+        }
+        Event::DeviceOffline { device } => {
+            if let Some(id) = device.device {
+                chronicle.note(Entry::Went {
+                    kind: "PU",
+                    name: id.pu_id(),
+                    token_id: String::new(),
+                    time: now(),
+                });
+            }
+        }
+        Event::Alarm(view) => chronicle.note(Entry::Alarm(Box::new(alarm(*view)))),
+        Event::Positions { device, positions } => {
+            for told in positions {
+                chronicle.note(Entry::Position(position(chronicle, device, &told)));
+            }
+        }
+        Event::SessionClosed { session } => {
+            let asked = state.session.call(Command::Session { session }).await;
+            if let Ok(Reply::Session(view)) = asked {
+                chronicle.note(Entry::Dialog(Box::new(dialog(&view))));
+            }
+        }
+        Event::SnapShots { device, shots } => {
+            let filter = Filter::all()
+                .equal("id", shots.session_id)
+                .equal("device", device.pu_id());
+            finish::<Snapshot>(state, "done", String::new(), filter).await;
+        }
+        Event::Upgraded { device, result } => {
+            let done = result.result.eq_ignore_ascii_case("OK");
+            let filter = Filter::all()
+                .equal("device", device.to_string())
+                .equal("session", result.session_id);
+            let detail = result.failed_reason.unwrap_or_default();
+            finish::<UpgradeRow>(state, if done { "done" } else { "failed" }, detail, filter).await;
+        }
+        Event::DeviceChanged { .. } => {}
+    }
+}
+
+/// Notes the end of an order.
+async fn finish<T: crate::store::table::Table>(
+    state: &ApiState,
+    how: &'static str,
+    detail: String,
+    filter: Filter,
+) {
+    let values = vec![how.into(), detail.into(), Value::Number(now())];
+    let set = "state = ?, detail = ?, finished_s = ?";
+    if let Err(error) = state.store.change::<T>(set, values, filter).await {
+        tracing::error!(%error, "the end of an order could not be written");
+    }
+}
+
+fn now() -> i64 {
+    i64::try_from(unix_s()).unwrap_or(0)
+}
+
+fn came(chronicle: &Chronicle, device: &DeviceView) -> Option<PresenceRow> {
+    Some(PresenceRow {
+        id: chronicle.next_id(),
+        time: now(),
+        kind: "PU".into(),
+        name: device.device?.pu_id(),
+        address: device
+            .peer
+            .map_or_else(String::new, |peer| peer.to_string()),
+        ..PresenceRow::default()
+    })
+}
+
+fn alarm(view: AlarmView) -> AlarmRow {
+    let alarm = &view.alarm;
+    let name = alarm_name(alarm.method, alarm.alarm_type()).unwrap_or("alarm");
+    let told = alarm.description.clone().filter(|told| !told.is_empty());
+    AlarmRow {
+        id: view.id,
+        time: view.unix_s,
+        device: view.device.pu_id(),
+        name: view.name,
+        place: view.index.map(i64::from),
+        alarm_type: i64::from(alarm_type(alarm)),
+        priority: i64::from(alarm.priority),
+        status: 1,
+        description: told.unwrap_or_else(|| name.to_owned()),
+        longitude: alarm.longitude,
+        latitude: alarm.latitude,
+        payload: serde_json::to_string(alarm).unwrap_or_default(),
+        ..AlarmRow::default()
+    }
+}
+
+fn position(chronicle: &Chronicle, device: DeviceId, told: &Position) -> PositionRow {
+    PositionRow {
+        id: chronicle.next_id(),
+        time: now(),
+        device: device.pu_id(),
+        channel: told.device_id.clone().unwrap_or_default(),
+        lng: Some(told.longitude),
+        lat: Some(told.latitude),
+        height: told.altitude.or(told.height),
+        speed: told.speed,
+        angle: told.direction,
+    }
+}
+
+fn dialog(view: &SessionView) -> DialogRow {
+    let (device, place) = match &view.key {
+        crate::id::StreamKey::Live { device, .. } => (device.pu_id(), view.index),
+        crate::id::StreamKey::Named(name) => (name.to_string(), 0),
+    };
+    let close_time = view.closed_unix_s.unwrap_or_else(now);
+    DialogRow {
+        id: i64::try_from(view.session.0).unwrap_or(i64::MAX),
+        time: view.created_unix_s,
+        device,
+        place: i64::from(place),
+        user_id: view.owner.user.clone(),
+        address: view
+            .owner
+            .peer
+            .map_or_else(String::new, |peer| peer.to_string()),
+        kind: view.kind.name().to_owned(),
+        close_time,
+        duration: (close_time - view.created_unix_s).max(0),
+        sent_bytes: i64::try_from(view.sent_bytes).unwrap_or(i64::MAX),
+        failure: view
+            .failure
+            .as_ref()
+            .map_or("", |failure| failure.stage())
+            .to_owned(),
+    }
+}

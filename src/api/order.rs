@@ -1,0 +1,826 @@
+//! What takes longer than a call: subscriptions, new software, pictures (GB/T 28181-2016, 9.11; 2022, 9.13, 9.14).
+//!
+//! Each is kept in the store. Subscriptions are made again after a restart and when a device comes back; of the two
+//! others the last word is the device's notification, which `chronicle` writes.
+//!
+//! Bounds: [`limits::SNAPSHOT_BYTES_MAX`], [`limits::SNAPSHOT_ORDERS_MAX`].
+
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::path::PathBuf;
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::gb28181::control::Upgrade;
+use crate::gb28181::settings::{Settings, SnapShotConfig};
+use crate::gb28181::subscribe::{SubscriptionState, Topic, Wanted};
+use crate::gb28181::{Ask, Control};
+use crate::id::DeviceId;
+use crate::limits;
+use crate::session::{Command, Reply};
+use crate::store::rows::{OwnSetting, Snapshot, SubscriptionRow, UpgradeRow};
+use crate::store::table::{Filter, Page};
+
+use super::ApiState;
+use super::auth::unix_s;
+use super::caller::{Admin, Caller, HttpCaller};
+use super::device::{find, read_puid};
+use super::envelope::{Answer, Body, Done, Failure, Path, wrong_reply};
+use super::gimbal::ask;
+use super::list::{ListRequest, bad, ids, not_found, text};
+use super::problem::{HttpPath, Problem};
+
+fn now() -> i64 {
+    i64::try_from(unix_s()).unwrap_or(0)
+}
+
+// ---- subscriptions ----
+
+/// A subscription at a device.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SubscriptionInfo {
+    /// `catalog`, `alarm`, `position` or `ptz`.
+    #[schema(example = "alarm")]
+    pub topic: String,
+    /// true = wanted for this device; false = the config wants it for all, or nobody does.
+    pub own: bool,
+    /// Seconds that it lasts before it is refreshed.
+    pub expires: i64,
+    /// Of positions: seconds between two.
+    pub interval: i64,
+    /// `none`, `asking`, `active`, `waiting` (the device did not answer) or `refused`.
+    #[schema(example = "active")]
+    pub state: String,
+    /// The SIP status of a refusal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+}
+
+/// How a subscription shall be.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct SubscriptionRequest {
+    /// Seconds, 60 to 86400; 3600 if missing.
+    #[schema(example = 3600)]
+    expires: Option<u32>,
+    /// Of positions: seconds between two, 1 to 3600; 5 if missing.
+    #[schema(example = 5)]
+    interval: Option<u32>,
+}
+
+fn topic_of(name: &str) -> Result<Topic, Failure> {
+    Topic::from_name(name).ok_or_else(|| bad("topic must be catalog, alarm, position or ptz"))
+}
+
+fn row_of(device: DeviceId, topic: Topic) -> Filter {
+    Filter::all()
+        .equal("device", device.to_string())
+        .equal("topic", topic.name())
+}
+
+async fn subscriptions_of(state: &ApiState, puid: &str) -> Result<Vec<SubscriptionInfo>, Failure> {
+    let device = read_puid(puid)?;
+    let command = Command::Subscriptions { device };
+    let Reply::Subscriptions(states) = state.session.call(command).await? else {
+        return Err(wrong_reply());
+    };
+    let kept: Vec<SubscriptionRow> = state
+        .store
+        .every(
+            Filter::all().equal("device", device.to_string()),
+            Topic::ALL.len(),
+        )
+        .await?;
+    let show = |topic: Topic| {
+        let row = kept.iter().find(|row| row.topic == topic.name());
+        let usual = Wanted::new(topic);
+        let seconds = |d: std::time::Duration| i64::try_from(d.as_secs()).unwrap_or(0);
+        let state = states
+            .iter()
+            .find(|(of, _)| *of == topic)
+            .map(|(_, state)| *state);
+        let (word, status) = match state {
+            None => ("none", None),
+            Some(SubscriptionState::Asking) => ("asking", None),
+            Some(SubscriptionState::Active) => ("active", None),
+            Some(SubscriptionState::Waiting) => ("waiting", None),
+            Some(SubscriptionState::Refused { status }) => ("refused", Some(status)),
+        };
+        SubscriptionInfo {
+            topic: topic.name().to_owned(),
+            own: row.is_some(),
+            expires: row.map_or(seconds(usual.expires), |row| row.expires_s),
+            interval: row.map_or(seconds(usual.interval), |row| row.interval_s),
+            state: word.to_owned(),
+            status,
+        }
+    };
+    Ok(Topic::ALL.map(show).into())
+}
+
+async fn subscribe_to(
+    state: &ApiState,
+    puid: &str,
+    topic: Topic,
+    request: SubscriptionRequest,
+) -> Result<Done, Failure> {
+    let device = read_puid(puid)?;
+    let within = |field: &str, value: Option<u32>, usual: u32, min: u32, max: u32| {
+        let value = value.unwrap_or(usual);
+        let fits = (min..=max).contains(&value);
+        fits.then_some(value)
+            .ok_or_else(|| bad(format_args!("{field} must be {min} to {max}")))
+    };
+    let expires = within("expires", request.expires, 3_600, 60, 86_400)?;
+    let interval = within("interval", request.interval, 5, 1, 3_600)?;
+    let wanted = Wanted {
+        topic,
+        expires: std::time::Duration::from_secs(expires.into()),
+        interval: std::time::Duration::from_secs(interval.into()),
+    };
+    state
+        .session
+        .call(Command::Subscribe { device, wanted })
+        .await?;
+    let row = SubscriptionRow {
+        device: device.to_string(),
+        topic: topic.name().to_owned(),
+        expires_s: expires.into(),
+        interval_s: interval.into(),
+    };
+    state.store.put(&row).await?;
+    Ok(Done::new())
+}
+
+async fn unsubscribe_from(state: &ApiState, puid: &str, topic: Topic) -> Result<Done, Failure> {
+    let device = read_puid(puid)?;
+    state
+        .session
+        .call(Command::Unsubscribe { device, topic })
+        .await?;
+    state
+        .store
+        .remove::<SubscriptionRow>(row_of(device, topic))
+        .await?;
+    Ok(Done::new())
+}
+
+/// What a device is subscribed to for.
+#[utoipa::path(get, path = "/gantry/v1/devices/{puid}/subscriptions", operation_id = "listSubscriptions", tag = "gb28181", security(("token" = [])),
+    params(("puid" = String, Path, example = "PU_34020000001110000001")),
+    responses((status = 200, body = Answer<Vec<SubscriptionInfo>>, description = "in the envelope of bvcsp")))]
+pub async fn list_subscriptions(
+    State(state): State<ApiState>,
+    _: Caller,
+    Path(puid): Path<String>,
+) -> Result<Answer<Vec<SubscriptionInfo>>, Failure> {
+    Ok(Answer::data(subscriptions_of(&state, &puid).await?))
+}
+
+/// Subscribes to something at a device, from now on, over its absences and over restarts.
+#[utoipa::path(put, path = "/gantry/v1/devices/{puid}/subscriptions/{topic}", operation_id = "subscribe", tag = "gb28181", security(("token" = [])),
+    params(("puid" = String, Path, example = "PU_34020000001110000001"), ("topic" = String, Path, example = "alarm")),
+    request_body(content = SubscriptionRequest, example = json!({"expires": 3600})),
+    responses((status = 200, body = Done, description = "in the envelope of bvcsp", example = json!({"code": 0, "msg": "success"}))))]
+pub async fn subscribe(
+    State(state): State<ApiState>,
+    _: Admin,
+    Path((puid, topic)): Path<(String, String)>,
+    Body(request): Body<SubscriptionRequest>,
+) -> Result<Done, Failure> {
+    subscribe_to(&state, &puid, topic_of(&topic)?, request).await
+}
+
+/// Ends a subscription at a device. What the config wants of all devices comes back when the device registers anew.
+#[utoipa::path(delete, path = "/gantry/v1/devices/{puid}/subscriptions/{topic}", operation_id = "unsubscribe", tag = "gb28181", security(("token" = [])),
+    params(("puid" = String, Path, example = "PU_34020000001110000001"), ("topic" = String, Path, example = "alarm")),
+    responses((status = 200, body = Done, description = "in the envelope of bvcsp", example = json!({"code": 0, "msg": "success"}))))]
+pub async fn unsubscribe(
+    State(state): State<ApiState>,
+    _: Admin,
+    Path((puid, topic)): Path<(String, String)>,
+) -> Result<Done, Failure> {
+    unsubscribe_from(&state, &puid, topic_of(&topic)?).await
+}
+
+/// Positions of a device (bvcsp 2.28): its subscription to them.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct GpsConfig {
+    enable: bool,
+    /// Seconds between two positions, 1 to 3600.
+    #[serde(default)]
+    #[schema(example = 5)]
+    interval: Option<u32>,
+}
+
+/// Whether a device is subscribed to for its positions. `index` has no meaning.
+#[utoipa::path(get, path = "/bvcsp/v1/pu/config/gps/{puid}/{index}", operation_id = "getGpsConfig", tag = "management", security(("token" = [])),
+    params(("puid" = String, Path, example = "PU_34020000001110000001"), ("index" = u32, Path, example = 0)),
+    responses((status = 200, body = Answer<GpsConfig>)))]
+pub async fn get_gps(
+    State(state): State<ApiState>,
+    _: Caller,
+    Path((puid, _)): Path<(String, u32)>,
+) -> Result<Answer<GpsConfig>, Failure> {
+    let all = subscriptions_of(&state, &puid).await?;
+    let of_positions = all
+        .into_iter()
+        .find(|one| one.topic == Topic::MobilePosition.name());
+    let of_positions = of_positions.ok_or_else(wrong_reply)?;
+    Ok(Answer::data(GpsConfig {
+        enable: of_positions.state != "none",
+        interval: u32::try_from(of_positions.interval).ok(),
+    }))
+}
+
+/// Subscribes to the positions of a device, or ends that. `index` has no meaning.
+#[utoipa::path(put, path = "/bvcsp/v1/pu/config/gps/{puid}/{index}", operation_id = "setGpsConfig", tag = "management", security(("token" = [])),
+    params(("puid" = String, Path, example = "PU_34020000001110000001"), ("index" = u32, Path, example = 0)),
+    request_body = GpsConfig,
+    responses((status = 200, body = Done, example = json!({"code": 0, "msg": "success"}))))]
+pub async fn set_gps(
+    State(state): State<ApiState>,
+    _: Admin,
+    Path((puid, _)): Path<(String, u32)>,
+    Body(config): Body<GpsConfig>,
+) -> Result<Done, Failure> {
+    if !config.enable {
+        return unsubscribe_from(&state, &puid, Topic::MobilePosition).await;
+    }
+    let request = SubscriptionRequest {
+        expires: None,
+        interval: config.interval,
+    };
+    subscribe_to(&state, &puid, Topic::MobilePosition, request).await
+}
+
+// ---- new software ----
+
+/// New software for a device.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UpgradeRequest {
+    /// Its version.
+    #[schema(example = "V5.7.1")]
+    firmware: String,
+    /// Where the device fetches it.
+    #[schema(example = "http://192.168.1.2/firmware.bin")]
+    file_url: String,
+    #[serde(default)]
+    manufacturer: String,
+}
+
+/// How an upgrade goes (bvcsp 2.28).
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UpgradeStatus {
+    #[schema(example = "PU_34020000001110000001")]
+    pub id: String,
+    /// -1 none was ordered, 0 under way, 100 done: the standard has no more.
+    #[schema(example = 100)]
+    pub percent: i32,
+    /// Below 0: it failed.
+    pub speed: i32,
+    pub version: String,
+    /// Unix seconds; 0 = not finished.
+    pub finish_time: i64,
+    /// Why it failed, in the words of the device.
+    pub detail: String,
+}
+
+/// Names an order of ours to a device: 32 hex digits.
+fn new_session(state: &ApiState) -> String {
+    let random: [u8; 16] = state.store.random();
+    random.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Lets a device fetch and install new software.
+#[utoipa::path(post, path = "/bvcsp/v1/pu/upgrade/{puid}", operation_id = "upgradeDevice", tag = "management", security(("token" = [])),
+    params(("puid" = String, Path, example = "PU_34020000001110000001")),
+    request_body(content = UpgradeRequest, example = json!({"firmware": "V5.7.1", "fileUrl": "http://192.168.1.2/firmware.bin"})),
+    responses((status = 200, body = Done, example = json!({"code": 0, "msg": "success"}))))]
+pub async fn upgrade(
+    State(state): State<ApiState>,
+    _: Admin,
+    Path(puid): Path<String>,
+    Body(request): Body<UpgradeRequest>,
+) -> Result<Done, Failure> {
+    let device = read_puid(&puid)?;
+    let row = UpgradeRow {
+        device: device.to_string(),
+        session: new_session(&state),
+        firmware: text("firmware", Some(request.firmware.clone()))?,
+        state: "running".into(),
+        begun_s: now(),
+        ..UpgradeRow::default()
+    };
+    let order = Control::Upgrade(Upgrade {
+        firmware: request.firmware,
+        file_url: request.file_url,
+        manufacturer: request.manufacturer,
+        session_id: row.session.clone(),
+    });
+    // Written before: the device may be done before it has answered.
+    let before: Option<UpgradeRow> = state
+        .store
+        .find(Filter::all().equal("device", row.device.clone()))
+        .await?;
+    state.store.put(&row).await?;
+    if let Err(failure) = ask(&state, &puid, None, Ask::Control(order)).await {
+        match before {
+            Some(before) => state.store.put(&before).await?,
+            None => {
+                let filter = Filter::all().equal("device", row.device);
+                state.store.remove::<UpgradeRow>(filter).await?;
+            }
+        }
+        return Err(failure);
+    }
+    Ok(Done::new())
+}
+
+async fn upgrade_of(state: &ApiState, puid: &str) -> Result<UpgradeStatus, Failure> {
+    let view = find(state, puid).await?;
+    let device = read_puid(puid)?;
+    let row: Option<UpgradeRow> = state
+        .store
+        .find(Filter::all().equal("device", device.to_string()))
+        .await?;
+    let none = UpgradeStatus {
+        id: device.pu_id(),
+        percent: -1,
+        speed: 0,
+        version: view.info.firmware,
+        finish_time: 0,
+        detail: String::new(),
+    };
+    Ok(match row {
+        None => none,
+        Some(row) => UpgradeStatus {
+            percent: if row.state == "done" { 100 } else { 0 },
+            speed: if row.state == "failed" { -1 } else { 0 },
+            version: row.firmware,
+            finish_time: row.finished_s.unwrap_or(0),
+            detail: row.detail,
+            ..none
+        },
+    })
+}
+
+/// How the last upgrade of a device goes.
+#[utoipa::path(get, path = "/bvcsp/v1/pu/upgrade/status/{puid}", operation_id = "upgradeStatus", tag = "management", security(("token" = [])),
+    params(("puid" = String, Path, example = "PU_34020000001110000001")),
+    responses((status = 200, body = Answer<UpgradeStatus>)))]
+pub async fn upgrade_status(
+    State(state): State<ApiState>,
+    _: Caller,
+    Path(puid): Path<String>,
+) -> Result<Answer<UpgradeStatus>, Failure> {
+    Ok(Answer::data(upgrade_of(&state, &puid).await?))
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+pub struct DeviceIds {
+    /// At most 1,000.
+    #[serde(default)]
+    #[schema(example = json!(["PU_34020000001110000001"]))]
+    ids: Vec<String>,
+}
+
+/// How the last upgrades of devices go.
+#[utoipa::path(post, path = "/bvcsp/v1/pu/upgrade/batch/status", operation_id = "upgradeStatuses", tag = "management", security(("token" = [])),
+    request_body(content = DeviceIds, example = json!({"ids": ["PU_34020000001110000001"]})),
+    responses((status = 200, body = Answer<Vec<UpgradeStatus>>)))]
+pub async fn upgrade_statuses(
+    State(state): State<ApiState>,
+    _: Caller,
+    Body(request): Body<DeviceIds>,
+) -> Result<Answer<Vec<UpgradeStatus>>, Failure> {
+    let mut all = Vec::new();
+    for puid in ids("ids", request.ids)? {
+        all.push(upgrade_of(&state, &puid).await?);
+    }
+    Ok(Answer::data(all))
+}
+
+// ---- pictures ----
+
+/// How many pictures a channel takes when it is told to (bvcsp 2.28): kept by this node, and sent with each order.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SnapshotConfig {
+    /// 1 to 10.
+    #[schema(example = 1)]
+    pic_count: u32,
+    /// Milliseconds between two, whole seconds from 1000 on.
+    #[serde(default)]
+    #[schema(example = 1000)]
+    interval: Option<u32>,
+}
+
+impl SnapshotConfig {
+    fn check(self) -> Result<SnapshotConfig, Failure> {
+        if !(1..=10).contains(&self.pic_count) {
+            return Err(bad("picCount must be 1 to 10"));
+        }
+        if self
+            .interval
+            .is_some_and(|ms| !(1_000..=86_400_000).contains(&ms))
+        {
+            return Err(bad("interval must be 1000 to 86400000"));
+        }
+        Ok(self)
+    }
+}
+
+const SNAPSHOT: &str = "snapshot";
+
+async fn snapshot_config(
+    state: &ApiState,
+    device: DeviceId,
+    index: u32,
+) -> Result<SnapshotConfig, Failure> {
+    let filter = Filter::all()
+        .equal("device", device.to_string())
+        .equal("place", i64::from(index))
+        .equal("kind", SNAPSHOT);
+    let row: Option<OwnSetting> = state.store.find(filter).await?;
+    let kept = row.and_then(|row| serde_json::from_str(&row.value).ok());
+    Ok(kept.unwrap_or(SnapshotConfig {
+        pic_count: 1,
+        interval: Some(1_000),
+    }))
+}
+
+/// How many pictures a channel takes when it is told to.
+#[utoipa::path(get, path = "/bvcsp/v1/pu/config/snapshot/{puid}/{index}", operation_id = "getSnapshotConfig", tag = "management", security(("token" = [])),
+    params(("puid" = String, Path, example = "PU_34020000001110000001"), ("index" = u32, Path, example = 0)),
+    responses((status = 200, body = Answer<SnapshotConfig>)))]
+pub async fn get_snapshot_config(
+    State(state): State<ApiState>,
+    _: Caller,
+    Path((puid, index)): Path<(String, u32)>,
+) -> Result<Answer<SnapshotConfig>, Failure> {
+    find(&state, &puid).await?;
+    Ok(Answer::data(
+        snapshot_config(&state, read_puid(&puid)?, index).await?,
+    ))
+}
+
+/// Sets how many pictures a channel takes when it is told to.
+#[utoipa::path(put, path = "/bvcsp/v1/pu/config/snapshot/{puid}/{index}", operation_id = "setSnapshotConfig", tag = "management", security(("token" = [])),
+    params(("puid" = String, Path, example = "PU_34020000001110000001"), ("index" = u32, Path, example = 0)),
+    request_body = SnapshotConfig,
+    responses((status = 200, body = Done, example = json!({"code": 0, "msg": "success"}))))]
+pub async fn set_snapshot_config(
+    State(state): State<ApiState>,
+    _: Admin,
+    Path((puid, index)): Path<(String, u32)>,
+    Body(config): Body<SnapshotConfig>,
+) -> Result<Done, Failure> {
+    let config = config.check()?;
+    let view = find(&state, &puid).await?;
+    if view.channels.len() <= index as usize {
+        return Err(not_found("channel"));
+    }
+    let row = OwnSetting {
+        device: read_puid(&puid)?.to_string(),
+        place: i64::from(index),
+        kind: SNAPSHOT.into(),
+        value: serde_json::to_string(&config).unwrap_or_default(),
+    };
+    state.store.put(&row).await?;
+    Ok(Done::new())
+}
+
+/// An order for pictures; what is missing is as configured.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SnapshotRequest {
+    /// 1 to 10.
+    #[schema(example = 1)]
+    pic_count: Option<u32>,
+    /// Milliseconds between two.
+    #[schema(example = 1000)]
+    interval: Option<u32>,
+}
+
+/// Lets a channel take pictures and upload them here (SnapShotConfig, 2022).
+#[utoipa::path(post, path = "/bvcsp/v1/pu/snapshot/{puid}/{index}", operation_id = "takeSnapshot", tag = "device", security(("token" = [])),
+    params(("puid" = String, Path, example = "PU_34020000001110000001"), ("index" = u32, Path, example = 0)),
+    request_body(content = SnapshotRequest, example = json!({"picCount": 1})),
+    responses((status = 200, body = Answer<Snapshot>)))]
+pub async fn take_snapshot(
+    State(state): State<ApiState>,
+    _: Caller,
+    Path((puid, index)): Path<(String, u32)>,
+    Body(request): Body<SnapshotRequest>,
+) -> Result<Answer<Snapshot>, Failure> {
+    let device = read_puid(&puid)?;
+    let view = find(&state, &puid).await?;
+    let kept = snapshot_config(&state, device, index).await?;
+    let config = SnapshotConfig {
+        pic_count: request.pic_count.unwrap_or(kept.pic_count),
+        interval: request.interval.or(kept.interval),
+    }
+    .check()?;
+    make_room(&state).await?;
+    let id = new_session(&state);
+    let token = state.auth.capability(&format!("snapshot {id}"));
+    let at = here(&state, view.peer);
+    let mut row = Snapshot {
+        id: id.clone(),
+        device: device.pu_id(),
+        place: i64::from(index),
+        wanted: i64::from(config.pic_count),
+        state: "running".into(),
+        made_s: now(),
+        ..Snapshot::default()
+    };
+    state.store.put(&row).await?;
+    let order = Ask::Set(Settings::SnapShot(SnapShotConfig {
+        snap_num: config.pic_count,
+        interval: config.interval.map(|ms| (ms / 1_000).max(1)),
+        upload_url: format!("http://{at}/gantry/v1/snapshots/{id}/upload/{token}"),
+        session_id: id,
+    }));
+    if let Err(failure) = ask(&state, &puid, Some(index), order).await {
+        row.state = "failed".into();
+        row.detail.clone_from(&failure.msg);
+        row.finished_s = Some(now());
+        state.store.put(&row).await?;
+        return Err(failure);
+    }
+    Ok(Answer::data(row))
+}
+
+/// By which of our addresses a device reaches our HTTP port.
+fn here(state: &ApiState, peer: Option<SocketAddr>) -> SocketAddr {
+    let listen = state.config.http.listen;
+    let ip = state
+        .config
+        .sip
+        .advertised_ip
+        .or_else(|| (!listen.ip().is_unspecified()).then_some(listen.ip()));
+    SocketAddr::new(
+        ip.or_else(|| route_to(peer?.ip())).unwrap_or(listen.ip()),
+        listen.port(),
+    )
+}
+
+/// Asks the kernel which of our addresses it would send from. Nothing is sent.
+fn route_to(peer: IpAddr) -> Option<IpAddr> {
+    let any: IpAddr = if peer.is_ipv4() {
+        [0, 0, 0, 0].into()
+    } else {
+        [0u16; 8].into()
+    };
+    let socket = UdpSocket::bind((any, 0)).ok()?;
+    socket.connect((peer, 9)).ok()?;
+    socket.local_addr().ok().map(|address| address.ip())
+}
+
+fn folder(state: &ApiState, id: &str) -> PathBuf {
+    state.config.node.data_dir.join("snapshots").join(id)
+}
+
+/// Removes the oldest orders with their pictures when there are too many.
+async fn make_room(state: &ApiState) -> Result<(), Failure> {
+    let there = state.store.count::<Snapshot>(Filter::all()).await?;
+    if there < limits::SNAPSHOT_ORDERS_MAX {
+        return Ok(());
+    }
+    let oldest = Page {
+        skip: 0,
+        take: 100,
+        order: "made_s".into(),
+    };
+    let (old, _) = state.store.list::<Snapshot>(Filter::all(), &oldest).await?;
+    for row in old {
+        // What is gone already need not be removed.
+        let _ = tokio::fs::remove_dir_all(folder(state, &row.id)).await;
+        state
+            .store
+            .remove::<Snapshot>(Filter::all().equal("id", row.id))
+            .await?;
+    }
+    Ok(())
+}
+
+/// Which orders for pictures.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SnapshotFilter {
+    pu_id: Option<String>,
+    /// Unix seconds, the first that counts.
+    begin_time: Option<i64>,
+    /// Unix seconds, the last that counts.
+    end_time: Option<i64>,
+}
+
+/// Orders for pictures, newest first.
+#[utoipa::path(post, path = "/gantry/v1/snapshots/list", operation_id = "listSnapshots", tag = "device", security(("token" = [])),
+    request_body(content = ListRequest<SnapshotFilter>, example = json!({"page": 0, "pageSize": 20})),
+    responses((status = 200, body = Answer<Vec<Snapshot>>, description = "in the envelope of bvcsp")))]
+pub async fn list_snapshots(
+    State(state): State<ApiState>,
+    _: Caller,
+    Body(mut request): Body<ListRequest<SnapshotFilter>>,
+) -> Result<Answer<Vec<Snapshot>>, Failure> {
+    let asked = request.take_filter();
+    let device = match asked.pu_id {
+        Some(puid) => Some(read_puid(&puid)?.pu_id()),
+        None => None,
+    };
+    let filter =
+        Filter::all()
+            .equal_if("device", device)
+            .within("made_s", asked.begin_time, asked.end_time);
+    request.run(&state, filter, "-madeS").await
+}
+
+/// One order for pictures.
+#[utoipa::path(get, path = "/gantry/v1/snapshots/{id}", operation_id = "snapshotInfo", tag = "device", security(("token" = [])),
+    params(("id" = String, Path, example = "7d5f0a1b2c3d4e5f60718293a4b5c6d7")),
+    responses((status = 200, body = Answer<Snapshot>, description = "in the envelope of bvcsp")))]
+pub async fn snapshot_info(
+    State(state): State<ApiState>,
+    _: Caller,
+    Path(id): Path<String>,
+) -> Result<Answer<Snapshot>, Failure> {
+    let row: Option<Snapshot> = state.store.find(Filter::all().equal("id", id)).await?;
+    row.map(Answer::data).ok_or_else(|| not_found("snapshot"))
+}
+
+/// A picture of an order, counted from 1.
+#[utoipa::path(get, path = "/gantry/v1/snapshots/{id}/{number}", operation_id = "snapshotPicture", tag = "device", security(("token" = [])),
+    params(("id" = String, Path, example = "7d5f0a1b2c3d4e5f60718293a4b5c6d7"), ("number" = u32, Path, example = 1)),
+    responses((status = 200, content_type = "image/jpeg", body = Vec<u8>), (status = 400, body = Problem), (status = 401, body = Problem),
+        (status = 404, body = Problem)))]
+pub async fn snapshot_picture(
+    State(state): State<ApiState>,
+    _: HttpCaller,
+    HttpPath((id, number)): HttpPath<(String, String)>,
+) -> Result<Response, Problem> {
+    let missing = || Problem::new(StatusCode::NOT_FOUND, "there is no such picture");
+    let number: u32 = number
+        .parse()
+        .map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "bad parameter: number"))?;
+    if id.len() != 32 || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(missing());
+    }
+    let path = folder(&state, &id).join(number.to_string());
+    let bytes = tokio::fs::read(path).await.map_err(|_| missing())?;
+    let kind = image_type(&bytes).unwrap_or("application/octet-stream");
+    Ok(([(header::CONTENT_TYPE, kind)], bytes).into_response())
+}
+
+fn image_type(bytes: &[u8]) -> Option<&'static str> {
+    match bytes {
+        [0xff, 0xd8, 0xff, ..] => Some("image/jpeg"),
+        [0x89, b'P', b'N', b'G', ..] => Some("image/png"),
+        [b'B', b'M', ..] => Some("image/bmp"),
+        _ => None,
+    }
+}
+
+/// The picture in a request: the body itself, or the first part of a form.
+fn picture_in(body: &Bytes) -> Option<Bytes> {
+    if image_type(body).is_some() {
+        return Some(body.clone());
+    }
+    // A form: `--boundary`, head, empty line, bytes, `\r\n--boundary`.
+    let line_end = memchr::memmem::find(body, b"\r\n")?;
+    let boundary = body
+        .get(..line_end)
+        .filter(|line| line.starts_with(b"--"))?;
+    let start = memchr::memmem::find(body, b"\r\n\r\n")? + 4;
+    let rest = body.get(start..)?;
+    let mut end_mark = b"\r\n".to_vec();
+    end_mark.extend_from_slice(boundary);
+    let length = memchr::memmem::find(rest, &end_mark)?;
+    let picture = body.slice(start..start + length);
+    image_type(&picture).map(|_| picture)
+}
+
+/// Takes a picture from a device. The token is of this order alone.
+#[utoipa::path(post, path = "/gantry/v1/snapshots/{id}/upload/{token}", operation_id = "uploadSnapshot", tag = "device",
+    params(("id" = String, Path, example = "7d5f0a1b2c3d4e5f60718293a4b5c6d7"), ("token" = String, Path, example = "00112233445566778899aabbccddeeff")),
+    request_body(content = Vec<u8>, content_type = "image/jpeg", description = "JPEG, PNG or BMP, as it is or as the first part of a form"),
+    responses((status = 200, description = "taken"), (status = 400, body = Problem, description = "no picture"),
+        (status = 403, body = Problem, description = "not the token of this order"), (status = 404, body = Problem),
+        (status = 409, body = Problem, description = "all pictures are there"), (status = 413, body = Problem), (status = 503, body = Problem)))]
+pub async fn upload(
+    State(state): State<ApiState>,
+    HttpPath((id, token)): HttpPath<(String, String)>,
+    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
+) -> Result<StatusCode, Problem> {
+    if !state.auth.has_capability(&format!("snapshot {id}"), &token) {
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "not the token of this order",
+        ));
+    }
+    let body = body.map_err(|e| Problem::new(e.status(), e.body_text()))?;
+    let picture = picture_in(&body)
+        .ok_or_else(|| Problem::new(StatusCode::BAD_REQUEST, "the body is no JPEG, PNG or BMP"))?;
+    let refused = |error: &dyn std::fmt::Display| {
+        tracing::error!(%error, order = id, "a picture could not be kept");
+        Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the picture could not be kept; see the log",
+        )
+    };
+    let filter = Filter::all().equal("id", id.clone());
+    let room = filter.clone().sql("received < wanted", []);
+    // One statement counts and holds the bound, so that two uploads at once get two numbers.
+    let taken = state
+        .store
+        .change::<Snapshot>("received = received + 1", Vec::new(), room)
+        .await;
+    let taken = taken.map_err(|e| refused(&e))?;
+    let row: Option<Snapshot> = state.store.find(filter).await.map_err(|e| refused(&e))?;
+    let Some(row) = row else {
+        return Err(Problem::new(
+            StatusCode::NOT_FOUND,
+            "there is no such order",
+        ));
+    };
+    if taken == 0 {
+        return Err(Problem::new(
+            StatusCode::CONFLICT,
+            "all pictures of this order are there",
+        ));
+    }
+    let folder = folder(&state, &id);
+    tokio::fs::create_dir_all(&folder)
+        .await
+        .map_err(|e| refused(&e))?;
+    for number in 1..=row.wanted {
+        let file = tokio::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(folder.join(number.to_string()))
+            .await;
+        let Ok(mut file) = file else { continue };
+        tokio::io::AsyncWriteExt::write_all(&mut file, &picture)
+            .await
+            .map_err(|e| refused(&e))?;
+        tokio::io::AsyncWriteExt::flush(&mut file)
+            .await
+            .map_err(|e| refused(&e))?;
+        return Ok(StatusCode::OK);
+    }
+    Err(Problem::new(
+        StatusCode::CONFLICT,
+        "all pictures of this order are there",
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::envelope::Code;
+    use super::*;
+
+    #[test]
+    fn a_picture_is_found_in_a_body_and_in_a_form() {
+        let jpeg = Bytes::from_static(b"\xff\xd8\xff\xe0 a picture");
+        assert_eq!(picture_in(&jpeg), Some(jpeg.clone()));
+        let form = [
+            b"--x\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\n".as_slice(),
+            &jpeg,
+            b"\r\n--x--\r\n",
+        ]
+        .concat();
+        assert_eq!(picture_in(&Bytes::from(form.clone())), Some(jpeg));
+        assert_eq!(
+            picture_in(&Bytes::from(form[..form.len() - 9].to_vec())),
+            None
+        );
+        assert_eq!(picture_in(&Bytes::from_static(b"<html>")), None);
+        assert_eq!(picture_in(&Bytes::new()), None);
+    }
+
+    #[test]
+    fn pictures_of_an_order_have_bounds() {
+        let config = |pic_count, interval| {
+            SnapshotConfig {
+                pic_count,
+                interval,
+            }
+            .check()
+        };
+        assert!(config(1, None).is_ok() && config(10, Some(1_000)).is_ok());
+        for (count, interval) in [(0, None), (11, None), (1, Some(999)), (1, Some(86_400_001))] {
+            assert_eq!(
+                config(count, interval).expect_err("outside").code,
+                Code::ErrorParam
+            );
+        }
+    }
+}
