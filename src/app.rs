@@ -295,6 +295,9 @@ impl Node {
             metrics.clone(),
             config.clone(),
         );
+        api::certificate::start(&state)
+            .await
+            .map_err(|e| StartError(format!("cannot read the certificates of GB 35114: {e}")))?;
         let router = api::router(state).merge(console::router());
         let front = Front::new(
             session.clone(),

@@ -12,6 +12,7 @@
 
 pub mod auth;
 mod caller;
+pub(crate) mod certificate;
 mod control;
 mod device;
 mod device_auth;
@@ -63,6 +64,7 @@ pub struct ApiState {
     pub auth: Auth,
     pub metrics: Arc<Metrics>,
     pub config: Arc<Config>,
+    pub certificates: certificate::Certificates,
     /// How long an event WebSocket may stay silent.
     pub event_idle: Duration,
 }
@@ -83,6 +85,7 @@ impl ApiState {
             auth,
             metrics,
             config,
+            certificates: certificate::Certificates::default(),
             event_idle: Duration::from_secs(limits::EVENT_SOCKET_IDLE_S_MAX),
         }
     }
@@ -133,6 +136,7 @@ pub fn router(state: ApiState) -> Router {
         .route("/gantry/v1/devices/{puid}/sip", get(sip::list))
         .route("/gantry/v1/devices/{puid}/sip.pcap", get(sip::download))
         .route("/gantry/v1/sip/handshakes", get(handshake::failed))
+        .route("/gantry/v1/certificates/crl", get(certificate::revocations))
         .route("/healthz", get(observe::health))
         .route("/metrics", get(observe::metrics))
         .route("/openapi.json", get(openapi::serve))
@@ -140,6 +144,34 @@ pub fn router(state: ApiState) -> Router {
         .layer(cors)
         .layer(axum::middleware::from_fn(accept_post))
         .with_state(state)
+}
+
+fn certificates() -> Router<ApiState> {
+    use certificate as c;
+    Router::new()
+        .route("/cert/server/csr", post(c::create_server))
+        .route("/cert/server/list", post(c::list_servers))
+        .route("/cert/server/info/{certid}", get(c::server))
+        .route(
+            "/cert/server/{certid}",
+            put(c::change_server).delete(c::delete_server),
+        )
+        .route("/cert/server/selfsign/{certid}", post(c::self_sign))
+        .route("/cert/device/csr", post(c::create_request))
+        .route("/cert/device/csr/list", post(c::list_requests))
+        .route("/cert/device/csr/info/{csrid}", get(c::request))
+        .route(
+            "/cert/device/csr/{csrid}",
+            put(c::change_request).delete(c::delete_request),
+        )
+        .route("/cert/device/issue/{csrid}", post(c::issue))
+        .route("/gmdevice/create", post(c::create_device))
+        .route("/gmdevice/list", post(c::list_devices))
+        .route("/gmdevice/info/{id}", get(c::device))
+        .route(
+            "/gmdevice/{id}",
+            put(c::change_device).delete(c::delete_device),
+        )
 }
 
 fn bvcsp() -> Router<ApiState> {
@@ -152,6 +184,7 @@ fn bvcsp() -> Router<ApiState> {
         .route("/pu/info/{puid}", get(device::info))
         .route("/pu/onlinestatus/{puid}", get(device::online_status))
         .merge(gimbal())
+        .nest("/28181in", certificates())
         .route(
             "/pu/record/start/{puid}/{index}",
             post(control::start_record),

@@ -8,8 +8,8 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    control, device, device_auth, dialog, event, gimbal, handshake, ingest, live, login, observe,
-    policy, sip, whep,
+    certificate, control, device, device_auth, dialog, event, gimbal, handshake, ingest, live,
+    login, observe, policy, sip, whep,
 };
 
 #[derive(OpenApi)]
@@ -38,6 +38,11 @@ use super::{
         live::serve,
         ingest::open, ingest::close, policy::show, policy::set, device_auth::set,
         sip::list, sip::download, handshake::failed,
+        certificate::create_server, certificate::list_servers, certificate::server, certificate::change_server,
+        certificate::delete_server, certificate::self_sign, certificate::create_request, certificate::list_requests,
+        certificate::issue, certificate::change_request, certificate::request, certificate::delete_request,
+        certificate::create_device, certificate::list_devices, certificate::change_device, certificate::delete_device,
+        certificate::device, certificate::revocations,
         observe::health, observe::metrics, serve,
     ),
     modifiers(&Token)

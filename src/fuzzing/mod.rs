@@ -28,7 +28,7 @@ use crate::{gb28181, media, sip};
 pub type Body = fn(&[u8]);
 
 /// Every target by its name in `fuzz/fuzz_targets` that has a seed or may get one.
-pub const TARGETS: [(&str, Body); 19] = [
+pub const TARGETS: [(&str, Body); 20] = [
     ("sip_message", sip::fuzzing::sip_message),
     ("sip_stream", sip::fuzzing::sip_stream),
     ("sdp", sip::fuzzing::sdp),
@@ -38,6 +38,7 @@ pub const TARGETS: [(&str, Body); 19] = [
     ("h264", media::fuzzing::h264),
     ("h265", media::fuzzing::h265),
     ("manscdp", gb28181::fuzzing::manscdp),
+    ("gb35114", gb28181::fuzzing::gb35114),
     ("sip_agent", sip_agent),
     ("gb_platform", gb_platform),
     ("jitter", jitter),

@@ -82,6 +82,8 @@ pub enum Command {
         device: DeviceId,
         auth: DeviceAuth,
     },
+    /// Who we are to GB 35114 devices. `None`: they cannot come in.
+    SetIdentity(Option<Box<super::gb35114::Identity>>),
     /// BYE to everybody. [`Event::Drained`] follows when all are answered or given up.
     Shutdown,
 }
@@ -95,6 +97,11 @@ pub enum DeviceAuth {
     Password(String),
     /// This device is let in without.
     NotNeeded,
+    /// GB 35114 with this SM2 certificate, in DER; what it sends must be signed.
+    Certificate {
+        der: Vec<u8>,
+        revoked: bool,
+    },
 }
 
 /// A live view to be opened.

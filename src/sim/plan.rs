@@ -1,6 +1,7 @@
 //! Which devices a simulation has, and what each of them is called, shows and does wrong.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ pub struct Config {
     pub server: SocketAddr,
     pub carrier: Carrier,
     pub tls: TlsFiles,
+    /// Folder of SM2 keys with which devices prove themselves by GB 35114.
+    pub gb35114: Option<PathBuf>,
     /// Code of the platform.
     pub server_id: GbId,
     /// SIP domain of the platform.
@@ -79,6 +82,7 @@ impl Config {
             server,
             carrier: Carrier::Udp,
             tls: TlsFiles::default(),
+            gb35114: None,
             server_id,
             realm: domain.get(..10).unwrap_or(domain).to_owned(),
             password,
@@ -206,7 +210,13 @@ impl Plan {
         self.pictures[turn % self.pictures.len()]
     }
 
-    pub(super) fn device(&self, config: &Config, path: Path) -> device::Config {
+    /// `security`: how it proves itself by GB 35114.
+    pub(super) fn device(
+        &self,
+        config: &Config,
+        path: Path,
+        security: Option<device::Security>,
+    ) -> device::Config {
         device::Config {
             id: self.id,
             password: config.password.clone(),
@@ -219,7 +229,13 @@ impl Plan {
             charset: Charset::Gb2312,
             info: Arc::new(self.info()),
             channels: self.catalog().into(),
-            abilities: Arc::default(),
+            abilities: match security {
+                None => Arc::default(),
+                Some(_) => Arc::new(device::Abilities {
+                    security,
+                    ..device::Abilities::default()
+                }),
+            },
         }
     }
 }

@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use mio::net::{TcpListener, TcpStream};
@@ -24,11 +24,12 @@ use crate::gb28181::device::{Device, Event, MediaOffer, Output};
 use crate::net::udp;
 use crate::sip::{ConnId, Path};
 
-use super::Quirk;
 use super::plan::{Config, Plan};
 use super::reel::{Picture, Reel, Sound};
 use super::stream::{Link, Sent, Stream};
 use super::wire::{Carrier, Wire};
+use super::{Quirk, security};
+use crate::time::WallClock;
 
 /// Token of the waker; those of devices count from 0, those of streams from [`STREAMS`].
 const WAKER: Token = Token(usize::MAX - 1);
@@ -107,6 +108,11 @@ pub fn start(config: Config, seed: u64) -> io::Result<Sim> {
         Carrier::Udp | Carrier::Tcp => None,
     };
     let count = config.threads.max(1);
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
+    let wall = WallClock {
+        at: Instant::now(),
+        unix_ms: since_epoch.map_or(0, |d| d.as_millis() as i64),
+    };
     let mut threads = Vec::new();
     for n in 0..count {
         let poll = Poll::new()?;
@@ -120,6 +126,7 @@ pub fn start(config: Config, seed: u64) -> io::Result<Sim> {
             next_conn: 0,
             carrier: config.carrier,
             tls: tls.clone(),
+            wall,
             timers: BTreeSet::new(),
             reels: reels.clone(),
             rng: ChaCha8Rng::seed_from_u64(seed.wrapping_add(n as u64)),
@@ -202,6 +209,7 @@ struct Worker {
     next_conn: u64,
     carrier: Carrier,
     tls: Option<Arc<ClientConfig>>,
+    wall: WallClock,
     timers: BTreeSet<(Instant, Timer)>,
     reels: Reels,
     rng: ChaCha8Rng,
@@ -216,8 +224,18 @@ impl Worker {
         let (wire, path) = self.wire(place, config.server)?;
         let mut seed = [0; 32];
         self.rng.fill_bytes(&mut seed);
+        let security = match &config.gb35114 {
+            None => None,
+            Some(folder) => Some(security::of(
+                folder,
+                plan.id,
+                config.server_id,
+                self.wall,
+                seed,
+            )?),
+        };
         self.devices.push(Peer {
-            device: Device::new(plan.device(config, path), seed),
+            device: Device::new(plan.device(config, path, security), seed),
             plan: plan.clone(),
             wire,
             path,

@@ -6,6 +6,8 @@ mod api;
 mod device_auth;
 #[cfg(feature = "node")]
 mod diagnosis;
+#[cfg(feature = "node")]
+mod digest;
 mod egress_chromium;
 mod egress_files;
 mod egress_rtp;
@@ -13,6 +15,8 @@ mod field_reports;
 mod field_signalling;
 #[cfg(feature = "node")]
 mod flood;
+#[cfg(feature = "node")]
+mod gb35114;
 #[cfg(feature = "node")]
 mod gb_table;
 mod gb_vectors;
