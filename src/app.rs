@@ -330,6 +330,9 @@ impl Node {
             config.clone(),
         )
         .with_downloads(downloads);
+        api::certificate::start(&state)
+            .await
+            .map_err(|e| StartError(format!("cannot read the certificates of GB 35114: {e}")))?;
         tokio::spawn(api::chronicle::run(state.clone()));
         let router = api::router(state).merge(console::router());
         let front = Front::new(

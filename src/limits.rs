@@ -464,6 +464,29 @@ pub const SIP_TLS_HANDSHAKES_PER_SOURCE_MAX: usize = 128;
 pub const SIP_TLS_HANDSHAKE_S_MAX: u64 = 10;
 /// Connections with a finished handshake that wait for the control thread. At it: handshakes wait, within their time.
 pub const SIP_TLS_WAITING_MAX: usize = 64;
+/// Seconds that a challenge of GB 35114 can be answered: the patience of a transaction (64 T1) twice. At it: refused as late.
+pub const GM_CHALLENGE_S_MAX: u64 = 64;
+/// Seconds by which the Date of a message of GB 35114 may differ from our clock: cameras without NTP drift by minutes. At it:
+/// refused as late.
+pub const GM_DATE_WINDOW_S: i64 = 600;
+/// Messages of one GB 35114 device that are remembered so that none counts twice, 16 bytes each: a directory of 1,000 messages
+/// within one second of a clock without fractions, alarms and keepalives of ten minutes. At it: whatever is not newer than the
+/// oldest of them is refused as late.
+pub const GM_NOTES_KEPT_MAX: usize = 2_048;
+/// Refusals of GB 35114 that wait for the shell, which takes them every second. At it: counted and logged only.
+pub const GM_REFUSALS_WAITING_MAX: usize = 256;
+/// Devices whose last refusal by GB 35114 is kept to be looked up. At it: no more are noted until a node starts.
+pub const GM_REFUSALS_KEPT_MAX: usize = 4_096;
+/// Keys of this node for GB 35114; certificate requests of devices, and devices that must prove themselves. At it: code 7.
+pub const GM_SERVERS_MAX: usize = 16;
+pub const GM_REQUESTS_MAX: usize = 4_096;
+/// Days that a certificate which this node issues may be valid: twenty years. At it: code 4.
+pub const GM_CERTIFICATE_DAYS_MAX: i64 = 7_300;
+/// Bytes of a header value of GB 35114, and its parameters: two signatures and a sealed key have 700 and 7. At it: not read.
+pub const GM_HEADER_BYTES_MAX: usize = 4 << 10;
+pub const GM_HEADER_PARAMETERS_MAX: usize = 16;
+/// Bytes of a certificate, request or revocation list that is read, as PEM. At it: refused.
+pub const GM_CERTIFICATE_BYTES_MAX: usize = 64 << 10;
 /// Failed TLS handshakes of SIP that are kept to be looked up, one line an address and kind. At it: the line that was quiet
 /// for longest is forgotten.
 pub const SIP_TLS_FAILURES_KEPT_MAX: usize = 256;

@@ -162,6 +162,7 @@ metrics! {
     sip_dropped: Count ["limit", "kind"] "SIP messages dropped unread, by whose rate was used up and what they looked like";
     connections_refused: Count ["door"] "Connections closed at once because there were too many";
     connections_cut_off: Count ["door"] "Connections closed because they took too long or too much";
+    gb35114_refused: Count ["reason"] "Messages that GB 35114 refused, by why";
     sip_tls_failed: Count ["kind"] "TLS handshakes of SIP that failed, by why";
     orders: Count ["outcome"] "Orders and questions to devices, by how they ended";
     subscriptions: Level ["state"] "Subscriptions at devices";

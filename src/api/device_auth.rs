@@ -64,6 +64,7 @@ pub async fn set(
         gb28181::DeviceAuth::Default => "default",
         gb28181::DeviceAuth::Password(_) => "password",
         gb28181::DeviceAuth::NotNeeded => "none",
+        gb28181::DeviceAuth::Certificate { .. } => "certificate",
     };
     tracing::info!(%device, kind, user = %caller.login.user, "how the device logs in was changed");
     let command = Command::SetDeviceAuth { device, auth };

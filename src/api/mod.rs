@@ -14,6 +14,7 @@ pub(crate) mod access;
 mod audit;
 pub mod auth;
 mod caller;
+pub(crate) mod certificate;
 pub mod chronicle;
 mod command;
 mod control;
@@ -84,6 +85,7 @@ pub struct ApiState {
     pub config: Arc<Config>,
     /// Absent where only the API runs.
     downloads: Option<Downloads>,
+    pub certificates: certificate::Certificates,
     /// How long an event WebSocket may stay silent.
     pub event_idle: Duration,
     pub commands: Commands,
@@ -106,6 +108,7 @@ impl ApiState {
             metrics,
             config,
             downloads: None,
+            certificates: certificate::Certificates::default(),
             event_idle: Duration::from_secs(limits::EVENT_SOCKET_IDLE_S_MAX),
             commands: Commands::default(),
         }
@@ -212,6 +215,7 @@ pub fn router(state: ApiState) -> Router {
             "/gantry/v1/downloads/{taskid}",
             axum::routing::delete(download::remove),
         )
+        .route("/gantry/v1/certificates/crl", get(certificate::revocations))
         .route("/healthz", get(observe::health))
         .route("/metrics", get(observe::metrics))
         .route("/openapi.json", get(openapi::serve))
@@ -223,6 +227,34 @@ pub fn router(state: ApiState) -> Router {
         .layer(cors)
         .layer(axum::middleware::from_fn(accept_post))
         .with_state(state)
+}
+
+fn certificates() -> Router<ApiState> {
+    use certificate as c;
+    Router::new()
+        .route("/cert/server/csr", post(c::create_server))
+        .route("/cert/server/list", post(c::list_servers))
+        .route("/cert/server/info/{certid}", get(c::server))
+        .route(
+            "/cert/server/{certid}",
+            put(c::change_server).delete(c::delete_server),
+        )
+        .route("/cert/server/selfsign/{certid}", post(c::self_sign))
+        .route("/cert/device/csr", post(c::create_request))
+        .route("/cert/device/csr/list", post(c::list_requests))
+        .route("/cert/device/csr/info/{csrid}", get(c::request))
+        .route(
+            "/cert/device/csr/{csrid}",
+            put(c::change_request).delete(c::delete_request),
+        )
+        .route("/cert/device/issue/{csrid}", post(c::issue))
+        .route("/gmdevice/create", post(c::create_device))
+        .route("/gmdevice/list", post(c::list_devices))
+        .route("/gmdevice/info/{id}", get(c::device))
+        .route(
+            "/gmdevice/{id}",
+            put(c::change_device).delete(c::delete_device),
+        )
 }
 
 fn bvcsp() -> Router<ApiState> {
@@ -249,6 +281,7 @@ fn bvcsp() -> Router<ApiState> {
         .route("/bwlist/list", post(access::list))
         .route("/bwlist/add", post(access::add))
         .route("/bwlist/del", post(access::remove))
+        .nest("/28181in", certificates())
         .route(
             "/pu/record/start/{puid}/{index}",
             post(control::start_record),

@@ -8,9 +8,9 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    access, command, control, device, device_auth, dialog, download, event, gb28181in, gimbal, group,
-    handshake, history, ingest, live, login, manage, observe, order, plan, playback, policy, record,
-    recordfile, setup, sip, unsupported, whep,
+    access, certificate, command, control, device, device_auth, dialog, download, event, gb28181in,
+    gimbal, group, handshake, history, ingest, live, login, manage, observe, order, plan, playback,
+    policy, record, recordfile, setup, sip, unsupported, whep,
 };
 
 #[derive(OpenApi)]
@@ -70,6 +70,11 @@ use super::{
         live::serve,
         ingest::open, ingest::close, policy::show, policy::set, device_auth::set,
         sip::list, sip::download, handshake::failed,
+        certificate::create_server, certificate::list_servers, certificate::server, certificate::change_server,
+        certificate::delete_server, certificate::self_sign, certificate::create_request, certificate::list_requests,
+        certificate::issue, certificate::change_request, certificate::request, certificate::delete_request,
+        certificate::create_device, certificate::list_devices, certificate::change_device, certificate::delete_device,
+        certificate::device, certificate::revocations,
         observe::health, observe::metrics, serve,
     ),
     modifiers(&Token, &Unsupported)

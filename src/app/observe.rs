@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::diagnosis::handshake::Failure;
+use crate::gb28181::gb35114::Refusal;
 use crate::gb28181::{Platform, gate};
 use crate::media::ps::demux;
 use crate::metrics::Metrics;
@@ -94,6 +95,9 @@ fn signalling(metrics: &Metrics, platform: &Platform, sockets: SipCounters) {
     metrics
         .connections_cut_off
         .set(&["sip"], sockets.connections_cut_off);
+    for (why, n) in Refusal::ALL.iter().zip(c.gm_refused) {
+        metrics.gb35114_refused.set(&[why.name()], n);
+    }
     for (failure, n) in Failure::ALL.iter().zip(sockets.handshakes_failed) {
         metrics.sip_tls_failed.set(&[failure.name()], n);
     }

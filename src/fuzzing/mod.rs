@@ -28,7 +28,7 @@ use crate::{gb28181, media, sip};
 pub type Body = fn(&[u8]);
 
 /// Every target by its name in `fuzz/fuzz_targets` that has a seed or may get one.
-pub const TARGETS: [(&str, Body); 21] = [
+pub const TARGETS: [(&str, Body); 22] = [
     ("sip_message", sip::fuzzing::sip_message),
     ("sip_stream", sip::fuzzing::sip_stream),
     ("sdp", sip::fuzzing::sdp),
@@ -40,6 +40,7 @@ pub const TARGETS: [(&str, Body); 21] = [
     ("manscdp", gb28181::fuzzing::manscdp),
     ("mansrtsp", gb28181::fuzzing::mansrtsp),
     ("sip_split", gb28181::fuzzing::sip_split),
+    ("gb35114", gb28181::fuzzing::gb35114),
     ("sip_agent", sip_agent),
     ("gb_platform", gb_platform),
     ("jitter", jitter),

@@ -1,5 +1,7 @@
 //! What the platform counts. Plain numbers since the start; the shell reads them for `/metrics`.
 
+use super::gb35114::Refusal;
+
 /// Cumulative counters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -12,6 +14,8 @@ pub struct Counters {
     /// Answered with 403: too many wrong passwords, no password set, or still paused.
     pub registers_refused: u64,
     pub unregisters: u64,
+    /// What GB 35114 devices sent and was refused, by [`Refusal::index`].
+    pub gm_refused: [u64; Refusal::ALL.len()],
     /// REGISTER refused with 503 because the table of devices is full.
     pub registers_no_room: u64,
     pub keepalives: u64,

@@ -16,6 +16,49 @@ use crate::limits::{
 };
 use crate::sip::{Path, Transport};
 
+/// A header value, certificate, request or revocation list of GB 35114: nothing panics, and what is written from what was read
+/// is read again as the same.
+pub fn gb35114(data: &[u8]) {
+    use super::gb35114::{Certificate, CertificateRequest, Scheme, Value, header, x509};
+    if let Some(value) = Value::read(data) {
+        let names = [
+            "random1", "random2", "serverid", "deviceid", "sign1", "cryptkey",
+        ];
+        let held: Vec<(&str, &str)> = names
+            .into_iter()
+            .filter_map(|name| Some((name, value.get(name)?)))
+            .collect();
+        // A value without quotes can hold one, which cannot be written back.
+        if held.iter().all(|(_, v)| !v.contains('"')) {
+            let written = header::write(value.scheme, &held);
+            if let Some(again) = Value::read(written.as_bytes()) {
+                assert!(held.iter().all(|(name, v)| again.get(name) == Some(v)));
+                assert_eq!(again.scheme, value.scheme);
+            }
+        }
+        assert!(
+            [
+                Scheme::Capability,
+                Scheme::Unidirection,
+                Scheme::Bidirection
+            ]
+            .contains(&value.scheme)
+        );
+    }
+    if let Some(nonce) = header::read_note(data) {
+        assert!(nonce.len() <= crate::limits::GM_HEADER_BYTES_MAX);
+    }
+    if let Ok(certificate) = Certificate::read(data) {
+        let again = Certificate::read(certificate.pem().as_bytes()).expect("our own writing");
+        assert_eq!(again, certificate);
+    }
+    if let Ok(request) = CertificateRequest::read(data) {
+        assert_eq!(CertificateRequest::read(&request.der), Ok(request));
+    }
+    // No list is signed by this key.
+    assert!(x509::read_revocation_list(data, b"none").is_err());
+}
+
 /// A MANSCDP body: bounds hold, and the items read can be written and read again as they are.
 pub fn manscdp(data: &[u8]) {
     let Ok(message) = parse(data) else {

@@ -10,6 +10,7 @@ pub mod device;
 pub mod edition;
 pub mod fuzzing;
 pub mod gate;
+pub mod gb35114;
 pub mod manscdp;
 pub mod mansrtsp;
 pub mod notice;

@@ -105,6 +105,8 @@ pub enum Command {
         device: DeviceId,
         auth: DeviceAuth,
     },
+    /// Who we are to GB 35114 devices. `None`: they cannot come in.
+    SetIdentity(Option<Box<super::gb35114::Identity>>),
     /// BYE to everybody. [`Event::Drained`] follows when all are answered or given up.
     Shutdown,
 }
@@ -118,6 +120,11 @@ pub enum DeviceAuth {
     Password(String),
     /// This device is let in without.
     NotNeeded,
+    /// GB 35114 with this SM2 certificate, in DER; what it sends must be signed.
+    Certificate {
+        der: Vec<u8>,
+        revoked: bool,
+    },
 }
 
 /// A stretch of what was recorded, in seconds since the Unix epoch. The end lies after the beginning.

@@ -309,6 +309,10 @@ impl Core {
                 return;
             }
             Command::ClosedSessions => Ok(Reply::Sessions(self.history.newest_first().collect())),
+            Command::SetIdentity(identity) => {
+                self.push(Output::Platform(gb28181::Command::SetIdentity(identity)));
+                Ok(Reply::Done)
+            }
             Command::SetDeviceAuth { device, auth } => {
                 self.push(Output::Platform(gb28181::Command::SetAuth { device, auth }));
                 Ok(Reply::Done)

@@ -12,7 +12,7 @@ mod tls;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket as StdUdpSocket};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -29,6 +29,8 @@ use super::port::MediaEvent;
 use super::types::{Command, Error, Event, Reply};
 use super::wiring::{self, Outward};
 use crate::gb28181::Platform;
+use crate::gb28181::gb35114::Refusal;
+use crate::id::DeviceId;
 use crate::limits;
 use crate::net::MediaHandle;
 use crate::net::outbox::Outbox;
@@ -46,6 +48,7 @@ pub struct Handle {
     calls: mpsc::Sender<Call>,
     events: broadcast::Sender<Event>,
     handshakes: Arc<Failures>,
+    refusals: Arc<Mutex<HashMap<DeviceId, (Refusal, i64)>>>,
 }
 
 impl Handle {
@@ -55,6 +58,22 @@ impl Handle {
             calls,
             events,
             handshakes: Arc::default(),
+            refusals: Arc::default(),
+        }
+    }
+
+    /// Why GB 35114 refused a device the last time, and when in Unix ms.
+    pub fn refusal(&self, device: DeviceId) -> Option<(Refusal, i64)> {
+        let refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        refusals.get(&device).copied()
+    }
+
+    fn note_refusals(&self, new: Vec<(DeviceId, Refusal, i64)>) {
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        for (device, why, unix_ms) in new {
+            if refusals.len() < limits::GM_REFUSALS_KEPT_MAX || refusals.contains_key(&device) {
+                refusals.insert(device, (why, unix_ms));
+            }
         }
     }
 
@@ -167,7 +186,7 @@ pub fn start(setup: Setup) -> io::Result<(Handle, std::thread::JoinHandle<()>)> 
             conns: Connections::new(said),
             heard,
             tls: tls_runtime.zip(shaken),
-            handshakes: handle.handshakes.clone(),
+            handle: handle.clone(),
             counters: SipCounters::default(),
         }
     };
@@ -282,7 +301,8 @@ struct Control {
     heard: mpsc::Receiver<Said>,
     /// Where connections over TLS are served, and where those with a finished handshake come from.
     tls: Option<(tokio::runtime::Handle, mpsc::Receiver<Shaken>)>,
-    handshakes: Arc<Failures>,
+    /// What others see of this thread, where counters and last refusals are noted.
+    handle: Handle,
     counters: SipCounters,
 }
 
@@ -325,8 +345,9 @@ impl Control {
                     self.counters.connections = self.conns.len() as u64;
                     self.counters.connections_refused = self.conns.refused();
                     self.counters.connections_cut_off = self.conns.cut_off();
-                    self.counters.handshakes_failed = self.handshakes.counts();
+                    self.counters.handshakes_failed = self.handle.handshakes.counts();
                     self.counters.kernel_dropped = u64::from(self.batch.kernel_dropped());
+                    self.handle.note_refusals(self.platform.take_refusals());
                     (self.observe)(&self.platform, &self.core, self.counters);
                 }
                 () = timer => {}
@@ -395,6 +416,7 @@ impl Control {
             | Command::RefreshCatalog { .. }
             | Command::Ask { .. }
             | Command::SetDeviceAuth { .. }
+            | Command::SetIdentity(_)
             | Command::DevicePolicy { .. }
             | Command::SetDevicePolicy { .. }
             | Command::Messages { .. }

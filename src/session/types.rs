@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use crate::gb28181::gb35114::Identity;
 use crate::gb28181::manscdp::fields::BadField;
 use crate::gb28181::mansrtsp::Scale;
 use crate::gb28181::notice::{Alarm, Position, SnapShots, UpgradeResult};
@@ -102,6 +103,8 @@ pub enum Command {
         channel: Option<u32>,
         ask: Box<Ask>,
     },
+    /// Who this node is to GB 35114 devices.
+    SetIdentity(Option<Box<Identity>>),
     SetDeviceAuth {
         device: DeviceId,
         auth: DeviceAuth,

@@ -62,6 +62,9 @@ pub struct Args {
     /// Password of every device [default: from GANTRY_SIMULATE_PASSWORD, which other users cannot list]
     #[arg(long)]
     pub password: Option<String>,
+    /// Folder of SM2 keys: devices prove themselves by GB 35114 with CODE.key there, made with CODE.csr if it is missing
+    #[arg(long)]
+    pub gb35114: Option<PathBuf>,
     /// Code of the first device; the others follow
     #[arg(long, default_value = "34020000001180000001")]
     pub id_base: GbId,
@@ -121,6 +124,7 @@ impl Args {
         });
         let mut config = Config::new(server, self.server_id, password);
         config.carrier = self.transport;
+        config.gb35114.clone_from(&self.gb35114);
         config.tls.ca.clone_from(&self.tls_ca);
         config.tls.own = self.tls_cert.clone().zip(self.tls_key.clone());
         if let Some(realm) = &self.realm {

@@ -25,6 +25,7 @@ mod args;
 mod clip;
 mod plan;
 mod reel;
+mod security;
 mod shell;
 mod stream;
 mod tape;

@@ -1,6 +1,7 @@
 //! Which devices a simulation has, and what each of them is called, shows and does wrong.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -29,6 +30,8 @@ pub struct Config {
     pub server: SocketAddr,
     pub carrier: Carrier,
     pub tls: TlsFiles,
+    /// Folder of SM2 keys with which devices prove themselves by GB 35114.
+    pub gb35114: Option<PathBuf>,
     /// Code of the platform.
     pub server_id: GbId,
     /// SIP domain of the platform.
@@ -89,6 +92,7 @@ impl Config {
             server,
             carrier: Carrier::Udp,
             tls: TlsFiles::default(),
+            gb35114: None,
             server_id,
             realm: domain.get(..10).unwrap_or(domain).to_owned(),
             password,
@@ -274,7 +278,13 @@ impl Plan {
         self.pictures[turn % self.pictures.len()]
     }
 
-    pub(super) fn device(&self, config: &Config, path: Path) -> device::Config {
+    /// `security`: how it proves itself by GB 35114.
+    pub(super) fn device(
+        &self,
+        config: &Config,
+        path: Path,
+        security: Option<device::Security>,
+    ) -> device::Config {
         device::Config {
             id: self.id,
             password: config.password.clone(),
@@ -291,6 +301,7 @@ impl Plan {
                 records: records(&self.name),
                 reverse: self.quirk == Quirk::Reverse,
                 start: self.drives(config).then(|| self.place()),
+                security,
                 ..device::Abilities::default()
             }),
         }

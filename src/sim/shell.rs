@@ -26,12 +26,13 @@ use crate::gb28181::platform::local_time;
 use crate::net::udp;
 use crate::sip::{ConnId, Path};
 
-use super::Quirk;
 use super::plan::{Config, Plan};
 use super::reel::{Picture, Reel, Sound};
 use super::stream::{End, Link, Sent, Stream};
 use super::upload;
 use super::wire::{Carrier, Wire};
+use super::{Quirk, security};
+use crate::time::WallClock;
 
 /// Token of the waker; those of devices count from 0, those of streams from [`STREAMS`].
 const WAKER: Token = Token(usize::MAX - 1);
@@ -116,6 +117,11 @@ pub fn start(config: Config, seed: u64) -> io::Result<Sim> {
         Carrier::Udp | Carrier::Tcp => None,
     };
     let count = config.threads.max(1);
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
+    let wall = WallClock {
+        at: Instant::now(),
+        unix_ms: since_epoch.map_or(0, |d| d.as_millis() as i64),
+    };
     let mut threads = Vec::new();
     for n in 0..count {
         let poll = Poll::new()?;
@@ -129,6 +135,7 @@ pub fn start(config: Config, seed: u64) -> io::Result<Sim> {
             next_conn: 0,
             carrier: config.carrier,
             tls: tls.clone(),
+            wall,
             timers: BTreeSet::new(),
             reels: reels.clone(),
             rng: ChaCha8Rng::seed_from_u64(seed.wrapping_add(n as u64)),
@@ -212,6 +219,7 @@ struct Worker {
     next_conn: u64,
     carrier: Carrier,
     tls: Option<Arc<ClientConfig>>,
+    wall: WallClock,
     timers: BTreeSet<(Instant, Timer)>,
     reels: Reels,
     rng: ChaCha8Rng,
@@ -226,8 +234,18 @@ impl Worker {
         let (wire, path) = self.wire(place, config.server)?;
         let mut seed = [0; 32];
         self.rng.fill_bytes(&mut seed);
+        let security = match &config.gb35114 {
+            None => None,
+            Some(folder) => Some(security::of(
+                folder,
+                plan.id,
+                config.server_id,
+                self.wall,
+                seed,
+            )?),
+        };
         self.devices.push(Peer {
-            device: Device::new(plan.device(config, path), seed),
+            device: Device::new(plan.device(config, path, security), seed),
             plan: plan.clone(),
             wire,
             path,

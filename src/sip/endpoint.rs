@@ -330,8 +330,9 @@ impl Endpoint {
         Ok(id)
     }
 
-    /// Adds what the user left out: From tag, Call-ID.
-    fn complete(&mut self, request: &mut Request) -> Result<(), SendError> {
+    /// Adds what the user left out: From tag, Call-ID. [`Endpoint::send_request`] does it too; this is for who has to know
+    /// them before, to sign the request.
+    pub fn complete(&mut self, request: &mut Request) -> Result<(), SendError> {
         let from = NameAddr::parse(request.from.as_bytes())
             .map_err(|_| SendError::Incomplete("no From"))?;
         if from.tag().is_none() {

@@ -128,6 +128,15 @@ impl Request {
         self.call_id.as_deref()
     }
 
+    /// The values of From and To as they will be written, once the request is complete.
+    pub fn parties(&self) -> (&str, &str) {
+        (&self.from, &self.to)
+    }
+
+    pub fn content(&self) -> &[u8] {
+        &self.body
+    }
+
     /// The Request-URI.
     pub fn uri_text(&self) -> &str {
         &self.uri

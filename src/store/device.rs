@@ -195,6 +195,7 @@ const FLAG_ONLINE: i64 = 4;
 const AUTH_DEFAULT: i64 = 0;
 const AUTH_PASSWORD: i64 = 1;
 const AUTH_NOT_NEEDED: i64 = 2;
+const AUTH_CERTIFICATE: i64 = 3;
 
 /// Writes the changes of a batch in the caller's transaction.
 pub async fn write(
@@ -288,6 +289,10 @@ fn bind_registration<'q>(
         DeviceAuth::Default => (AUTH_DEFAULT, String::new()),
         DeviceAuth::Password(password) => (AUTH_PASSWORD, sealer.seal(&id, password.as_bytes())),
         DeviceAuth::NotNeeded => (AUTH_NOT_NEEDED, String::new()),
+        DeviceAuth::Certificate { der, revoked } => {
+            let plain = [&[u8::from(*revoked)], der.as_slice()].concat();
+            (AUTH_CERTIFICATE, sealer.seal(&id, &plain))
+        }
     };
     query
         .bind(id)
@@ -498,6 +503,18 @@ fn read_device(row: &AnyRow, device: DeviceId, sealer: &Sealer) -> sqlx::Result<
             }
         }
         AUTH_NOT_NEEDED => DeviceAuth::NotNeeded,
+        AUTH_CERTIFICATE => {
+            let plain = sealer.unseal(&device.to_string(), &text(2)?);
+            // One that cannot be opened lets nobody in, rather than anybody with a password.
+            let (revoked, der) = match plain.as_deref().and_then(<[u8]>::split_first) {
+                Some((revoked, der)) => (*revoked != 0, der.to_vec()),
+                None => {
+                    tracing::warn!(%device, "its certificate was sealed with another key; it cannot come in");
+                    (false, Vec::new())
+                }
+            };
+            DeviceAuth::Certificate { der, revoked }
+        }
         _ => DeviceAuth::Default,
     };
     Ok(RestoredDevice {

@@ -263,6 +263,35 @@ impl Store {
             .map_err(Error::at("removing a device"))
     }
 
+    /// What [`Store::put_sealed`] kept under a name; `None`: nothing.
+    pub async fn sealed(&self, name: &'static str) -> Result<Option<Vec<u8>>, Error> {
+        let doing = "reading a sealed record";
+        let row = sqlx::query("SELECT value FROM meta WHERE name = $1")
+            .bind(name)
+            .fetch_optional(&self.inner.pool)
+            .await
+            .map_err(Error::at(doing))?;
+        let Some(row) = row else { return Ok(None) };
+        let sealed: String = row.try_get(0).map_err(Error::at(doing))?;
+        match self.inner.sealer.unseal(name, &sealed) {
+            Some(plain) => Ok(Some(plain)),
+            None => Err(Error::new(doing, "it was sealed with another key")),
+        }
+    }
+
+    /// Keeps a record encrypted, in place of what was there.
+    pub async fn put_sealed(&self, name: &'static str, plain: &[u8]) -> Result<(), Error> {
+        sqlx::query(
+            "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        )
+        .bind(name)
+        .bind(self.inner.sealer.seal(name, plain))
+        .execute(&self.inner.pool)
+        .await
+        .map_err(Error::at("writing a sealed record"))?;
+        Ok(())
+    }
+
     /// A secret of this installation: the one stored under `name`, or what `make` gives, kept from now on.
     pub async fn secret(
         &self,

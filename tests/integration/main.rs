@@ -9,6 +9,8 @@ mod device_auth;
 #[cfg(feature = "node")]
 mod diagnosis;
 #[cfg(feature = "node")]
+mod digest;
+#[cfg(feature = "node")]
 mod doors;
 #[cfg(feature = "node")]
 mod download;
@@ -19,6 +21,8 @@ mod field_reports;
 mod field_signalling;
 #[cfg(feature = "node")]
 mod flood;
+#[cfg(feature = "node")]
+mod gb35114;
 #[cfg(feature = "node")]
 mod gb_table;
 mod gb_vectors;

@@ -402,6 +402,7 @@ impl Default for Abilities {
                 free_space: Some(1_024),
                 ..SdCard::default()
             }],
+            security: None,
             start: None,
         }
     }

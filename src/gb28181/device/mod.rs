@@ -15,6 +15,8 @@
 //! The core opens no socket for media: [`Event::Invited`] asks the caller, [`Device::accept`] brings the address, and
 //! [`Event::StartMedia`] says when to send.
 //!
+//! With [`Security`], it proves itself by GB 35114 in place of a digest, and signs what it sends.
+//!
 //! Not done: digest of other methods than REGISTER, the upload of pictures.
 //!
 //! Bounds: [`SIM_MEDIA_MAX`](crate::limits::SIM_MEDIA_MAX) views of a device at a time, at which the platform gets 486;
@@ -33,18 +35,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use rand_chacha::ChaCha12Rng;
+use rand_chacha::rand_core::SeedableRng;
 
 use super::answer::{FileRecord, SdCard};
 use super::edition::Edition;
+use super::gb35114;
 use super::manscdp::{Charset, encode};
 use super::mansrtsp::Order;
+use super::platform::local_time;
 use super::types::{CatalogItem, DeviceInfo, Footage, MediaTransport};
 use crate::id::{ChannelId, DeviceId, GbId, Ssrc};
 use crate::sip::{
     ConnId, Dialog, Endpoint, HeaderName, Incoming, Message, Method, Path, Request, Response,
     ServerId, TransactionId, Transmit, digest, endpoint,
 };
-use crate::time::earliest;
+use crate::time::{WallClock, earliest};
 
 pub use answer::LOCAL_OFFSET_S;
 use answer::{Job, Recorder};
@@ -86,8 +92,26 @@ pub struct Abilities {
     /// All of its cameras; one without a `device_id` is every camera's.
     pub records: Vec<FileRecord>,
     pub cards: Vec<SdCard>,
+    /// How it proves itself by GB 35114. `None`: with its password.
+    pub security: Option<Security>,
     /// Longitude and latitude from which it drives east. `None`: it does not know where it is.
     pub start: Option<(f64, f64)>,
+}
+
+/// GB 35114 on the device's side.
+#[derive(Clone, Debug)]
+pub struct Security {
+    pub camera: gb35114::Camera,
+    /// For the Date of what it sends.
+    pub wall: WallClock,
+    /// Seconds by which its clock is ahead of UTC, local time as platforms expect it.
+    pub utc_offset_s: i32,
+}
+
+impl Security {
+    fn date(&self, now: Instant) -> String {
+        local_time(self.wall.unix_ms(now) + i64::from(self.utc_offset_s) * 1000)
+    }
 }
 
 /// Names one view of a device.
@@ -200,6 +224,7 @@ pub struct Device {
     next_media: u64,
     cameras: BTreeMap<GbId, Camera>,
     recorder: Recorder,
+    security: Option<Security>,
     subscriptions: Vec<Subscribed>,
     jobs: Vec<Job>,
     /// Directories that were asked for: number of the question, and how much of it has been sent.
@@ -234,6 +259,7 @@ impl Device {
             next_media: 0,
             cameras: BTreeMap::new(),
             recorder: Recorder::new(),
+            security: config.abilities.security.clone(),
             subscriptions: Vec::new(),
             jobs: Vec::new(),
             directories: VecDeque::new(),
@@ -396,7 +422,41 @@ impl Device {
         self.state = State::Registering {
             answered_challenge: false,
         };
-        self.send_register(now, None);
+        let capability = self.capability(now);
+        self.send_register(now, capability);
+    }
+
+    /// What the first REGISTER says of GB 35114.
+    fn capability(&self, now: Instant) -> Option<(HeaderName, String)> {
+        let security = self.security.as_ref()?;
+        let value = security.camera.capability(&security.date(now));
+        Some((HeaderName::Authorization, value))
+    }
+
+    /// The answer to a challenge: by GB 35114 if that is asked for and known, else by digest.
+    fn answer_challenge(&mut self, message: &Message) -> Option<(HeaderName, String)> {
+        if let Some(security) = &mut self.security {
+            let mut seed = [0; 32];
+            for chunk in seed.chunks_exact_mut(8) {
+                chunk.copy_from_slice(&self.endpoint.random_u64().to_le_bytes());
+            }
+            let mut rng = ChaCha12Rng::from_seed(seed);
+            let challenge = message.header(HeaderName::WwwAuthenticate)?;
+            if let Some(answer) = security.camera.answer(challenge, &mut rng) {
+                return Some((HeaderName::Authorization, answer));
+            }
+        }
+        let cnonce = self.endpoint.random_u64();
+        let uri = self.register_uri();
+        self.digest.answer(message, Method::Register, &uri, cnonce)
+    }
+
+    /// Whether the platform that let us in is ours: by GB 35114 it has to show it.
+    fn is_proven(&mut self, message: &Message) -> bool {
+        match (&mut self.security, message.header_named("SecurityInfo")) {
+            (None, _) => true,
+            (Some(security), info) => security.camera.finish(info.unwrap_or_default()),
+        }
     }
 
     fn send_register(&mut self, now: Instant, authorization: Option<(HeaderName, String)>) {
@@ -435,6 +495,7 @@ impl Device {
         };
         match status {
             200..300 if leaving => self.left(),
+            200..300 if !self.is_proven(message) => self.failed(now, Purpose::Register, 0),
             200..300 => {
                 self.state = State::Registered;
                 let granted = message
@@ -449,9 +510,7 @@ impl Device {
                 }
             }
             401 | 407 if !answered_challenge => {
-                let cnonce = self.endpoint.random_u64();
-                let uri = self.register_uri();
-                let answer = self.digest.answer(message, Method::Register, &uri, cnonce);
+                let answer = self.answer_challenge(message);
                 if answer.is_none() {
                     return self.failed(now, Purpose::Register, status);
                 }
@@ -494,7 +553,34 @@ impl Device {
 
     // ---- requests of ours ----
 
+    /// Signs a request by GB 35114 once a key is agreed; a REGISTER proves itself otherwise.
+    fn with_note(&mut self, now: Instant, mut request: Request) -> Request {
+        let security = self.security.as_ref();
+        let agreed = security.and_then(|s| Some((s.camera.vkek()?.to_vec(), s.date(now))));
+        let Some((vkek, date)) = agreed.filter(|_| request.method() != Method::Register) else {
+            return request;
+        };
+        if self.endpoint.complete(&mut request).is_err() {
+            // It will not be sent either.
+            return request;
+        }
+        let (from, to) = request.parties();
+        let noted = gb35114::Noted {
+            method: request.method().as_str().as_bytes(),
+            from: from.as_bytes(),
+            to: to.as_bytes(),
+            call_id: request.call_id_text().unwrap_or_default().as_bytes(),
+            date: date.as_bytes(),
+            body: request.content(),
+        };
+        let note = gb35114::header::write_note(&noted.nonce(&vkek));
+        request
+            .header(HeaderName::Date, date)
+            .header_named("Note", note)
+    }
+
     fn send(&mut self, now: Instant, request: Request, purpose: Purpose) {
+        let request = self.with_note(now, request);
         match self.endpoint.send_request(now, self.config.path, request) {
             Ok(id) => self.requests.push((id, purpose)),
             Err(_) => self.failed(now, purpose, 0),

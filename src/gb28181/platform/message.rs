@@ -207,6 +207,10 @@ impl Platform {
                 self.refuse(incoming, Response::new(403));
                 return None;
             }
+            if let Err(why) = self.check_note(now, slot, &incoming.message) {
+                self.not_proven(now, device, incoming, why);
+                return None;
+            }
             if self.heard_from(now, slot, incoming.path) {
                 self.earned = 1;
                 return Some(slot);

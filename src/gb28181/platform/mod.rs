@@ -28,6 +28,7 @@ mod ask;
 mod invite;
 mod message;
 mod register;
+mod secure;
 mod subscribe;
 mod trace;
 
@@ -40,6 +41,7 @@ use bytes::Bytes;
 use super::catalog::Assembly;
 use super::counters::{Counters, Gauges};
 use super::gate::{Dropped, Gate};
+use super::gb35114;
 use super::query::{Queries, QueryKind};
 use super::quirk::Quirks;
 use super::registrar::{Registrar, Sender, Slot, Suspects, Touched};
@@ -58,7 +60,8 @@ use crate::time::{WallClock, earliest};
 
 use ask::Asks;
 use invite::Invites;
-#[cfg(feature = "node")]
+use secure::Secure;
+
 pub(crate) use register::local_time;
 
 /// How the platform behaves. [`Config::new`] gives every default.
@@ -178,6 +181,7 @@ pub struct Platform {
     drain: Drain,
     log: Log,
     splits: Splits,
+    secure: Secure,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -227,10 +231,16 @@ impl Platform {
             drain: Drain::No,
             log: Log::new(config.sip_log_bytes),
             splits: Splits::default(),
+            secure: Secure::new(&mut endpoint),
             endpoint,
             config,
             wall,
         }
+    }
+
+    /// What GB 35114 refused since this was asked last: the device, why, and when in Unix ms.
+    pub fn take_refusals(&mut self) -> Vec<(DeviceId, gb35114::Refusal, i64)> {
+        std::mem::take(&mut self.secure.refusals)
     }
 
     /// Whether a message that came is to be read at all: see [`gate`](super::gate). To be asked right before
@@ -322,10 +332,14 @@ impl Platform {
             Command::SetAuth { device, auth } => {
                 self.suspects.clear_device(device);
                 match self.registrar.set_auth(now, device, auth) {
-                    Ok(slot) => self.persist_device(now, slot),
+                    Ok(slot) => {
+                        self.secure.forget(slot);
+                        self.persist_device(now, slot);
+                    }
                     Err(_) => self.counters.registers_no_room += 1,
                 }
             }
+            Command::SetIdentity(identity) => self.secure.identity = identity,
             Command::Shutdown => self.shutdown(now),
         }
         self.pump(now);
@@ -573,6 +587,7 @@ impl Platform {
         request: Request,
         purpose: Purpose,
     ) -> Option<TransactionId> {
+        let request = self.with_note(now, &path, request);
         match self.endpoint.send_request(now, path, request) {
             Ok(id) => {
                 self.purposes.insert(id, purpose);

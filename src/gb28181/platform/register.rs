@@ -7,7 +7,9 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use super::secure::Proof;
 use super::{Platform, uri_at};
+use crate::gb28181::gb35114::Refusal;
 use crate::gb28181::quirk::Quirks;
 use crate::gb28181::registrar::Slot;
 use crate::gb28181::subscribe::Topic;
@@ -20,8 +22,16 @@ use crate::sip::{HeaderName, Incoming, Message, Response};
 /// What becomes of a REGISTER.
 enum Admission {
     Accepted,
-    Challenge { stale: bool },
+    Challenge {
+        stale: bool,
+    },
     Refused,
+    /// GB 35114: in, with what the answer says in SecurityInfo.
+    Proven(String),
+    /// GB 35114: the value of WWW-Authenticate.
+    Prove(String),
+    /// GB 35114: out.
+    NotProven(Refusal),
 }
 
 impl Platform {
@@ -33,7 +43,17 @@ impl Platform {
             return self.refuse(incoming, response);
         };
         match self.admit(now, device, incoming) {
-            Admission::Accepted => self.accept_register(now, device, incoming),
+            Admission::Accepted => self.accept_register(now, device, incoming, None),
+            Admission::Proven(info) => self.accept_register(now, device, incoming, Some(info)),
+            Admission::Prove(challenge) => {
+                self.counters.registers_challenged += 1;
+                let date = self.date(now);
+                let response = Response::new(401)
+                    .header(HeaderName::WwwAuthenticate, challenge)
+                    .header(HeaderName::Date, date);
+                self.refuse(incoming, response);
+            }
+            Admission::NotProven(why) => self.not_proven(now, device, incoming, why),
             Admission::Challenge { stale } => {
                 let source = incoming.path.peer.ip();
                 let mut response = Response::new(401);
@@ -58,6 +78,17 @@ impl Platform {
         let known = slot.map(|slot| self.registrar.get(slot));
         let password = match known.map(|d| &d.auth) {
             Some(DeviceAuth::NotNeeded) => return Admission::Accepted,
+            Some(DeviceAuth::Certificate { der, revoked }) => {
+                let (der, revoked) = (der.clone(), *revoked);
+                let Some(slot) = slot else {
+                    return Admission::Refused;
+                };
+                return match self.prove(now, slot, &der, revoked, &incoming.message) {
+                    Ok(Proof::Done(info)) => Admission::Proven(info),
+                    Ok(Proof::Asked(challenge)) => Admission::Prove(challenge),
+                    Err(why) => Admission::NotProven(why),
+                };
+            }
             Some(DeviceAuth::Password(password)) => Some(password.as_str()),
             Some(DeviceAuth::Default) | None => self.config.default_password.as_deref(),
         };
@@ -97,7 +128,17 @@ impl Platform {
         }
     }
 
-    fn accept_register(&mut self, now: Instant, device: DeviceId, incoming: &Incoming) {
+    fn accept_register(
+        &mut self,
+        now: Instant,
+        device: DeviceId,
+        incoming: &Incoming,
+        info: Option<String>,
+    ) {
+        let with_info = |response: Response| match &info {
+            Some(info) => response.header_named("SecurityInfo", info),
+            None => response,
+        };
         let asked = incoming
             .message
             .expires()
@@ -113,7 +154,7 @@ impl Platform {
                 self.went_offline(now, slot, OfflineReason::Unregistered);
             }
             let response = self.register_response(now, device, expires, incoming);
-            return self.respond(now, incoming, response);
+            return self.respond(now, incoming, with_info(response));
         }
         let version = gb_version(&incoming.message);
         match self
@@ -125,7 +166,7 @@ impl Platform {
                 self.earned = 2;
                 self.learn_quirks(slot, &incoming.message);
                 let response = self.register_response(now, device, expires, incoming);
-                self.respond(now, incoming, response);
+                self.respond(now, incoming, with_info(response));
                 self.came_online(now, slot, first);
             }
             Err(_) => {
@@ -184,10 +225,9 @@ impl Platform {
         let message = &incoming.message;
         let seconds = expires.as_secs();
         let contact = contact_of(message, device, incoming.path.peer);
-        let unix_ms = self.wall.unix_ms(now) + i64::from(self.config.utc_offset_s) * 1000;
         let mut response = Response::new(200)
             .header(HeaderName::Expires, seconds.to_string())
-            .header(HeaderName::Date, local_time(unix_ms));
+            .header(HeaderName::Date, self.date(now));
         if seconds > 0 {
             response = response.contact(format!("{contact};expires={seconds}"));
         }
@@ -232,14 +272,49 @@ fn contact_of(message: &Message, device: DeviceId, peer: SocketAddr) -> String {
 
 /// `yyyy-MM-dd'T'HH:mm:ss.SSS` (GB/T 28181-2016, 9.10.2) of a local time in milliseconds since 1970.
 pub(crate) fn local_time(ms: i64) -> String {
-    let days = ms.div_euclid(86_400_000);
-    let of_day = ms.rem_euclid(86_400_000);
-    let (year, month, day) = crate::time::civil(days);
-    let (h, m, s, milli) = (
-        of_day / 3_600_000,
-        of_day / 60_000 % 60,
-        of_day / 1000 % 60,
-        of_day % 1000,
-    );
-    format!("{year:04}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}.{milli:03}")
+    let seconds = crate::time::local_text(ms.div_euclid(1000), 0);
+    format!("{seconds}.{:03}", ms.rem_euclid(1000))
+}
+
+/// The reverse of [`local_time`]; fractions of a second may be missing, or a `Z` may follow. `None`: it is no such time.
+pub(super) fn parse_local_time(text: &[u8]) -> Option<i64> {
+    let text = std::str::from_utf8(text).ok()?;
+    let seconds = crate::time::parse_local(text, 0)?;
+    let fraction = text.trim().trim_end_matches('Z').split_once('.');
+    let fraction = fraction.map_or("0", |(_, digits)| digits);
+    let digits = fraction.get(..fraction.len().min(3))?;
+    let milli = i64::from(digits.parse::<u16>().ok()?) * [1000, 100, 10, 1][digits.len()];
+    Some(seconds * 1000 + milli)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_that_is_written_is_read() {
+        for ms in [
+            0,
+            951_782_399_999,
+            1_790_000_000_123,
+            4_102_444_800_000,
+            68_256_000_000,
+        ] {
+            assert_eq!(parse_local_time(local_time(ms).as_bytes()), Some(ms));
+        }
+        let read = |text: &str| parse_local_time(text.as_bytes());
+        assert_eq!(read("2024-01-31T14:40:49"), Some(1_706_712_049_000));
+        assert_eq!(read("2024-01-31T14:40:49.5Z"), Some(1_706_712_049_500));
+        for broken in [
+            "",
+            "2024",
+            "2024-13-01T00:00:00",
+            "2024-01-31T24:00:00",
+            "2024-01-31T1:2",
+            "x-y-zTa:b:c",
+            "2024-01-31T14:40:49.é",
+        ] {
+            assert_eq!(read(broken), None, "{broken}");
+        }
+    }
 }
