@@ -255,7 +255,8 @@ mod tests {
         let table = Metrics::table();
         for (name, _, help) in table {
             assert!(
-                name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'),
+                name.bytes()
+                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'),
                 "{name}"
             );
             assert!(!name.ends_with("_total") && !help.ends_with('.'), "{name}");

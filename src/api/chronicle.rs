@@ -145,9 +145,9 @@ fn position(chronicle: &Chronicle, device: DeviceId, told: &Position) -> Positio
 }
 
 fn dialog(view: &SessionView) -> DialogRow {
-    let (device, place) = match &view.key {
-        crate::id::StreamKey::Live { device, .. } => (device.pu_id(), view.index),
-        crate::id::StreamKey::Named(name) => (name.to_string(), 0),
+    let (device, place) = match view.key.place() {
+        Some((device, _)) => (device.pu_id(), view.index),
+        None => (view.key.to_string(), 0),
     };
     let close_time = view.closed_unix_s.unwrap_or_else(now);
     DialogRow {

@@ -43,9 +43,9 @@ mod node;
 mod path;
 #[cfg(feature = "node")]
 mod payloads;
-mod playback;
 #[cfg(feature = "node")]
 mod platform;
+mod playback;
 #[cfg(feature = "node")]
 mod player;
 #[cfg(feature = "node")]
