@@ -21,7 +21,7 @@ use crate::id::GbId;
 use crate::session::{Command, Reply};
 
 use super::ApiState;
-use super::caller::{Caller, HttpCaller};
+use super::caller::{Caller, HttpAdmin, HttpCaller};
 use super::envelope::{Answer, Code, Done, Failure, Path, wrong_reply};
 use super::gimbal;
 use super::problem::{HttpPath, Problem};
@@ -162,10 +162,6 @@ fn bad(what: &str) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, format!("bad parameter: {what}"))
 }
 
-fn admin_needed() -> Problem {
-    Problem::new(StatusCode::FORBIDDEN, "an administrator is needed")
-}
-
 fn read<T: serde::de::DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
     serde_json::from_slice(body).map_err(|error| bad(&format!("the body cannot be read: {error}")))
 }
@@ -218,7 +214,7 @@ pub async fn control(
 ) -> Result<StatusCode, Problem> {
     let order: Order = read(&body)?;
     if order.needs_admin() && !caller.login.admin {
-        return Err(admin_needed());
+        return Err(Problem::admin_needed());
     }
     ask(&state, &place, Ask::Control(order.control()?)).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -255,13 +251,10 @@ pub async fn query(
         (status = 504, body = Problem, description = "the device did not answer")))]
 pub async fn set(
     State(state): State<ApiState>,
-    caller: HttpCaller,
+    _: HttpAdmin,
     HttpPath(place): HttpPath<(String, String)>,
     body: Bytes,
 ) -> Result<StatusCode, Problem> {
-    if !caller.login.admin {
-        return Err(admin_needed());
-    }
     let settings: Settings = read(&body)?;
     ask(&state, &place, Ask::Set(settings)).await?;
     Ok(StatusCode::NO_CONTENT)

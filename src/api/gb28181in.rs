@@ -16,6 +16,7 @@ use crate::store::table::{Filter, Page, Value};
 
 use super::ApiState;
 use super::caller::{Admin, Caller};
+use super::certificate;
 use super::device::{find, read_puid};
 use super::envelope::{Answer, Body, Done, Failure, Path};
 use super::list::{ListRequest, bad, not_found};
@@ -159,6 +160,9 @@ async fn change(
         Some(password) if password.is_empty() => Some(DeviceAuth::Default),
         Some(password) => Some(auth_of(Some(password))?),
     };
+    if auth.is_some() {
+        certificate::leave_alone(state, device).await?;
+    }
     let mut row = facts(state, device).await?;
     row.kind = kind.to_owned();
     request.change.apply(state, &mut row).await?;
@@ -188,6 +192,7 @@ async fn remove(state: &ApiState, id: &str, kind: &str) -> Result<Done, Failure>
     let device = read_puid(id)?;
     state.session.call(Command::Forget { device }).await?;
     state.store.remove_device(device).await?;
+    certificate::forget_device(state, device).await?;
     Ok(Done::new())
 }
 

@@ -19,6 +19,7 @@ use crate::store::table::{Filter, Value};
 use super::ApiState;
 use super::auth::unix_s;
 use super::caller::{Admin, Caller};
+use super::certificate;
 use super::device::{PuInfo, find, read_puid, show};
 use super::envelope::{Answer, Body, Done, Failure, Path, wrong_reply};
 use super::group::{check_class, check_group};
@@ -119,7 +120,13 @@ pub async fn adopt(
     kind: &'static str,
 ) -> Result<DeviceId, Failure> {
     let device = read_puid(id).map_err(|failure| bad(format_args!("id: {}", failure.msg)))?;
-    let auth = auth_of(password)?;
+    if password.is_some() {
+        certificate::leave_alone(state, device).await?;
+    }
+    let auth = match certificate::proof_of(state, device).await? {
+        Some(proof) => proof,
+        None => auth_of(password)?,
+    };
     let mut row = facts(state, device).await?;
     row.kind = kind.into();
     change.apply(state, &mut row).await?;
@@ -207,6 +214,7 @@ pub async fn delete(
     let device = read_puid(&puid)?;
     state.session.call(Command::Forget { device }).await?;
     state.store.remove_device(device).await?;
+    certificate::forget_device(&state, device).await?;
     Ok(Done::new())
 }
 

@@ -46,6 +46,10 @@ impl Problem {
         )
     }
 
+    pub fn admin_needed() -> Problem {
+        Problem::new(StatusCode::FORBIDDEN, "an administrator is needed")
+    }
+
     /// A reply that the facade does not give to this command.
     pub fn wrong_reply() -> Problem {
         Problem::new(
