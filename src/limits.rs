@@ -165,6 +165,10 @@ pub const PLAYBACKS_MAX: usize = 1_000;
 /// Download tasks that are known, with those that are done; about 300 bytes each. At it: busy.
 pub const DOWNLOAD_TASKS_MAX: usize = 10_000;
 
+/// How long after it was made a download waits for a device that is not there, in seconds: a week. After that it fails when
+/// the device is found away again, and can be taken up by hand.
+pub const DOWNLOAD_AWAY_S_MAX: i64 = 7 * 86_400;
+
 /// Samples of one track of a downloaded file, about 40 bytes each while it is made: a day at 60 pictures a second. Beyond:
 /// the task fails.
 pub const DOWNLOAD_SAMPLES_MAX: usize = 6_000_000;

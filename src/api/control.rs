@@ -1,8 +1,8 @@
 //! Orders, questions and settings of GB/T 28181 that bvcsp has no call for, under `/gantry/v1/device`, and those bvcsp
 //! calls that are one order or question: recording, restart, position, storage (bvcsp 2.5, 2.6).
 //!
-//! Every order of [`Control`] but PTZCmd, every [`Question`] and every type of [`Settings`] can be reached here; PTZCmd has
-//! its calls in `gimbal`. Restart, upgrade, formatting and settings need an administrator.
+//! Every order of [`Control`], every [`Question`] and every type of [`Settings`] can be reached here; of PTZCmd the scan and
+//! the switches: the rest has its calls in `gimbal`. Restart, upgrade, formatting and settings need an administrator.
 
 use axum::Json;
 use axum::body::Bytes;
@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 use crate::gb28181::answer::SdCard;
 use crate::gb28181::control::{Area, HomePosition, PtzPrecise, Tracking, Upgrade};
 use crate::gb28181::notice::PtzPosition;
+use crate::gb28181::ptz::{Ptz, ScanOrder, TWELVE_BITS_MAX, WIPER};
 use crate::gb28181::question::{AlarmFilter, RecordFilter};
 use crate::gb28181::settings::{ConfigType, Settings};
 use crate::gb28181::{Answer as DeviceAnswer, Ask, Control, Question};
@@ -64,6 +65,61 @@ pub enum Order {
         panorama: Option<String>,
         area: Option<Area>,
     },
+    /// Lets a camera look to and fro between two edges (annex A.3.6).
+    Scan {
+        /// Which one.
+        scan: u8,
+        action: ScanAction,
+        /// With `speed`, and only then: 0 to 4095.
+        speed: Option<u16>,
+    },
+    /// An auxiliary switch (annex A.3.7).
+    Auxiliary {
+        /// 1 to 255; 1 is the wiper.
+        number: u8,
+        on: bool,
+    },
+    Wiper {
+        on: bool,
+    },
+}
+
+/// What a scan is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum ScanAction {
+    Start,
+    /// Ends it, and whatever else moves the camera.
+    Stop,
+    /// Its left edge is where the camera looks now.
+    Left,
+    /// Its right edge is where the camera looks now.
+    Right,
+    Speed,
+}
+
+/// The order of a scan.
+fn scan_order(scan: u8, action: ScanAction, speed: Option<u16>) -> Result<Ptz, Problem> {
+    let order = match (action, speed) {
+        (ScanAction::Speed, Some(speed)) if speed <= TWELVE_BITS_MAX => ScanOrder::Speed(speed),
+        (ScanAction::Speed, _) => {
+            return Err(bad(&format!("speed must be 0 to {TWELVE_BITS_MAX}")));
+        }
+        (_, Some(_)) => return Err(bad("speed goes with the action speed only")),
+        (ScanAction::Stop, None) => return Ok(Ptz::STOP),
+        (ScanAction::Start, None) => ScanOrder::Start,
+        (ScanAction::Left, None) => ScanOrder::LeftEdge,
+        (ScanAction::Right, None) => ScanOrder::RightEdge,
+    };
+    Ok(Ptz::Scan { scan, order })
+}
+
+fn ptz(order: Ptz) -> Control {
+    Control::Ptz {
+        order,
+        preset_name: None,
+        cruise_name: None,
+    }
 }
 
 /// A question.
@@ -101,7 +157,10 @@ impl Order {
             | Order::DragZoom { .. }
             | Order::HomePosition(_)
             | Order::PtzPrecise(_)
-            | Order::TargetTrack { .. } => false,
+            | Order::TargetTrack { .. }
+            | Order::Scan { .. }
+            | Order::Auxiliary { .. }
+            | Order::Wiper { .. } => false,
         }
     }
 
@@ -130,6 +189,14 @@ impl Order {
                     .map_err(|_| bad("panorama must be a code of 1 to 20 digits"))?,
                 area,
             },
+            Order::Scan {
+                scan,
+                action,
+                speed,
+            } => ptz(scan_order(scan, action, speed)?),
+            Order::Auxiliary { number: 0, .. } => return Err(bad("number must be 1 to 255")),
+            Order::Auxiliary { number, on } => ptz(Ptz::Auxiliary { number, on }),
+            Order::Wiper { on } => ptz(Ptz::Auxiliary { number: WIPER, on }),
         })
     }
 }
@@ -443,5 +510,45 @@ fn progress_of(card: &SdCard) -> FormatProgress {
             action: 0,
             percent: 100,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scans_and_switches_are_read_and_bounded() {
+        let order = |body: &str| {
+            let order: Order = read(&Bytes::copy_from_slice(body.as_bytes()))?;
+            match order.control()? {
+                Control::Ptz { order, .. } => Ok(order.text()),
+                other => panic!("{other:?}"),
+            }
+        };
+        for (body, text) in [
+            (r#"{"order": "scan", "scan": 3, "action": "start"}"#, "A50F018903000041"),
+            (r#"{"order": "scan", "scan": 3, "action": "left"}"#, "A50F018903010042"),
+            (r#"{"order": "scan", "scan": 3, "action": "right"}"#, "A50F018903020043"),
+            (r#"{"order": "scan", "scan": 3, "action": "stop"}"#, "A50F0100000000B5"),
+            (r#"{"order": "scan", "scan": 3, "action": "speed", "speed": 4095}"#, "A50F018A03FFF031"),
+            (r#"{"order": "auxiliary", "number": 2, "on": true}"#, "A50F018C02000043"),
+            (r#"{"order": "wiper", "on": true}"#, "A50F018C01000042"),
+            (r#"{"order": "wiper", "on": false}"#, "A50F018D01000043"),
+        ] {
+            assert_eq!(order(body).as_deref(), Ok(text), "{body}");
+        }
+        for (body, what) in [
+            (r#"{"order": "scan", "scan": 3, "action": "speed", "speed": 4096}"#, "speed"),
+            (r#"{"order": "scan", "scan": 3, "action": "speed"}"#, "speed"),
+            (r#"{"order": "scan", "scan": 3, "action": "left", "speed": 1}"#, "speed"),
+            (r#"{"order": "scan", "scan": 256, "action": "left"}"#, "256"),
+            (r#"{"order": "scan", "scan": 3, "action": "up"}"#, "up"),
+            (r#"{"order": "auxiliary", "number": 0, "on": true}"#, "number"),
+        ] {
+            let problem = order(body).expect_err(body);
+            assert_eq!(problem.status, 400);
+            assert!(problem.detail.contains(what), "{}", problem.detail);
+        }
     }
 }

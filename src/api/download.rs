@@ -23,6 +23,7 @@ use crate::record::{State as TaskState, Task, shell::Refused};
 use crate::session::{Command, Reply};
 
 use super::ApiState;
+use super::audit::Changed;
 use super::auth::Login;
 use super::caller::{Caller, HttpCaller, query_value};
 use super::device::read_puid;
@@ -281,21 +282,28 @@ pub async fn of_device(
     let device = read_puid(&puid)?;
     let file: FileId = fileid.parse()?;
     let downloads = state.downloads().ok_or_else(not_found)?;
-    let task = match downloads.find(device, file.index, file.span) {
-        Some(task) => task,
+    let login = &caller.login;
+    let owner = (!login.admin).then_some(&*login.user);
+    match downloads.find(device, file.index, file.span, owner) {
+        Some(task) => answer_of(&state, task, query.as_deref(), &headers).await,
         None => {
-            create(
-                &state,
-                &caller.login,
-                &puid,
-                file,
-                limits::DOWNLOAD_SPEED_MAX,
-            )
-            .await?
+            let task = create(&state, login, &puid, file, limits::DOWNLOAD_SPEED_MAX).await?;
+            let mut response = answer_of(&state, task, query.as_deref(), &headers).await?;
+            response.extensions_mut().insert(Changed::default());
+            Ok(response)
         }
-    };
+    }
+}
+
+/// The file of a task, or how far it is.
+async fn answer_of(
+    state: &ApiState,
+    task: Task,
+    query: Option<&str>,
+    headers: &HeaderMap,
+) -> Result<Response, Failure> {
     match task.state {
-        TaskState::Done => send(&state, &task, query.as_deref(), &headers)
+        TaskState::Done => send(state, &task, query, headers)
             .await
             .map_err(|error| Failure::new(Code::NotFound, format!("the file is gone: {error}"))),
         TaskState::Failed => Err(Failure::new(Code::Fail, task.reason)),

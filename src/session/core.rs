@@ -38,7 +38,7 @@ use super::ssrc::Pool;
 use super::stream::Stream;
 use super::timers::{Timer, Timers};
 use super::trace::Trace;
-use super::types::{Command, Error, Event, MediaServiceView, Reply, SessionView};
+use super::types::{Command, Error, Event, MediaServiceView, Presence, Reply, SessionView};
 
 /// The caller's number of a request; never used twice in one run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -277,6 +277,18 @@ impl Core {
             Command::DevicesOf { devices } => {
                 let of = |id: DeviceId| Some(self.registry.get(id)?.view(id));
                 Ok(Reply::Devices(devices.into_iter().filter_map(of).collect()))
+            }
+            Command::Presence { devices } => {
+                let of = |device: DeviceId| {
+                    let known = self.registry.get(device)?;
+                    Some(Presence {
+                        device,
+                        online: known.online,
+                        last_seen_unix_s: known.last_seen_unix_s,
+                    })
+                };
+                let found = devices.into_iter().filter_map(of).collect();
+                Ok(Reply::Presence(found))
             }
             Command::Adopt { device, auth } => self.adopt_device(device, auth),
             Command::Kick { device } => self.kick(device),

@@ -68,6 +68,10 @@ pub enum Command {
     DevicesOf {
         devices: Vec<DeviceId>,
     },
+    /// Whether devices are there and when they spoke last; those that are not known are left out.
+    Presence {
+        devices: Vec<DeviceId>,
+    },
     /// Makes a device known before it registers, and how it logs in.
     Adopt {
         device: DeviceId,
@@ -292,6 +296,7 @@ pub enum Reply {
     Session(Box<SessionView>),
     Devices(Vec<DeviceView>),
     Device(Box<DeviceView>),
+    Presence(Vec<Presence>),
     DevicePolicy(Box<DevicePolicy>),
     Subscriptions(Vec<(Topic, SubscriptionState)>),
     Answer(Box<Answer>),
@@ -311,6 +316,15 @@ pub struct Opened {
     pub session: SessionId,
     pub stream: StreamId,
     pub tracks: Vec<Track>,
+}
+
+/// Whether a device is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Presence {
+    pub device: DeviceId,
+    pub online: bool,
+    /// Seconds since the Unix epoch.
+    pub last_seen_unix_s: i64,
 }
 
 /// A device with its channels, as lists show it.

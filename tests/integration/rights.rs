@@ -58,7 +58,7 @@ const FOR_ALL: &[&str] = &[
 ];
 
 /// A node with a user who is no administrator, and the tokens of both.
-fn start() -> (Node, String, String) {
+pub fn start() -> (Node, String, String) {
     let folder = Node::start(&[]).terminate().dir;
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = now.expect("after 1970").as_secs() as i64;
