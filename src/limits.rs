@@ -113,6 +113,9 @@ pub const ANSWER_ITEMS_MAX: usize = 1_024;
 /// Subscriptions at all devices together: four of every device of a large node. At it: refused.
 pub const SUBSCRIPTIONS_MAX: usize = 40_000;
 
+/// Subscriptions for single channels at one device, such as a lower platform. At it: busy.
+pub const CHANNEL_SUBSCRIPTIONS_MAX: usize = 1_000;
+
 /// Seconds before the end of a subscription at which it is refreshed, or a third of its life if that is less.
 pub const SUBSCRIBE_AHEAD_S: u64 = 60;
 
@@ -825,8 +828,8 @@ pub const SIM_CHANNELS_MAX: u32 = 99;
 /// Views of one simulated device at the same time. At it: 486.
 pub const SIM_MEDIA_MAX: usize = 64;
 
-/// Subscriptions at one simulated device: four topics of two platforms. At it: 503.
-pub const SIM_SUBSCRIPTIONS_MAX: usize = 8;
+/// Subscriptions at one simulated device: four topics of two platforms, and eight of channels. At it: 503.
+pub const SIM_SUBSCRIPTIONS_MAX: usize = 16;
 
 /// Upgrades and series of pictures that one simulated device has under way. At it: the order gets ERROR.
 pub const SIM_JOBS_MAX: usize = 16;

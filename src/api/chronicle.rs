@@ -8,7 +8,9 @@ use tokio::sync::broadcast::error::RecvError;
 use crate::gb28181::notice::{Position, alarm_name};
 use crate::id::DeviceId;
 use crate::session::{AlarmView, Command, DeviceView, Event, Reply, SessionView};
-use crate::store::history::{AlarmRow, Chronicle, DialogRow, Entry, PositionRow, PresenceRow};
+use crate::store::history::{
+    AlarmRow, Chronicle, DialogRow, Entry, NoticeRow, PositionRow, PresenceRow,
+};
 use crate::store::rows::{Snapshot, UpgradeRow};
 use crate::store::table::{Filter, Value};
 
@@ -54,6 +56,22 @@ async fn take(state: &ApiState, event: Event) {
                 chronicle.note(Entry::Position(position(chronicle, device, &told)));
             }
         }
+        Event::PtzPosition {
+            device,
+            index,
+            position,
+        } => {
+            let payload = serde_json::to_string(&position);
+            notice(chronicle, device, index, PTZ_POSITION, payload);
+        }
+        Event::VideoUploaded {
+            device,
+            index,
+            upload,
+        } => {
+            let payload = serde_json::to_string(&upload);
+            notice(chronicle, device, index, VIDEO_UPLOAD, payload);
+        }
         Event::SessionClosed { session } => {
             let asked = state.session.call(Command::Session { session }).await;
             if let Ok(Reply::Session(view)) = asked {
@@ -76,6 +94,27 @@ async fn take(state: &ApiState, event: Event) {
         }
         Event::DeviceChanged { .. } => {}
     }
+}
+
+/// What a notice is called in the log and on the WebSocket.
+pub(super) const PTZ_POSITION: &str = "ptzPosition";
+pub(super) const VIDEO_UPLOAD: &str = "videoUpload";
+
+fn notice(
+    chronicle: &Chronicle,
+    device: DeviceId,
+    index: Option<u32>,
+    kind: &str,
+    payload: serde_json::Result<String>,
+) {
+    chronicle.note(Entry::Notice(Box::new(NoticeRow {
+        id: chronicle.next_id(),
+        time: now(),
+        device: device.pu_id(),
+        place: index.map(i64::from),
+        kind: kind.to_owned(),
+        payload: payload.unwrap_or_default(),
+    })));
 }
 
 /// Notes the end of an order.

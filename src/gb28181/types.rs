@@ -8,7 +8,7 @@ use super::mansrtsp;
 use super::notice::Notice;
 use super::question::Ask;
 use super::quirk::Quirks;
-use super::subscribe::{SubscriptionState, Topic, Wanted};
+use super::subscribe::{Subject, SubscriptionState, Wanted};
 use crate::id::{ChannelId, DeviceId, GbId, Ssrc};
 
 /// Who connects and how media comes. The roles are ours: `TcpPassive` means that we listen and the device connects.
@@ -76,7 +76,7 @@ pub enum Command {
     },
     Unsubscribe {
         device: DeviceId,
-        topic: Topic,
+        subject: Subject,
     },
     /// What is stored about a device, before it speaks: given at the start, so that it is known and can be revived.
     Restore(StoredDevice),
@@ -268,7 +268,7 @@ pub enum Event {
     },
     Subscription {
         device: DeviceId,
-        topic: Topic,
+        subject: Subject,
         state: SubscriptionState,
     },
     InviteProgress {

@@ -728,7 +728,7 @@ fn judge(last: Option<PlayView>) -> Result<Option<String>, Stopped> {
 
 /// Whether a device that was found away at `since` is to be asked again.
 fn is_back(device: &Presence, since: i64, now: i64) -> bool {
-    device.online && (device.last_seen_unix_s > since || now - since >= AWAY_RETRY_S)
+    device.online && (device.last_seen_unix_s >= since || now - since >= AWAY_RETRY_S)
 }
 
 /// Whether a task may wait for its device any longer.
@@ -828,8 +828,8 @@ mod tests {
             online,
             last_seen_unix_s,
         };
-        assert!(is_back(&seen(true, 101), 100, 101));
-        assert!(!is_back(&seen(true, 100), 100, 101));
+        assert!(is_back(&seen(true, 100), 100, 101));
+        assert!(!is_back(&seen(true, 99), 100, 101));
         assert!(is_back(&seen(true, 50), 100, 100 + AWAY_RETRY_S));
         assert!(!is_back(&seen(false, 50), 100, 100 + AWAY_RETRY_S));
     }

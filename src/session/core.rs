@@ -298,11 +298,11 @@ impl Core {
                 Ok(Reply::Done)
             }
             Command::Subscribe { device, wanted } => self.subscribe(device, wanted),
-            Command::Unsubscribe { device, topic } => self.unsubscribe(device, topic),
+            Command::Unsubscribe { device, subject } => self.unsubscribe(device, subject),
             Command::Subscriptions { device } => match self.registry.get(device) {
                 Some(known) => {
                     let all = known.subscriptions.iter();
-                    let all = all.map(|(topic, state)| (*topic, *state)).collect();
+                    let all = all.map(|(subject, state)| (*subject, *state)).collect();
                     Ok(Reply::Subscriptions(all))
                 }
                 None => Err(Error::NotFound { what: "device" }),

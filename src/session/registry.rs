@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 
 use crate::gb28181::notice::CatalogChange;
-use crate::gb28181::subscribe::{SubscriptionState, Topic};
+use crate::gb28181::subscribe::{Subject, SubscriptionState};
 use crate::gb28181::{CatalogItem, DeviceInfo, MediaTransport, StoredDevice};
 use crate::id::{ChannelId, DeviceId, GbId};
 use crate::limits;
@@ -46,7 +46,7 @@ pub(super) struct Device {
     pub transport: Option<MediaTransport>,
     pub policy: DevicePolicy,
     /// As the platform told last.
-    pub subscriptions: BTreeMap<Topic, SubscriptionState>,
+    pub subscriptions: BTreeMap<Subject, SubscriptionState>,
 }
 
 /// A channel as the device described it last. Its place in the list never changes.

@@ -6,8 +6,10 @@ use std::time::Instant;
 use crate::gb28181::gb35114::Identity;
 use crate::gb28181::manscdp::fields::BadField;
 use crate::gb28181::mansrtsp::Scale;
-use crate::gb28181::notice::{Alarm, Position, SnapShots, UpgradeResult};
-use crate::gb28181::subscribe::{SubscriptionState, Topic, Wanted};
+use crate::gb28181::notice::{
+    Alarm, Position, PtzPosition, SnapShots, UpgradeResult, VideoUpload,
+};
+use crate::gb28181::subscribe::{Subject, SubscriptionState, Wanted};
 use crate::gb28181::{
     Access, Answer, Ask, AskFailure, DeviceAuth, DeviceInfo, Footage, MediaTransport,
 };
@@ -94,7 +96,7 @@ pub enum Command {
     },
     Unsubscribe {
         device: DeviceId,
-        topic: Topic,
+        subject: Subject,
     },
     /// How the subscriptions at a device are, as far as is known.
     Subscriptions {
@@ -298,7 +300,7 @@ pub enum Reply {
     Device(Box<DeviceView>),
     Presence(Vec<Presence>),
     DevicePolicy(Box<DevicePolicy>),
-    Subscriptions(Vec<(Topic, SubscriptionState)>),
+    Subscriptions(Vec<(Subject, SubscriptionState)>),
     Answer(Box<Answer>),
     Playback(Box<PlayView>),
     /// Oldest first.
@@ -666,6 +668,20 @@ pub enum Event {
     Upgraded {
         device: DeviceId,
         result: Box<UpgradeResult>,
+    },
+    /// A camera told where it looks.
+    PtzPosition {
+        device: DeviceId,
+        /// Place of the channel; `None`: the device itself, or something that is no channel.
+        index: Option<u32>,
+        position: PtzPosition,
+    },
+    /// A device has uploaded what it recorded.
+    VideoUploaded {
+        device: DeviceId,
+        /// Place of the channel, as in [`Event::PtzPosition`].
+        index: Option<u32>,
+        upload: Box<VideoUpload>,
     },
     /// A device told where it is. Never empty.
     Positions {

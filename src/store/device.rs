@@ -458,7 +458,7 @@ pub async fn remove(pool: &AnyPool, device: DeviceId) -> sqlx::Result<()> {
         "DELETE FROM channel_facts WHERE device = $1",
         "DELETE FROM own_settings WHERE device = $1",
         "DELETE FROM config_plan_devices WHERE device = 'PU_' || $1",
-        "DELETE FROM subscriptions WHERE device = $1",
+        "DELETE FROM channel_subscriptions WHERE device = $1",
         "DELETE FROM upgrades WHERE device = $1",
     ] {
         sqlx::query(sql)

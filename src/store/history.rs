@@ -79,6 +79,26 @@ table! {
 }
 
 table! {
+    /// What a device told beside alarms and positions.
+    pub struct NoticeRow in "notices" by ["id"] {
+        pub id: i64,
+        /// When it came here, Unix seconds.
+        #[schema(example = 1792000000)]
+        pub time: i64,
+        #[schema(example = "PU_34020000001110000001")]
+        pub device: String,
+        /// Index of the channel; missing = the device.
+        pub place: Option<i64>,
+        /// `ptzPosition` or `videoUpload`.
+        #[schema(example = "ptzPosition")]
+        pub kind: String,
+        /// What it told, as JSON.
+        #[schema(example = "{\"pan\":180.0,\"tilt\":-10.5,\"zoom\":4.0}")]
+        pub payload: String,
+    }
+}
+
+table! {
     /// Somebody was there from then to then.
     pub struct PresenceRow in "presences" by ["id"] {
         pub id: i64,
@@ -161,6 +181,7 @@ table! {
 pub enum Entry {
     Alarm(Box<AlarmRow>),
     Position(PositionRow),
+    Notice(Box<NoticeRow>),
     /// Somebody came. Who was there by the same name and login before has gone.
     Came(PresenceRow),
     /// Somebody went.
@@ -334,6 +355,7 @@ async fn write(pool: &AnyPool, entries: &[Entry]) -> sqlx::Result<()> {
         match entry {
             Entry::Alarm(alarm) => row(&mut transaction, &**alarm).await?,
             Entry::Position(position) => row(&mut transaction, position).await?,
+            Entry::Notice(notice) => row(&mut transaction, &**notice).await?,
             Entry::Dialog(dialog) => row(&mut transaction, &**dialog).await?,
             Entry::DialogBegun(dialog) => row(&mut transaction, &**dialog).await?,
             Entry::DialogOver { call_id } => {
@@ -390,6 +412,7 @@ async fn prune(pool: &AnyPool, retention: &Retention, now_unix_s: i64) -> sqlx::
     let tables = [
         (AlarmRow::NAME, retention.alarm_days),
         (PositionRow::NAME, retention.position_days),
+        (NoticeRow::NAME, retention.position_days),
         (PresenceRow::NAME, retention.log_days),
         (DialogRow::NAME, retention.log_days),
         (OperationRow::NAME, retention.log_days),

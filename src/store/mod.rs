@@ -247,6 +247,10 @@ impl Store {
             let seconds = |s: i64| Duration::from_secs(u64::try_from(s).unwrap_or(0).max(1));
             let wanted = Wanted {
                 topic: Topic::from_name(&row.topic)?,
+                channel: match row.channel.as_str() {
+                    "" => None,
+                    code => Some(code.parse().ok()?),
+                },
                 expires: seconds(row.expires_s),
                 interval: seconds(row.interval_s),
             };

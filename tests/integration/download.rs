@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::node::{Devices, Node, fresh_folder, tool, wait_until};
+use super::node::{Devices, Node, tool, wait_until};
 
 const ID: &str = "34020000001320000001";
 const PUID: &str = "PU_34020000001320000001";
@@ -185,8 +185,7 @@ fn h265_and_other_sounds_become_files_too() {
 /// it, goes on by itself where it was, and the file is whole.
 #[test]
 fn a_download_goes_on_by_itself_after_a_kill() {
-    let folder = fresh_folder();
-    let node = Node::start_in(folder.clone(), &[]);
+    let node = Node::start(&[]);
     let devices = start(&node, &[]);
     let token = node.login();
     node.wait_for_device(&token, PUID, 1);
@@ -195,9 +194,10 @@ fn a_download_goes_on_by_itself_after_a_kill() {
         let position = progress(&node, &token, &task)["position"].as_f64();
         position.filter(|p| *p > 32.0)
     });
-    // While it is away it is asked in vain: what waits for an answer must not wait long here.
-    let node = Node::start_in(node.kill(), &[("GANTRY_MEDIA_ANSWER_TIMEOUT_MS", "500")]);
+    let folder = node.kill();
     drop(devices);
+    // While it is away it is asked in vain: what waits for an answer must not wait long here.
+    let node = Node::start_in(folder, &[("GANTRY_MEDIA_ANSWER_TIMEOUT_MS", "500")]);
     let token = node.login();
     let before = progress(&node, &token, &task)["position"]
         .as_f64()

@@ -16,6 +16,8 @@ use crate::sip::{Dialog, HeaderName, Incoming, Method, Response};
 /// What a platform subscribed to.
 pub(super) struct Subscribed {
     topic: Topic,
+    /// The code in the body: its own, or that of a channel.
+    about: Option<GbId>,
     dialog: Box<Dialog>,
     /// The Event header, sent back as it came.
     event: String,
@@ -38,6 +40,7 @@ impl Device {
             return;
         }
         let head = manscdp::parse(message.body());
+        let about = head.as_ref().ok().and_then(|head| head.device);
         let Some(topic) = head.as_ref().ok().and_then(|head| Topic::of(head.cmd)) else {
             _ = self.endpoint.respond(now, incoming, Response::new(489));
             return;
@@ -76,6 +79,7 @@ impl Device {
                 let event = message.header_str(HeaderName::Event).unwrap_or("presence");
                 self.subscriptions.push(Subscribed {
                     topic,
+                    about,
                     dialog: Box::new(dialog),
                     event: event.to_owned(),
                     ends: now + life,
@@ -108,21 +112,21 @@ impl Device {
             }
             return;
         };
-        let mut due = false;
+        let own = self.config.id.0;
+        let mut due = Vec::new();
         for subscription in &mut self.subscriptions {
             if subscription.next.is_some_and(|at| at <= now) {
                 subscription.next = Some(now + subscription.interval);
-                due = true;
+                let about = subscription.about.unwrap_or(own);
+                if !due.contains(&about) {
+                    due.push(about);
+                }
             }
         }
-        if due {
-            let about = self.config.id.0;
-            self.notify(
-                now,
-                Topic::MobilePosition,
-                about,
-                &Notice::Positions(vec![position]),
-            );
+        // A channel moves with its device.
+        for about in due {
+            let notice = Notice::Positions(vec![position.clone()]);
+            self.notify(now, Topic::MobilePosition, about, &notice);
         }
     }
 
@@ -203,11 +207,16 @@ impl Device {
         })
     }
 
-    /// Sends a NOTIFY to every subscription of a topic. False: there is none.
+    /// Sends a NOTIFY to every subscription of a topic that is for this channel, or for the device itself. False: there is
+    /// none.
     fn notify(&mut self, now: Instant, topic: Topic, about: GbId, notice: &Notice) -> bool {
         let body = self.notice_body(about, notice);
         let mut requests = Vec::new();
-        for subscription in self.subscriptions.iter_mut().filter(|s| s.topic == topic) {
+        let own = self.config.id.0;
+        let wants = |s: &&mut Subscribed| {
+            s.topic == topic && s.about.is_none_or(|wanted| wanted == own || wanted == about)
+        };
+        for subscription in self.subscriptions.iter_mut().filter(wants) {
             let left = subscription.ends.saturating_duration_since(now).as_secs();
             requests.push(
                 subscription

@@ -46,7 +46,7 @@ use super::query::{Queries, QueryKind};
 use super::quirk::Quirks;
 use super::registrar::{Registrar, Sender, Slot, Suspects, Touched};
 use super::split::Splits;
-use super::subscribe::{Subscriptions, Topic, Wanted};
+use super::subscribe::{Subject, Subscriptions, Wanted};
 use super::types::{Access, AskId, Command, Event, InviteId, OfflineReason, Persist};
 use crate::id::{DeviceId, GbId};
 use crate::limits::PLATFORM_DRAIN_S;
@@ -140,7 +140,7 @@ pub enum Output {
 enum Purpose {
     Query(Slot, QueryKind),
     Ask(AskId),
-    Subscribe(Slot, Topic),
+    Subscribe(Slot, Subject),
     Unsubscribe,
     /// `Result` of an alarm, which nobody waits for.
     Acknowledgement,
@@ -312,7 +312,7 @@ impl Platform {
                 self.order_playback(now, ask, invite, order);
             }
             Command::Subscribe { device, wanted } => self.subscribe(now, device, wanted),
-            Command::Unsubscribe { device, topic } => self.unsubscribe(now, device, topic),
+            Command::Unsubscribe { device, subject } => self.unsubscribe(now, device, subject),
             Command::Invite(invite) => self.invite(now, invite),
             Command::EndInvite { id } => self.end_invite(now, id),
             Command::Restore(stored) => {
@@ -549,9 +549,9 @@ impl Platform {
                 }
                 self.ask_taken(ask, status, message);
             }
-            Some(Purpose::Subscribe(slot, topic)) => {
+            Some(Purpose::Subscribe(slot, subject)) => {
                 self.heard_from(now, slot, path);
-                self.subscribe_answered(now, slot, topic, status, message);
+                self.subscribe_answered(now, slot, subject, status, message);
             }
             Some(Purpose::StrayBye | Purpose::Unsubscribe | Purpose::Acknowledgement) => {}
             None => self.unclaimed_response(now, id, path, status, message),
@@ -566,7 +566,7 @@ impl Platform {
                 }
             }
             Some(Purpose::Ask(ask)) => self.ask_unanswered(now, ask),
-            Some(Purpose::Subscribe(slot, topic)) => self.subscribe_unanswered(now, slot, topic),
+            Some(Purpose::Subscribe(slot, subject)) => self.subscribe_unanswered(now, slot, subject),
             Some(Purpose::Invite(invite)) => self.invite_timed_out(invite),
             Some(Purpose::Bye(invite)) => self.bye_timed_out(invite),
             Some(

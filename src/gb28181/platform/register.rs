@@ -12,7 +12,6 @@ use super::{Platform, uri_at};
 use crate::gb28181::gb35114::Refusal;
 use crate::gb28181::quirk::Quirks;
 use crate::gb28181::registrar::Slot;
-use crate::gb28181::subscribe::Topic;
 use crate::gb28181::types::{Access, DeviceAuth, OfflineReason};
 use crate::id::DeviceId;
 use crate::limits::GB_VERSION_BYTES_MAX;
@@ -188,8 +187,8 @@ impl Platform {
         self.kick(now, device);
         self.suspects.clear_device(device);
         if let Some(slot) = self.registrar.find(device) {
-            for topic in Topic::ALL {
-                self.subscriptions.remove(slot, topic);
+            for subject in self.subscriptions.of(slot) {
+                self.subscriptions.remove(slot, subject);
             }
             self.registrar.force_quirks(slot, Quirks::default());
             // It is in the table, so there is room.

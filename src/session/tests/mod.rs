@@ -299,6 +299,8 @@ impl Rig {
             | Event::Alarm(_)
             | Event::SnapShots { .. }
             | Event::Upgraded { .. }
+            | Event::PtzPosition { .. }
+            | Event::VideoUploaded { .. }
             | Event::Positions { .. } => None,
         });
         closed.collect()

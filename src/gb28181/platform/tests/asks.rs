@@ -703,9 +703,59 @@ fn a_subscription_can_be_wanted_and_given_up_for_one_device() {
     net.run(S);
     assert_eq!(net.device(1).subscriptions(), 1);
     let topic = Topic::Alarm;
-    net.command(Command::Unsubscribe { device, topic });
+    net.command(Command::Unsubscribe {
+        device,
+        subject: topic.into(),
+    });
     net.run(S);
     assert_eq!(net.device(1).subscriptions(), 0);
+    assert_eq!(net.platform.gauges().subscriptions, 0);
+}
+
+#[test]
+fn a_channel_is_subscribed_to_by_its_own_code_beside_its_device() {
+    let mut net = capable();
+    let device = device_id(1);
+    let channel = channel_id(1, 2).0;
+    let of_channel = Wanted {
+        channel: Some(channel),
+        ..Wanted::new(Topic::PtzPosition)
+    };
+    net.command(Command::Subscribe {
+        device,
+        wanted: of_channel,
+    });
+    net.run(S);
+    assert_eq!(net.device(1).subscriptions(), 1);
+    let wanted = Wanted::new(Topic::PtzPosition);
+    net.command(Command::Subscribe { device, wanted });
+    net.run(S);
+    assert_eq!(net.device(1).subscriptions(), 2);
+    assert_eq!(net.platform.gauges().subscriptions_active, 2);
+    net.take_events();
+    net.order_quickly(Control::Ptz {
+        order: Ptz::Move(Move {
+            pan: Some(Pan::Left),
+            pan_speed: 10,
+            ..Move::default()
+        }),
+        preset_name: None,
+        cruise_name: None,
+    });
+    net.run(S);
+    // Both subscriptions are told, each in its dialog, and none is taken for a stale one.
+    assert_eq!(net.platform.counters().no_dialog, 0);
+    assert!(net.platform.counters().notifies >= 1);
+    // They last, and are given up one by one.
+    net.run(7_300 * S);
+    assert_eq!(net.device(1).subscriptions(), 2);
+    let subject = of_channel.subject();
+    net.command(Command::Unsubscribe { device, subject });
+    net.run(S);
+    assert_eq!(net.device(1).subscriptions(), 1);
+    let subject = Topic::PtzPosition.into();
+    net.command(Command::Unsubscribe { device, subject });
+    net.run(S);
     assert_eq!(net.platform.gauges().subscriptions, 0);
 }
 
