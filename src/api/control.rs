@@ -527,24 +527,54 @@ mod tests {
             }
         };
         for (body, text) in [
-            (r#"{"order": "scan", "scan": 3, "action": "start"}"#, "A50F018903000041"),
-            (r#"{"order": "scan", "scan": 3, "action": "left"}"#, "A50F018903010042"),
-            (r#"{"order": "scan", "scan": 3, "action": "right"}"#, "A50F018903020043"),
-            (r#"{"order": "scan", "scan": 3, "action": "stop"}"#, "A50F0100000000B5"),
-            (r#"{"order": "scan", "scan": 3, "action": "speed", "speed": 4095}"#, "A50F018A03FFF031"),
-            (r#"{"order": "auxiliary", "number": 2, "on": true}"#, "A50F018C02000043"),
+            (
+                r#"{"order": "scan", "scan": 3, "action": "start"}"#,
+                "A50F018903000041",
+            ),
+            (
+                r#"{"order": "scan", "scan": 3, "action": "left"}"#,
+                "A50F018903010042",
+            ),
+            (
+                r#"{"order": "scan", "scan": 3, "action": "right"}"#,
+                "A50F018903020043",
+            ),
+            (
+                r#"{"order": "scan", "scan": 3, "action": "stop"}"#,
+                "A50F0100000000B5",
+            ),
+            (
+                r#"{"order": "scan", "scan": 3, "action": "speed", "speed": 4095}"#,
+                "A50F018A03FFF031",
+            ),
+            (
+                r#"{"order": "auxiliary", "number": 2, "on": true}"#,
+                "A50F018C02000043",
+            ),
             (r#"{"order": "wiper", "on": true}"#, "A50F018C01000042"),
             (r#"{"order": "wiper", "on": false}"#, "A50F018D01000043"),
         ] {
             assert_eq!(order(body).as_deref(), Ok(text), "{body}");
         }
         for (body, what) in [
-            (r#"{"order": "scan", "scan": 3, "action": "speed", "speed": 4096}"#, "speed"),
-            (r#"{"order": "scan", "scan": 3, "action": "speed"}"#, "speed"),
-            (r#"{"order": "scan", "scan": 3, "action": "left", "speed": 1}"#, "speed"),
+            (
+                r#"{"order": "scan", "scan": 3, "action": "speed", "speed": 4096}"#,
+                "speed",
+            ),
+            (
+                r#"{"order": "scan", "scan": 3, "action": "speed"}"#,
+                "speed",
+            ),
+            (
+                r#"{"order": "scan", "scan": 3, "action": "left", "speed": 1}"#,
+                "speed",
+            ),
             (r#"{"order": "scan", "scan": 256, "action": "left"}"#, "256"),
             (r#"{"order": "scan", "scan": 3, "action": "up"}"#, "up"),
-            (r#"{"order": "auxiliary", "number": 0, "on": true}"#, "number"),
+            (
+                r#"{"order": "auxiliary", "number": 0, "on": true}"#,
+                "number",
+            ),
         ] {
             let problem = order(body).expect_err(body);
             assert_eq!(problem.status, 400);

@@ -205,11 +205,7 @@ async fn subscribe_to(
     Ok(Done::new())
 }
 
-async fn unsubscribe_from(
-    state: &ApiState,
-    puid: &str,
-    subject: Subject,
-) -> Result<Done, Failure> {
+async fn unsubscribe_from(state: &ApiState, puid: &str, subject: Subject) -> Result<Done, Failure> {
     let device = read_puid(puid)?;
     state
         .session

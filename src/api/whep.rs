@@ -7,8 +7,8 @@
 //! The entity tag is our ICE user fragment. Not done: refusing candidates of an ICE session that is over (they change
 //! nothing), server-sent events.
 
-use axum::body::Bytes;
 use axum::Extension;
+use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};

@@ -6,9 +6,7 @@ use std::time::Instant;
 use crate::gb28181::gb35114::Identity;
 use crate::gb28181::manscdp::fields::BadField;
 use crate::gb28181::mansrtsp::Scale;
-use crate::gb28181::notice::{
-    Alarm, Position, PtzPosition, SnapShots, UpgradeResult, VideoUpload,
-};
+use crate::gb28181::notice::{Alarm, Position, PtzPosition, SnapShots, UpgradeResult, VideoUpload};
 use crate::gb28181::subscribe::{Subject, SubscriptionState, Wanted};
 use crate::gb28181::{
     Access, Answer, Ask, AskFailure, DeviceAuth, DeviceInfo, Footage, MediaTransport,

@@ -354,7 +354,13 @@ fn a_download_is_its_owners() {
     let filter = json!({"filter": {"keyword": "pu/download"}});
     let log = node.post("/bvcsp/v1/log/operate", Some(&admin), &filter);
     let rows = log["data"].as_array().expect("rows");
-    let users: Vec<&str> = rows.iter().filter_map(|row| row["userId"].as_str()).collect();
+    let users: Vec<&str> = rows
+        .iter()
+        .filter_map(|row| row["userId"].as_str())
+        .collect();
     assert_eq!(users.len(), 2, "one row a task, none for what reads: {log}");
-    assert!(users.contains(&"admin") && users.contains(&"guard"), "{log}");
+    assert!(
+        users.contains(&"admin") && users.contains(&"guard"),
+        "{log}"
+    );
 }

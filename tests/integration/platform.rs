@@ -113,7 +113,11 @@ fn a_channel_of_a_lower_platform_is_steered_watched_played_back_and_subscribed_t
     let of_camera = format!("{subscription}?channel={camera}");
     done("PUT", &of_camera, json!({}));
     let state = || {
-        let list = done("GET", &format!("/gantry/v1/devices/{PUID}/subscriptions"), Value::Null);
+        let list = done(
+            "GET",
+            &format!("/gantry/v1/devices/{PUID}/subscriptions"),
+            Value::Null,
+        );
         let list = list.as_array().expect("a list").clone();
         list.into_iter().find(|one| one["channel"] == camera)
     };
@@ -130,9 +134,16 @@ fn a_channel_of_a_lower_platform_is_steered_watched_played_back_and_subscribed_t
     // It turns, and the one beside it stands.
     let (from, beside) = (pan(camera), pan(other));
     let turn = |index: u32, body: Value| {
-        done("POST", &format!("/bvcsp/v1/pu/ptz/camera/{PUID}/{index}"), body);
+        done(
+            "POST",
+            &format!("/bvcsp/v1/pu/ptz/camera/{PUID}/{index}"),
+            body,
+        );
     };
-    turn(other, json!({"operate": "right", "hSpeed": 0, "stop": true}));
+    turn(
+        other,
+        json!({"operate": "right", "hSpeed": 0, "stop": true}),
+    );
     turn(camera, json!({"operate": "right", "hSpeed": 80}));
     wait_until("it has turned", || (pan(camera) > from + 5.0).then_some(()));
     turn(camera, json!({"operate": "right", "stop": true}));
@@ -142,7 +153,10 @@ fn a_channel_of_a_lower_platform_is_steered_watched_played_back_and_subscribed_t
         let list = done("POST", &notices, json!({"filter": {"kind": "ptzPosition"}}));
         list.as_array().filter(|list| !list.is_empty()).cloned()
     });
-    assert!(told.iter().all(|notice| notice["place"] == camera), "{told:?}");
+    assert!(
+        told.iter().all(|notice| notice["place"] == camera),
+        "{told:?}"
+    );
     let payload = told[0]["payload"].as_str().expect("JSON");
     assert!(payload.contains("\"pan\":"), "{payload}");
 
@@ -153,7 +167,11 @@ fn a_channel_of_a_lower_platform_is_steered_watched_played_back_and_subscribed_t
     let now = now.expect("after 1970").as_secs();
     let record = json!({"page": 0, "pageSize": 1000,
         "filter": {"beginTime": now - 30 * 3_600, "endTime": now, "channelIndex": camera}});
-    let files = done("POST", &format!("/bvcsp/v1/pu/recordfile/filter/{PUID}"), record);
+    let files = done(
+        "POST",
+        &format!("/bvcsp/v1/pu/recordfile/filter/{PUID}"),
+        record,
+    );
     let begin = files[0]["beginTime"].as_u64().expect("a time");
     let body = json!({"id": PUID, "index": camera, "beginTime": begin, "endTime": begin + 30});
     let play = ask("POST", "/gantry/v1/playback", body);
@@ -162,10 +180,14 @@ fn a_channel_of_a_lower_platform_is_steered_watched_played_back_and_subscribed_t
     let path = format!("/gantry/v1/playback/{play}");
     wait_until("it plays", || {
         let state = node.get(&path, Some(&token)).json();
-        state["range"][0].as_f64().filter(|position| *position > 1.0)
+        state["range"][0]
+            .as_f64()
+            .filter(|position| *position > 1.0)
     });
     assert_eq!(ask("DELETE", &path, json!({})).status, 204);
 
     done("DELETE", &of_camera, Value::Null);
-    wait_until("the subscription is gone", || state().is_none().then_some(()));
+    wait_until("the subscription is gone", || {
+        state().is_none().then_some(())
+    });
 }

@@ -171,7 +171,10 @@ fn who_is_no_administrator_changes_only_what_everybody_may() {
     // A body that would be right is refused too, and changes nothing.
     let puid = "PU_34020000001320000044";
     let made = json!({"id": puid, "password": "gate-7-camera"});
-    assert_eq!(node.post("/bvcsp/v1/pu/create", Some(&admin), &made)["code"], 0);
+    assert_eq!(
+        node.post("/bvcsp/v1/pu/create", Some(&admin), &made)["code"],
+        0
+    );
     let auth = format!("/gantry/v1/devices/{puid}/auth");
     let none = json!({"kind": "none"});
     assert_eq!(ask(&node, &plain, "PUT", &auth, &none).status, 403);
@@ -199,12 +202,20 @@ fn a_device_that_must_prove_itself_gets_no_password_by_another_door() {
     };
     let made = data("POST", "28181in/cert/server/csr", json!({"name": "ours"}));
     let id = made["id"].as_str().expect("an id");
-    data("POST", &format!("28181in/cert/server/selfsign/{id}"), json!({}));
+    data(
+        "POST",
+        &format!("28181in/cert/server/selfsign/{id}"),
+        json!({}),
+    );
     let key = Key::new(&mut ChaCha12Rng::from_seed([5; 32]));
     let request = json!({"pem": CertificateRequest::make(&key, code).pem()});
     let asked = data("POST", "28181in/cert/device/csr", request);
     let id = asked["id"].as_str().expect("an id");
-    data("POST", &format!("28181in/cert/device/issue/{id}"), json!({}));
+    data(
+        "POST",
+        &format!("28181in/cert/device/issue/{id}"),
+        json!({}),
+    );
     data("POST", "28181in/gmdevice/create", json!({"id": code}));
 
     let password = json!({"id": code, "password": "gate-7-camera"});

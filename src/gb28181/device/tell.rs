@@ -214,7 +214,9 @@ impl Device {
         let mut requests = Vec::new();
         let own = self.config.id.0;
         let wants = |s: &&mut Subscribed| {
-            s.topic == topic && s.about.is_none_or(|wanted| wanted == own || wanted == about)
+            s.topic == topic
+                && s.about
+                    .is_none_or(|wanted| wanted == own || wanted == about)
         };
         for subscription in self.subscriptions.iter_mut().filter(wants) {
             let left = subscription.ends.saturating_duration_since(now).as_secs();

@@ -566,7 +566,9 @@ impl Platform {
                 }
             }
             Some(Purpose::Ask(ask)) => self.ask_unanswered(now, ask),
-            Some(Purpose::Subscribe(slot, subject)) => self.subscribe_unanswered(now, slot, subject),
+            Some(Purpose::Subscribe(slot, subject)) => {
+                self.subscribe_unanswered(now, slot, subject)
+            }
             Some(Purpose::Invite(invite)) => self.invite_timed_out(invite),
             Some(Purpose::Bye(invite)) => self.bye_timed_out(invite),
             Some(

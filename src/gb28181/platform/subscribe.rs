@@ -266,13 +266,7 @@ impl Platform {
     }
 
     /// What a NOTIFY says of its subscription.
-    fn subscription_told(
-        &mut self,
-        now: Instant,
-        slot: Slot,
-        subject: Subject,
-        message: &Message,
-    ) {
+    fn subscription_told(&mut self, now: Instant, slot: Slot, subject: Subject, message: &Message) {
         let state = message.header_str(HeaderName::SubscriptionState);
         if state.is_some_and(|state| state.trim_start().starts_with("terminated")) {
             // Whoever ends it at once again and again is asked at the pace of retries.

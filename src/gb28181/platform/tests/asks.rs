@@ -733,15 +733,11 @@ fn a_channel_is_subscribed_to_by_its_own_code_beside_its_device() {
     assert_eq!(net.device(1).subscriptions(), 2);
     assert_eq!(net.platform.gauges().subscriptions_active, 2);
     net.take_events();
-    net.order_quickly(Control::Ptz {
-        order: Ptz::Move(Move {
-            pan: Some(Pan::Left),
-            pan_speed: 10,
-            ..Move::default()
-        }),
-        preset_name: None,
-        cruise_name: None,
-    });
+    net.order_quickly(ptz(Ptz::Move(Move {
+        pan: Some(Pan::Left),
+        pan_speed: 10,
+        ..Move::default()
+    })));
     net.run(S);
     // Both subscriptions are told, each in its dialog, and none is taken for a stale one.
     assert_eq!(net.platform.counters().no_dialog, 0);
