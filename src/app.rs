@@ -272,6 +272,14 @@ impl Node {
                     persisting.save_transport(device, transport);
                 }
                 Persist::Directory { device, nodes } => persisting.save_directory(device, nodes),
+                Persist::Channel {
+                    device,
+                    place,
+                    item,
+                } => persisting.save_channel(device, place, *item),
+                Persist::Node { device, id, item } => {
+                    persisting.save_node(device, id, item.map(|item| *item));
+                }
                 Persist::Channels {
                     device,
                     channels,

@@ -113,6 +113,13 @@ pub const ANSWER_ITEMS_MAX: usize = 1_024;
 /// Subscriptions at all devices together: four of every device of a large node. At it: refused.
 pub const SUBSCRIPTIONS_MAX: usize = 40_000;
 
+/// Nodes of a device's directory in the store that notifications may add. Beyond: left out until the next directory.
+pub const DIRECTORY_NODES_MAX: i64 = 100_000;
+
+/// Changes of single nodes of one device that wait for the store, a few hundred bytes each. Beyond: left out until the next
+/// directory.
+pub const NODE_CHANGES_WAITING_MAX: usize = 1_000;
+
 /// Subscriptions for single channels at one device, such as a lower platform. At it: busy.
 pub const CHANNEL_SUBSCRIPTIONS_MAX: usize = 1_000;
 

@@ -519,7 +519,7 @@ mod tests {
 
     #[test]
     fn scans_and_switches_are_read_and_bounded() {
-        let order = |body: &str| {
+        let order = |body: &str| -> Result<String, Problem> {
             let order: Order = read(&Bytes::copy_from_slice(body.as_bytes()))?;
             match order.control()? {
                 Control::Ptz { order, .. } => Ok(order.text()),

@@ -177,7 +177,7 @@ async fn create(
     let Reply::Device(view) = state.session.call(Command::Device { device }).await? else {
         return Err(wrong_reply());
     };
-    if file.index as usize >= view.channels.len() {
+    if view.channel(file.index as usize).is_none() {
         return Err(Failure::new(Code::NotFound, "channel not found"));
     }
     if !view.online {

@@ -13,11 +13,12 @@ use crate::gb28181::DeviceAuth;
 use crate::session::{Command, DeviceView};
 use crate::store::rows::{ChannelRow, NodeRow};
 use crate::store::table::{Filter, Page, Value};
+use crate::store::{NOT_DELETED, condition_in};
 
 use super::ApiState;
 use super::caller::{Admin, Caller};
 use super::certificate;
-use super::device::{find, read_puid};
+use super::device::{condition_name, find, read_puid};
 use super::envelope::{Answer, Body, Done, Failure, Path};
 use super::list::{ListRequest, bad, not_found};
 use super::manage::{self, DeviceChange, adopt, auth_of, facts};
@@ -398,6 +399,9 @@ pub struct TreeItem {
     /// Of a channel: 0 offline, 1 online.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u8>,
+    /// Of a channel: why it is offline, if the device said so: `videoLost` or `defect`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub condition: Option<&'static str>,
 }
 
 /// One level of a device's directory: nodes first, then channels, in the order of the directory.
@@ -417,6 +421,7 @@ pub async fn tree(
         .equal("device", device.clone())
         .contains(&["id", "name"], &asked.keyword);
     let nodes = of_device.clone().equal_if("parent", asked.parent.clone());
+    let of_device = of_device.sql(NOT_DELETED, []);
     let channels = match asked.parent.as_deref() {
         None => of_device,
         // What hangs on nothing that is known hangs at the top.
@@ -445,6 +450,7 @@ pub async fn tree(
             civil_code: node.civil_code,
             index: None,
             status: None,
+            condition: None,
         })
         .collect();
     let left = take - i64::try_from(items.len()).unwrap_or(0);
@@ -456,6 +462,7 @@ pub async fn tree(
         civil_code: channel.civil_code,
         index: Some(channel.place),
         status: Some(u8::from(channel.flags & 4 != 0)),
+        condition: condition_name(condition_in(channel.flags)),
     }));
     Ok(request.paging.answer(items, node_count + channel_count))
 }

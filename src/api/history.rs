@@ -9,6 +9,7 @@ use sqlx::Row;
 use utoipa::ToSchema;
 
 use crate::session::{Command, Reply};
+use crate::store::NOT_DELETED;
 use crate::store::history::{
     AlarmRow, DialogRow, NoticeRow, OperationRow, PositionRow, PresenceRow,
 };
@@ -541,7 +542,11 @@ pub async fn statistics(
             Filter::all().equal("online", 1),
         )
         .await?,
-        channel_count: count("SELECT COUNT(*) FROM channels", Filter::all()).await?,
+        channel_count: count(
+            "SELECT COUNT(*) FROM channels",
+            Filter::all().sql(NOT_DELETED, []),
+        )
+        .await?,
         user_count: count("SELECT COUNT(*) FROM users", Filter::all()).await?,
         dialog_count: sessions.len() as u64,
         alarm_open: store

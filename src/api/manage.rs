@@ -346,8 +346,7 @@ impl ChannelChange {
         let view = find(state, puid).await?;
         let place = usize::try_from(index).unwrap_or(usize::MAX);
         let channel = view
-            .channels
-            .get(place)
+            .channel(place)
             .ok_or_else(|| not_found("channel"))?
             .channel
             .to_string();

@@ -99,10 +99,7 @@ async fn subject_of(
         return Err(bad("channel goes with alarm, position and ptz"));
     }
     let view = find(state, puid).await?;
-    let channel = view
-        .channels
-        .get(index)
-        .ok_or_else(|| not_found("channel"))?;
+    let channel = view.channel(index).ok_or_else(|| not_found("channel"))?;
     Ok(Subject {
         topic,
         channel: Some(channel.channel.0),
@@ -539,7 +536,7 @@ pub async fn set_snapshot_config(
 ) -> Result<Done, Failure> {
     let config = config.check()?;
     let view = find(&state, &puid).await?;
-    if view.channels.len() <= index as usize {
+    if view.channel(index as usize).is_none() {
         return Err(not_found("channel"));
     }
     let row = OwnSetting {

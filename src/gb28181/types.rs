@@ -331,6 +331,21 @@ pub struct CatalogItem {
     pub latitude: Option<f64>,
     /// 0 unknown, 1 dome with PTZ, 2 half dome, 3 fixed gun, 4 gun with PTZ.
     pub ptz_type: u8,
+    /// What a notification said of it since it was described; in no response.
+    pub condition: Condition,
+}
+
+/// What became of an item of a directory beyond being there or not (GB/T 28181-2016, 9.11.4).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Condition {
+    #[default]
+    Described,
+    /// VLOST: it sends no picture.
+    VideoLost,
+    /// DEFECT.
+    Defect,
+    /// DEL: it is no more. Its place is kept for it.
+    Deleted,
 }
 
 /// What the device answered to our offer.

@@ -81,6 +81,18 @@ pub enum Persist {
         device: DeviceId,
         nodes: Vec<CatalogItem>,
     },
+    /// A channel that is new or otherwise than before, by index.
+    Channel {
+        device: DeviceId,
+        place: u32,
+        item: Box<CatalogItem>,
+    },
+    /// A node of a device's directory that is new or otherwise than before; `None`: it is no more.
+    Node {
+        device: DeviceId,
+        id: String,
+        item: Option<Box<CatalogItem>>,
+    },
     /// The whole list of a device by index; replaces the one before.
     Channels {
         device: DeviceId,

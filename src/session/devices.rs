@@ -15,7 +15,7 @@ use crate::limits::CHANNEL_SUBSCRIPTIONS_MAX;
 use super::core::{Core, Output, Persist};
 use super::counters::Ended;
 use super::policy::DevicePolicy;
-use super::registry::is_node;
+use super::registry::{Changed, is_node};
 use super::types::{AlarmView, Error, Event, Reply};
 
 impl Core {
@@ -95,16 +95,13 @@ impl Core {
                 let Some(known) = self.registry.get_mut(device) else {
                     return;
                 };
-                if !known.change(device, &changes) {
+                let changed = known.change(device, &changes);
+                if changed.is_empty() {
                     return;
                 }
-                let channels = known.items();
-                let partial = known.partial;
-                self.push(Output::Persist(Persist::Channels {
-                    device,
-                    channels,
-                    partial,
-                }));
+                for one in changed {
+                    self.push(Output::Persist(kept(device, one)));
+                }
                 self.push(Output::Event(Event::DeviceChanged { device }));
             }
             Notice::Alarm(alarm) => {
@@ -334,6 +331,27 @@ impl Core {
             | GbPersist::DialogBegun { .. }
             | GbPersist::DialogOver { .. } => {}
         }
+    }
+}
+
+/// What the store is told of a change: the one row, whatever the length of the directory.
+fn kept(device: DeviceId, changed: Changed) -> Persist {
+    match changed {
+        Changed::Channel { place, item } => Persist::Channel {
+            device,
+            place,
+            item: Box::new(item),
+        },
+        Changed::Node(item) => Persist::Node {
+            device,
+            id: item.id.clone(),
+            item: Some(Box::new(item)),
+        },
+        Changed::NodeGone(id) => Persist::Node {
+            device,
+            id,
+            item: None,
+        },
     }
 }
 

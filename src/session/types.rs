@@ -9,7 +9,7 @@ use crate::gb28181::mansrtsp::Scale;
 use crate::gb28181::notice::{Alarm, Position, PtzPosition, SnapShots, UpgradeResult, VideoUpload};
 use crate::gb28181::subscribe::{Subject, SubscriptionState, Wanted};
 use crate::gb28181::{
-    Access, Answer, Ask, AskFailure, DeviceAuth, DeviceInfo, Footage, MediaTransport,
+    Access, Answer, Ask, AskFailure, Condition, DeviceAuth, DeviceInfo, Footage, MediaTransport,
 };
 use crate::id::{ChannelId, DeviceId, SessionId, Ssrc, StreamId, StreamKey, StreamName};
 use crate::media::frame::Track;
@@ -352,6 +352,16 @@ pub struct ChannelView {
     pub longitude: Option<f64>,
     pub latitude: Option<f64>,
     pub parent_id: String,
+    /// Why it is offline, if the device said so; a deleted one is in the list for its place alone.
+    pub condition: Condition,
+}
+
+impl DeviceView {
+    /// The channel of an index; `None`: there is none, or not any more.
+    pub fn channel(&self, index: usize) -> Option<&ChannelView> {
+        let channel = self.channels.get(index)?;
+        (channel.condition != Condition::Deleted).then_some(channel)
+    }
 }
 
 /// One session as lists and details show it.

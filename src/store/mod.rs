@@ -34,6 +34,7 @@ use crate::id::DeviceId;
 use crate::limits;
 use crate::session::{DevicePolicy, RestoredDevice};
 
+pub use device::{NOT_DELETED, condition_in};
 pub use download::DownloadRow;
 pub use note::{Mark, Note};
 pub use user::{LoginRow, User};
@@ -201,6 +202,16 @@ impl Store {
     /// caller keeps channels where they were and adds new ones at the end. As [`Store::persist`] otherwise.
     pub fn save_channels(&self, device: DeviceId, channels: Vec<CatalogItem>, partial: bool) {
         self.inner.writer.save_channels(device, channels, partial);
+    }
+
+    /// Replaces the channel at a place, or adds it behind the last. As [`Store::persist`] otherwise.
+    pub fn save_channel(&self, device: DeviceId, place: u32, item: CatalogItem) {
+        self.inner.writer.save_channel(device, place, item);
+    }
+
+    /// Adds or replaces a node of a device's directory; `None` removes it. As [`Store::persist`] otherwise.
+    pub fn save_node(&self, device: DeviceId, id: String, item: Option<CatalogItem>) {
+        self.inner.writer.save_node(device, id, item);
     }
 
     /// Replaces the nodes of a device's directory. As [`Store::persist`] otherwise.

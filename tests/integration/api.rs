@@ -213,6 +213,7 @@ fn device(id: &str) -> DeviceView {
         longitude: Some(120.5),
         latitude: Some(30.25),
         parent_id: id.to_owned(),
+        condition: gantry::gb28181::Condition::Described,
     };
     DeviceView {
         device: Some(DeviceId(id.parse().expect("a code"))),

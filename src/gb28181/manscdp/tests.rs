@@ -69,6 +69,7 @@ fn a_catalog_is_read_field_by_field() {
                 longitude: Some(117.28),
                 latitude: Some(31.86),
                 ptz_type: 3,
+                condition: Condition::Described,
             }]
         );
     }

@@ -126,7 +126,21 @@ impl Store {
             Persist::Platform(
                 gb28181::Persist::DialogBegun { .. } | gb28181::Persist::DialogOver { .. },
             )
-            | Persist::Directory { .. } => {}
+            | Persist::Directory { .. }
+            | Persist::Node { .. } => {}
+            Persist::Channel {
+                device,
+                place,
+                item,
+            } => {
+                if let Some(row) = self.0.get_mut(&device) {
+                    let place = place as usize;
+                    match row.channels.get_mut(place) {
+                        Some(channel) => *channel = *item,
+                        None => row.channels.push(*item),
+                    }
+                }
+            }
             Persist::Info { device, info } => {
                 if let Some(row) = self.0.get_mut(&device) {
                     row.info = info;
