@@ -245,6 +245,7 @@ impl Node {
         let lists = Lists::read(&store).await.map_err(failed)?;
         core.restore_access(lists.devices);
         core.end_left_over(store.left_over().await.map_err(failed)?);
+        core.restore_keys(store.shared_keys().await.map_err(failed)?);
         core.restore_subscriptions(store.subscriptions().await.map_err(failed)?);
         let kept = Retention {
             alarm_days: config.history.alarm_days,

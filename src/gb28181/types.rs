@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use super::answer::{Answer, AskFailure};
+use super::gb35114::SharedKey;
 use super::mansrtsp;
 use super::notice::Notice;
 use super::question::Ask;
@@ -104,6 +105,11 @@ pub enum Command {
     SetAuth {
         device: DeviceId,
         auth: DeviceAuth,
+    },
+    /// A key of GB 35114 that an earlier run agreed on, after [`Command::Restore`].
+    RestoreKey {
+        device: DeviceId,
+        key: SharedKey,
     },
     /// Who we are to GB 35114 devices. `None`: they cannot come in.
     SetIdentity(Option<Box<super::gb35114::Identity>>),
@@ -411,6 +417,11 @@ pub enum Persist {
     },
     DialogOver {
         call_id: String,
+    },
+    /// The key that was agreed with a device of GB 35114; `None`: it is void.
+    Key {
+        device: DeviceId,
+        key: Option<SharedKey>,
     },
 }
 

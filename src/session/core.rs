@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
+use crate::gb28181::gb35114::SharedKey;
 use crate::gb28181::subscribe::Wanted;
 use crate::gb28181::{self, AskId, CatalogItem, DeviceInfo, InviteId, MediaTransport};
 use crate::id::{DeviceId, SessionId, Ssrc, StreamId, StreamKey};
@@ -213,6 +214,14 @@ impl Core {
             } else {
                 self.counters.devices_refused += 1;
             }
+        }
+    }
+
+    /// Keys of GB 35114 that the store knows, after [`Core::restore`].
+    pub fn restore_keys(&mut self, keys: Vec<(DeviceId, SharedKey)>) {
+        for (device, key) in keys {
+            let command = gb28181::Command::RestoreKey { device, key };
+            self.push(Output::Platform(command));
         }
     }
 

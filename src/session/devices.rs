@@ -329,7 +329,8 @@ impl Core {
             // The event says it too.
             GbPersist::Offline { .. }
             | GbPersist::DialogBegun { .. }
-            | GbPersist::DialogOver { .. } => {}
+            | GbPersist::DialogOver { .. }
+            | GbPersist::Key { .. } => {}
         }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 use sqlx::any::AnyRow;
 use sqlx::{AnyPool, Row};
 
+use crate::gb28181::gb35114::SharedKey;
 use crate::gb28181::{
     CatalogItem, Condition, DeviceAuth, DeviceInfo, MediaTransport, StoredDevice,
 };
@@ -28,6 +29,8 @@ pub struct Change {
     pub transport: Option<MediaTransport>,
     pub channels: Option<(Vec<CatalogItem>, bool)>,
     pub directory: Option<Vec<CatalogItem>>,
+    /// Of GB 35114; the inner `None` removes it.
+    pub key: Option<Option<SharedKey>>,
     /// Single channels by place, on top of `channels`.
     pub single: BTreeMap<u32, CatalogItem>,
     /// Single nodes by code, in the order in which they changed, on top of `directory`; `None` is no more. At most
@@ -90,6 +93,7 @@ impl Change {
         }
         self.info = later.info.or(self.info);
         self.transport = later.transport.or(self.transport);
+        self.key = later.key.or(self.key);
         if let Some((channels, partial)) = later.channels {
             self.list(channels, partial);
         }
@@ -346,6 +350,9 @@ pub async fn write(
         if let Some(nodes) = &change.directory {
             write_directory(transaction, *device, nodes).await?;
         }
+        if let Some(key) = change.key {
+            write_key(transaction, sealer, *device, key).await?;
+        }
         let single: Vec<(i64, &CatalogItem)> = change
             .single
             .iter()
@@ -364,6 +371,45 @@ pub async fn write(
         }
     }
     Ok(())
+}
+
+async fn write_key(
+    transaction: &mut AnyTransaction<'_>,
+    sealer: &Sealer,
+    device: DeviceId,
+    key: Option<SharedKey>,
+) -> sqlx::Result<()> {
+    let device = device.to_string();
+    let query = match key {
+        None => sqlx::query("DELETE FROM shared_keys WHERE device = $1").bind(device),
+        Some(key) => {
+            let sealed = sealer.seal(&device, &key.0);
+            let sql = "INSERT INTO shared_keys (device, sealed) VALUES ($1, $2) \
+                       ON CONFLICT (device) DO UPDATE SET sealed = excluded.sealed";
+            sqlx::query(sql).bind(device).bind(sealed)
+        }
+    };
+    query.execute(&mut **transaction).await.map(|_| ())
+}
+
+/// Keys that were agreed with devices, but for those that cannot be opened.
+pub async fn shared_keys(
+    pool: &AnyPool,
+    sealer: &Sealer,
+) -> sqlx::Result<Vec<(DeviceId, SharedKey)>> {
+    let rows = sqlx::query("SELECT device, sealed FROM shared_keys")
+        .fetch_all(pool)
+        .await?;
+    let mut keys = Vec::new();
+    for row in &rows {
+        let (device, sealed): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+        let plain = sealer.unseal(&device, &sealed);
+        let key = plain.and_then(|plain| plain.try_into().ok());
+        if let (Ok(device), Some(key)) = (device.parse(), key) {
+            keys.push((DeviceId(device), SharedKey(key)));
+        }
+    }
+    Ok(keys)
 }
 
 /// Adds or replaces one node. A new one stands behind all others; at [`limits::DIRECTORY_NODES_MAX`] it is left out.
@@ -610,6 +656,7 @@ pub async fn remove(pool: &AnyPool, device: DeviceId) -> sqlx::Result<()> {
         "DELETE FROM own_settings WHERE device = $1",
         "DELETE FROM config_plan_devices WHERE device = 'PU_' || $1",
         "DELETE FROM channel_subscriptions WHERE device = $1",
+        "DELETE FROM shared_keys WHERE device = $1",
         "DELETE FROM upgrades WHERE device = $1",
     ] {
         sqlx::query(sql)

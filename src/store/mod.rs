@@ -28,6 +28,7 @@ use std::time::Duration;
 use sqlx::any::AnyPoolOptions;
 use sqlx::{AnyPool, Row};
 
+use crate::gb28181::gb35114::SharedKey;
 use crate::gb28181::subscribe::{Topic, Wanted};
 use crate::gb28181::{DeviceInfo, MediaTransport, Persist};
 use crate::id::DeviceId;
@@ -247,6 +248,13 @@ impl Store {
             .await?;
         let read = |row: rows::OpenDialog| Some((DeviceId(row.device.parse().ok()?), row.dialog));
         Ok(rows.into_iter().filter_map(read).collect())
+    }
+
+    /// Keys that were agreed with devices of GB 35114. Those that were sealed with another key are left out.
+    pub async fn shared_keys(&self) -> Result<Vec<(DeviceId, SharedKey)>, Error> {
+        device::shared_keys(&self.inner.pool, &self.inner.sealer)
+            .await
+            .map_err(Error::at("reading the agreed keys"))
     }
 
     /// What devices are subscribed to for beyond the config. Rows of another version are left out.

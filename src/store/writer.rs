@@ -99,6 +99,9 @@ impl Writer {
                 self.queue.change(device, |change| change.see(unix_s));
             }
             Persist::Offline { device } => self.queue.change(device, Change::lose),
+            Persist::Key { device, key } => {
+                self.queue.change(device, |change| change.key = Some(key));
+            }
         }
     }
 

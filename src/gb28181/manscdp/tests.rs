@@ -1,5 +1,6 @@
 use super::super::encode;
 use super::*;
+use crate::gb28181::Condition;
 use crate::gb28181::manscdp::charset::Charset;
 
 fn id(text: &str) -> GbId {

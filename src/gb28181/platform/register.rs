@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::secure::Proof;
 use super::{Platform, uri_at};
+use crate::gb28181::edition::Edition;
 use crate::gb28181::gb35114::Refusal;
 use crate::gb28181::quirk::Quirks;
 use crate::gb28181::registrar::Slot;
@@ -50,12 +51,13 @@ impl Platform {
                 let response = Response::new(401)
                     .header(HeaderName::WwwAuthenticate, challenge)
                     .header(HeaderName::Date, date);
-                self.refuse(incoming, response);
+                self.refuse(incoming, own_version(response));
             }
             Admission::NotProven(why) => self.not_proven(now, device, incoming, why),
             Admission::Challenge { stale } => {
                 let source = incoming.path.peer.ip();
                 let mut response = Response::new(401);
+                response = own_version(response);
                 for challenge in self.authenticator.challenge(now, source, stale) {
                     response = response.header(HeaderName::WwwAuthenticate, challenge);
                 }
@@ -175,6 +177,26 @@ impl Platform {
         }
     }
 
+    /// Changes how a device logs in. One that must prove itself from now on, with another certificate or not at all any more,
+    /// is sent away with its streams: what it came in with counts no longer.
+    pub(super) fn set_auth(&mut self, now: Instant, device: DeviceId, auth: DeviceAuth) {
+        self.suspects.clear_device(device);
+        let known = self.registrar.find(device);
+        if known.is_some_and(|slot| self.registrar.get(slot).auth == auth) {
+            return;
+        }
+        match self.registrar.set_auth(now, device, auth) {
+            Ok(slot) => {
+                self.forget_key(slot);
+                if self.must_prove(slot) {
+                    self.kick(now, device);
+                }
+                self.persist_device(now, slot);
+            }
+            Err(_) => self.counters.registers_no_room += 1,
+        }
+    }
+
     pub(super) fn kick(&mut self, now: Instant, device: DeviceId) {
         if let Some(slot) = self.registrar.find(device)
             && self.registrar.unregister(slot)
@@ -191,6 +213,7 @@ impl Platform {
                 self.subscriptions.remove(slot, subject);
             }
             self.registrar.force_quirks(slot, Quirks::default());
+            self.forget_key(slot);
             // It is in the table, so there is room.
             _ = self.registrar.set_auth(now, device, DeviceAuth::Default);
         }
@@ -230,10 +253,7 @@ impl Platform {
         if seconds > 0 {
             response = response.contact(format!("{contact};expires={seconds}"));
         }
-        match gb_version(message) {
-            Some(version) => response.header_named("X-GB-Ver", version),
-            None => response,
-        }
+        own_version(response)
     }
 }
 
@@ -254,6 +274,11 @@ fn gb_version(message: &Message) -> Option<&str> {
         && text.len() <= GB_VERSION_BYTES_MAX
         && text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
     fits.then_some(text)
+}
+
+/// Tells our own edition, whatever the device's is: both sides say theirs when a device registers (2022, annex I).
+fn own_version(response: Response) -> Response {
+    response.header_named("X-GB-Ver", Edition::Y2022.version())
 }
 
 /// The binding that the answer confirms: the device's own Contact, or one made from where it is.

@@ -23,3 +23,9 @@ CREATE TABLE channel_subscriptions (
 INSERT INTO channel_subscriptions (device, topic, channel, expires_s, interval_s)
     SELECT device, topic, '', expires_s, interval_s FROM subscriptions;
 DROP TABLE subscriptions;
+
+-- Keys that were agreed with devices of GB 35114, sealed with the key of the data folder.
+CREATE TABLE shared_keys (
+    device TEXT NOT NULL PRIMARY KEY,
+    sealed TEXT NOT NULL
+);

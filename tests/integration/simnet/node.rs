@@ -122,9 +122,11 @@ impl Store {
                     row.stored.online = false;
                 }
             }
-            // No world here is read by level, or killed in the middle of a view.
+            // No world here is read by level, killed in the middle of a view, or of GB 35114.
             Persist::Platform(
-                gb28181::Persist::DialogBegun { .. } | gb28181::Persist::DialogOver { .. },
+                gb28181::Persist::DialogBegun { .. }
+                | gb28181::Persist::DialogOver { .. }
+                | gb28181::Persist::Key { .. },
             )
             | Persist::Directory { .. }
             | Persist::Node { .. } => {}
