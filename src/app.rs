@@ -244,6 +244,8 @@ impl Node {
         let failed = |e: crate::store::Error| StartError(e.to_string());
         let lists = Lists::read(&store).await.map_err(failed)?;
         core.restore_access(lists.devices);
+        let unix_s = wall.unix_ms(now).div_euclid(1000);
+        store.close_left_over(unix_s).await.map_err(failed)?;
         core.end_left_over(store.left_over().await.map_err(failed)?);
         core.restore_keys(store.shared_keys().await.map_err(failed)?);
         core.restore_subscriptions(store.subscriptions().await.map_err(failed)?);

@@ -72,7 +72,8 @@ async fn take(state: &ApiState, event: Event) {
             let payload = serde_json::to_string(&upload);
             notice(chronicle, device, index, VIDEO_UPLOAD, payload);
         }
-        Event::SessionClosed { session } => {
+        // Written when it begins too, so that a node that is killed has not forgotten it.
+        Event::SessionOpened { session } | Event::SessionClosed { session } => {
             let asked = state.session.call(Command::Session { session }).await;
             if let Ok(Reply::Session(view)) = asked {
                 chronicle.note(Entry::Dialog(Box::new(dialog(&view))));
@@ -188,7 +189,7 @@ fn dialog(view: &SessionView) -> DialogRow {
         Some((device, _)) => (device.pu_id(), view.index),
         None => (view.key.to_string(), 0),
     };
-    let close_time = view.closed_unix_s.unwrap_or_else(now);
+    let close_time = view.closed_unix_s;
     DialogRow {
         id: i64::try_from(view.session.0).unwrap_or(i64::MAX),
         time: view.created_unix_s,
@@ -201,7 +202,7 @@ fn dialog(view: &SessionView) -> DialogRow {
             .map_or_else(String::new, |peer| peer.to_string()),
         kind: view.kind.name().to_owned(),
         close_time,
-        duration: (close_time - view.created_unix_s).max(0),
+        duration: close_time.map_or(0, |closed| (closed - view.created_unix_s).max(0)),
         sent_bytes: i64::try_from(view.sent_bytes).unwrap_or(i64::MAX),
         failure: view
             .failure

@@ -271,8 +271,8 @@ async fn ask(
     responses((status = 204, description = "done, as far as the device says"), (status = 400, body = Problem),
         (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
         (status = 409, body = Problem, description = "the device is offline"),
-        (status = 502, body = Problem, description = "the device refused"), (status = 503, body = Problem),
-        (status = 504, body = Problem, description = "the device did not answer; what was sent and how long was waited")))]
+        (status = 424, body = Problem, description = "the device refused (code 1 or 8), or did not answer (code 6): what was sent and how long was waited"),
+        (status = 429, body = Problem, description = "at a limit")))]
 pub async fn control(
     State(state): State<ApiState>,
     caller: HttpCaller,
@@ -294,8 +294,8 @@ pub async fn control(
     responses((status = 200, body = DeviceAnswer, example = json!({"presets": [{"id": 1, "name": "Gate"}]})),
         (status = 400, body = Problem), (status = 401, body = Problem), (status = 404, body = Problem),
         (status = 409, body = Problem, description = "the device is offline"),
-        (status = 502, body = Problem, description = "the device refused"), (status = 503, body = Problem),
-        (status = 504, body = Problem, description = "the device did not answer; what was sent and how long was waited")))]
+        (status = 424, body = Problem, description = "the device refused (code 1 or 8), or did not answer (code 6): what was sent and how long was waited"),
+        (status = 429, body = Problem, description = "at a limit")))]
 pub async fn query(
     State(state): State<ApiState>,
     _: HttpCaller,
@@ -314,8 +314,8 @@ pub async fn query(
     responses((status = 204, description = "done"), (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 403, body = Problem), (status = 404, body = Problem),
         (status = 409, body = Problem, description = "the device is offline"),
-        (status = 502, body = Problem, description = "the device refused"), (status = 503, body = Problem),
-        (status = 504, body = Problem, description = "the device did not answer")))]
+        (status = 424, body = Problem, description = "the device refused (code 1 or 8), or did not answer (code 6)"),
+        (status = 429, body = Problem, description = "at a limit")))]
 pub async fn set(
     State(state): State<ApiState>,
     _: HttpAdmin,
@@ -332,8 +332,7 @@ pub async fn set(
     params(("puid" = String, Path, example = "PU_34020000001110000001"), ("index" = String, Path, example = "0")),
     responses((status = 200, body = PtzPosition, example = json!({"pan": 180.0, "tilt": -10.5, "zoom": 4.0})),
         (status = 400, body = Problem), (status = 401, body = Problem), (status = 404, body = Problem),
-        (status = 409, body = Problem), (status = 502, body = Problem), (status = 503, body = Problem),
-        (status = 504, body = Problem)))]
+        (status = 409, body = Problem), (status = 424, body = Problem), (status = 429, body = Problem)))]
 pub async fn position(
     State(state): State<ApiState>,
     _: HttpCaller,
@@ -342,7 +341,7 @@ pub async fn position(
     let answer = ask(&state, &place, Ask::Query(Question::PtzPosition)).await?;
     let DeviceAnswer::PtzPosition(position) = answer else {
         return Err(Problem::new(
-            StatusCode::BAD_GATEWAY,
+            StatusCode::FAILED_DEPENDENCY,
             "the device answered something else",
         ));
     };

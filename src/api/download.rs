@@ -139,7 +139,7 @@ fn refused_problem(refused: Refused) -> Problem {
     let status = match &refused {
         Refused::NotFound => StatusCode::NOT_FOUND,
         Refused::Not(_) => StatusCode::CONFLICT,
-        Refused::Full { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        Refused::Full { .. } => StatusCode::TOO_MANY_REQUESTS,
         Refused::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
     };
     Problem::new(status, refused.to_string())

@@ -360,6 +360,7 @@ fn messages(channel: &Channel, event: Event, state: &ApiState) -> Vec<String> {
             Event::DeviceOnline { .. }
             | Event::DeviceOffline { .. }
             | Event::DeviceChanged { .. }
+            | Event::SessionOpened { .. }
             | Event::SessionClosed { .. }
             | Event::Alarm(_)
             | Event::SnapShots { .. }

@@ -463,7 +463,7 @@ pub async fn operations(
     request.run(&state, filter, "-id").await
 }
 
-/// Dialogs that are over, newest first.
+/// Dialogs, newest first. Those without `closeTime` are open.
 #[utoipa::path(post, path = "/bvcsp/v1/log/dialog", operation_id = "dialogLog", tag = "history", security(("token" = [])),
     request_body(content = ListRequest<LogFilter>, example = json!({"page": 0, "pageSize": 20})),
     responses((status = 200, body = Answer<Vec<DialogRow>>)))]

@@ -36,7 +36,8 @@ const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
         (status = 400, body = Problem), (status = 401, body = Problem), (status = 404, body = Problem),
         (status = 409, body = Problem, description = "the device is offline"),
         (status = 415, body = Problem, description = "the body is not application/sdp"),
-        (status = 504, body = Problem, description = "no answer, no RTP or no key frame; see stage")))]
+        (status = 424, body = Problem, description = "the device refused, or no answer, no RTP or no key frame; see stage"),
+        (status = 429, body = Problem, description = "at a limit")))]
 pub async fn open_channel(
     State(state): State<ApiState>,
     Viewer(owner): Viewer,

@@ -662,6 +662,10 @@ pub enum Event {
     DeviceChanged {
         device: DeviceId,
     },
+    /// Somebody asked for a stream.
+    SessionOpened {
+        session: SessionId,
+    },
     SessionClosed {
         session: SessionId,
     },

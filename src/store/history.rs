@@ -123,7 +123,7 @@ table! {
 }
 
 table! {
-    /// A dialog that is over.
+    /// A dialog.
     pub struct DialogRow in "dialogs" by ["id"] {
         /// Its `dialogid`.
         pub id: i64,
@@ -139,11 +139,12 @@ table! {
         /// Protocol of the viewer.
         #[schema(example = "webrtc")]
         pub kind: String,
-        pub close_time: i64,
-        /// Seconds.
+        /// Missing = it is open.
+        pub close_time: Option<i64>,
+        /// Seconds; 0 while it is open.
         pub duration: i64,
         pub sent_bytes: i64,
-        /// Why no picture came, if none did.
+        /// Why no picture came, if none did; `node restart`: the node ended before it, and `closeTime` is when it came back.
         pub failure: String,
     }
 }

@@ -250,6 +250,14 @@ impl Store {
         Ok(rows.into_iter().filter_map(read).collect())
     }
 
+    /// Closes the dialogs in the history that an earlier run left open: it was killed.
+    pub async fn close_left_over(&self, now_unix_s: i64) -> Result<u64, Error> {
+        let set = "close_time = ?, duration = ? - time, failure = 'node restart'";
+        let values = vec![now_unix_s.into(), now_unix_s.into()];
+        let open = table::Filter::all().equal("close_time", -1_i64);
+        self.change::<history::DialogRow>(set, values, open).await
+    }
+
     /// Keys that were agreed with devices of GB 35114. Those that were sealed with another key are left out.
     pub async fn shared_keys(&self) -> Result<Vec<(DeviceId, SharedKey)>, Error> {
         device::shared_keys(&self.inner.pool, &self.inner.sealer)
