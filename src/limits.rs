@@ -172,6 +172,12 @@ pub const RECORD_SPAN_S_MAX: u32 = 86_400;
 /// Playbacks and downloads of this node at once; each is a stream with a ring of its own. At it: busy.
 pub const PLAYBACKS_MAX: usize = 1_000;
 
+/// Channels of a device whose records are searched by one call for any channel. Beyond: bad parameter, a channel must be named.
+pub const RECORD_SEARCH_CHANNELS_MAX: usize = 64;
+
+/// Of them, so many are asked at once; fewer than [`ASKS_PER_DEVICE_MAX`], so that others are served meanwhile.
+pub const RECORD_SEARCHES_AT_ONCE: usize = 4;
+
 /// Download tasks that are known, with those that are done; about 300 bytes each. At it: busy.
 pub const DOWNLOAD_TASKS_MAX: usize = 10_000;
 

@@ -275,13 +275,22 @@ pub async fn list(
     Body(request): Body<DeviceListRequest>,
 ) -> Result<Answer<Vec<PuInfo>>, Failure> {
     let filter = request.filter.unwrap_or_default().rows();
-    let order = match request.sort.as_deref().map(str::trim).unwrap_or_default() {
+    let order = order_of(request.sort.as_deref())?;
+    manage::page_of_devices(&state, filter, request.paging, order, request.need_status).await
+}
+
+/// In which order devices are listed, in the words of the database.
+///
+/// Errors: code 4 for another field.
+pub fn order_of(sort: Option<&str>) -> Result<&'static str, Failure> {
+    Ok(match sort.map(str::trim).unwrap_or_default() {
         "" | "id" => "id",
         "-id" => "id DESC",
         "name" => "name, id",
         "-name" => "name DESC, id DESC",
-        "lastTime" => "last_seen_s, id",
-        "-lastTime" => "last_seen_s DESC, id DESC",
+        // As `/28181in` calls it.
+        "lastTime" | "lastKeepalive" => "last_seen_s, id",
+        "-lastTime" | "-lastKeepalive" => "last_seen_s DESC, id DESC",
         "status" => "online, id",
         "-status" => "online DESC, id DESC",
         _ => {
@@ -289,8 +298,7 @@ pub async fn list(
                 "sort must be id, name, lastTime or status",
             ));
         }
-    };
-    manage::page_of_devices(&state, filter, request.paging, order, request.need_status).await
+    })
 }
 
 /// One device with its channels.

@@ -234,7 +234,9 @@ fn view_kind(failure: &ViewFailure) -> (Code, StatusCode) {
         },
         ViewFailure::NoProgramStream
         | ViewFailure::NoPsm
-        | ViewFailure::UnsupportedCodec { .. } => (Code::Unsupported, StatusCode::FAILED_DEPENDENCY),
+        | ViewFailure::UnsupportedCodec { .. } => {
+            (Code::Unsupported, StatusCode::FAILED_DEPENDENCY)
+        }
         ViewFailure::BadAnswer { .. }
         | ViewFailure::ForeignSsrc { .. }
         | ViewFailure::EndedByDevice => (Code::Fail, StatusCode::FAILED_DEPENDENCY),
@@ -505,7 +507,10 @@ mod tests {
         }
         let (_, status, _) = viewer_kind(&ViewerError::Busy { limit: "x" });
         assert_eq!(status, StatusCode::TOO_MANY_REQUESTS);
-        assert_eq!(kind(&Error::ShuttingDown).1, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(
+            kind(&Error::ShuttingDown).1,
+            StatusCode::SERVICE_UNAVAILABLE
+        );
     }
 
     #[test]

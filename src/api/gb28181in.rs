@@ -18,7 +18,7 @@ use crate::store::{NOT_DELETED, condition_in};
 use super::ApiState;
 use super::caller::{Admin, Caller};
 use super::certificate;
-use super::device::{condition_name, find, read_puid};
+use super::device::{condition_name, find, order_of, read_puid};
 use super::envelope::{Answer, Body, Done, Failure, Path};
 use super::list::{ListRequest, bad, not_found};
 use super::manage::{self, DeviceChange, adopt, auth_of, facts};
@@ -109,7 +109,8 @@ async fn registrants(
     let filter = of_kind(kind)
         .equal_if("online", asked.status.map(|status| i64::from(status != 0)))
         .contains(&["id", "name"], &asked.keyword);
-    let page = manage::page_of_devices(state, filter, request.paging, "id", true).await?;
+    let order = order_of(request.sort.as_deref())?;
+    let page = manage::page_of_devices(state, filter, request.paging, order, true).await?;
     let infos = page.data.unwrap_or_default();
     let codes: Vec<String> = infos
         .iter()
@@ -404,7 +405,7 @@ pub struct TreeItem {
     pub condition: Option<&'static str>,
 }
 
-/// One level of a device's directory: nodes first, then channels, in the order of the directory.
+/// One level of a device's directory: nodes first, then channels, in the order of the directory or by `id` or `name`.
 #[utoipa::path(post, path = "/gantry/v1/devices/{puid}/tree", operation_id = "deviceTree", tag = "28181in", security(("token" = [])),
     params(("puid" = String, Path, example = "PU_34020000002000000002")),
     request_body(content = ListRequest<TreeFilter>, example = json!({"page": 0, "pageSize": 100, "filter": {"parent": ""}})),
@@ -431,11 +432,19 @@ pub async fn tree(
         ),
         Some(parent) => of_device.equal("parent_id", parent),
     };
+    let order = match request.sort.as_deref().map(str::trim).unwrap_or_default() {
+        "" => "place",
+        "id" => "id, place",
+        "-id" => "id DESC, place",
+        "name" => "name, place",
+        "-name" => "name DESC, place",
+        _ => return Err(bad("sort must be id or name")),
+    };
     let (skip, take) = (request.paging.skip(), i64::from(request.paging.size()));
     let page = |skip: i64, take: i64| Page {
         skip,
         take,
-        order: "place".into(),
+        order: order.into(),
     };
     let (found, node_count) = state
         .store

@@ -20,7 +20,7 @@ use super::ApiState;
 use super::auth::unix_s;
 use super::caller::{Admin, Caller};
 use super::certificate;
-use super::device::{PuInfo, find, read_puid, show};
+use super::device::{PuInfo, find, order_of, read_puid, show};
 use super::envelope::{Answer, Body, Done, Failure, Path, wrong_reply};
 use super::group::{check_class, check_group};
 use super::list::{ListRequest, NoFilter, bad, ids, not_found, text};
@@ -423,7 +423,14 @@ pub async fn ungrouped(
 ) -> Result<Answer<Vec<PuInfo>>, Failure> {
     let condition = "NOT EXISTS (SELECT 1 FROM device_facts f WHERE f.device = devices.id AND f.group_id <> '')";
     let filter = Filter::all().sql(condition, []);
-    page_of_devices(&state, filter, request.paging, "id", true).await
+    page_of_devices(
+        &state,
+        filter,
+        request.paging,
+        order_of(request.sort.as_deref())?,
+        true,
+    )
+    .await
 }
 
 /// A page of the devices that fit, as they are shown.

@@ -30,7 +30,9 @@ use super::ssrc::of_history;
 use super::stream::{Dialog, Early, Input, Outcome, Phase, Source, Stream};
 use super::timers::Timer;
 use super::trace::Trace;
-use super::types::{Error, Event, IngestStats, Opened, Owner, Reply, Target, ViewFailure, ViewKind};
+use super::types::{
+    Error, Event, IngestStats, Opened, Owner, Reply, Target, ViewFailure, ViewKind,
+};
 
 /// The port that an SDP names when nobody listens there (RFC 4145, section 4.1: "discard").
 const DISCARD_PORT: u16 = 9;

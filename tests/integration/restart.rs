@@ -271,7 +271,10 @@ fn a_dialog_that_a_kill_cut_off_is_in_the_log() {
         let list = dialogs(&node, &token);
         list.get(0).cloned()
     });
-    assert_eq!((&open["closeTime"], &open["failure"]), (&Value::Null, &json!("")));
+    assert_eq!(
+        (&open["closeTime"], &open["failure"]),
+        (&Value::Null, &json!(""))
+    );
     let node = Node::start_in(node.kill(), &[]);
     let token = node.login();
     let closed = dialogs(&node, &token);
