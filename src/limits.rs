@@ -844,5 +844,8 @@ pub const SIM_MEDIA_MAX: usize = 64;
 /// Subscriptions at one simulated device: four topics of two platforms, and eight of channels. At it: 503.
 pub const SIM_SUBSCRIPTIONS_MAX: usize = 16;
 
+/// Alarms that one simulated device remembers for who asks. Beyond: the oldest is forgotten.
+pub const SIM_ALARMS_KEPT_MAX: usize = 64;
+
 /// Upgrades and series of pictures that one simulated device has under way. At it: the order gets ERROR.
 pub const SIM_JOBS_MAX: usize = 16;

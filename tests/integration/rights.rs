@@ -240,3 +240,32 @@ fn a_device_that_must_prove_itself_gets_no_password_by_another_door() {
     let gone = call("GET", &format!("28181in/gmdevice/info/{code}"), Value::Null);
     assert_eq!(gone["code"], 2);
 }
+
+/// Who is on the black list, or not on the white one, is put out and does not come in.
+#[test]
+fn a_listed_user_is_put_out_and_stays_out() {
+    let (node, admin, plain) = start();
+    let set = |method: &str, path: &str, body: Value| {
+        let path = format!("/bvcsp/v1/bwlist/{path}");
+        let answer = ask(&node, &admin, method, &path, &body).json();
+        assert_eq!(answer["code"], 0, "{path}: {answer}");
+    };
+    let entry = |black: bool| json!({"items": [{"black": black, "objType": 2, "objId": PLAIN}]});
+    let login = || {
+        let body = json!({"username": PLAIN, "password": PASSWORD});
+        node.post("/bvcsp/v1/auth/login", None, &body)["code"].clone()
+    };
+    let info = || ask(&node, &plain, "GET", "/bvcsp/v1/auth/info", &json!({})).json();
+    set("POST", "add", entry(true));
+    assert_eq!((login(), info()["code"].clone()), (json!(0), json!(0)));
+    set("PUT", "config", json!({"mode": 1}));
+    assert_eq!(login(), 16);
+    assert_eq!(info()["code"], 9, "its token ended");
+    set("POST", "del", entry(true));
+    assert_eq!(login(), 0);
+
+    set("PUT", "config", json!({"mode": 2}));
+    assert_eq!(login(), 16, "it is on no white list");
+    set("POST", "add", entry(false));
+    assert_eq!(login(), 0);
+}

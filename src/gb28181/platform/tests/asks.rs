@@ -869,3 +869,46 @@ fn an_alarm_is_answered_and_comes_again_when_it_is_reset() {
     assert_eq!(told, kinds);
     assert!(crate::gb28181::notice::alarm_name(5, Some(14)).is_none());
 }
+
+#[test]
+fn alarms_that_were_raised_are_told_again_to_who_asks() {
+    let mut net = capable();
+    let (now, about) = (net.now, channel_id(1, 1).0);
+    for (method, kind) in [(5, 2), (5, 6), (6, 1)] {
+        assert!(net.device(1).raise_alarm(now, about, alarm(method, kind)));
+    }
+    net.drain();
+    net.run(S);
+    net.take_events();
+    let mut ask = |filter| {
+        net.send_ask(7, about, Ask::Query(Question::Alarms(filter)));
+        net.run(S);
+        let mut told = Vec::new();
+        let mut outcome = None;
+        for event in net.take_events() {
+            match event {
+                Event::Notified { notice, .. } => match *notice {
+                    Notice::Alarm(alarm) => told.push((alarm.method, alarm.alarm_type())),
+                    other => panic!("{other:?}"),
+                },
+                Event::AskEnded { outcome: ended, .. } => outcome = Some(*ended),
+                _ => {}
+            }
+        }
+        assert_eq!(outcome, Some(Ok(Answer::Done)));
+        told
+    };
+    let all = [(5, Some(2)), (5, Some(6)), (6, Some(1))];
+    assert_eq!(ask(AlarmFilter::default()), all);
+    let intrusions = AlarmFilter {
+        alarm_method: Some("1/5".into()),
+        alarm_type: Some("6".into()),
+        ..AlarmFilter::default()
+    };
+    assert_eq!(ask(intrusions), all[1..2]);
+    let later = AlarmFilter {
+        start_alarm_time: Some("2026-06-14T12:01:03".into()),
+        ..AlarmFilter::default()
+    };
+    assert_eq!(ask(later), []);
+}
