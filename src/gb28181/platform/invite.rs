@@ -299,7 +299,7 @@ impl Platform {
         };
         let device = view.device;
         let calling = matches!(view.state, State::Calling { .. });
-        self.answered(now, device, path);
+        self.heard_unsigned(now, device, path);
         match (status, calling) {
             (..200, true) => self.event(Event::InviteProgress { id, status }),
             (..200, false) => {}
@@ -412,7 +412,7 @@ impl Platform {
 
     pub(super) fn bye_answered(&mut self, now: Instant, id: InviteId, path: Path) {
         if let Some(view) = self.invites.views.get(&id) {
-            self.answered(now, view.device, path);
+            self.heard_unsigned(now, view.device, path);
             self.invite_over(id, EndedBy::Us);
         }
     }

@@ -516,7 +516,7 @@ impl Platform {
         }
         match purpose {
             Some(Purpose::Query(slot, kind)) => {
-                self.answered(now, slot, path);
+                self.heard_unsigned(now, slot, path);
                 if status >= 300 {
                     tracing::debug!(device = %self.registrar.get(slot).id, ?kind, status, "query refused");
                     if let Some(query) = self.queries.take(slot, kind) {
@@ -533,16 +533,16 @@ impl Platform {
                 }
             }
             Some(Purpose::KeyFrame(slot)) => {
-                self.answered(now, slot, path);
+                self.heard_unsigned(now, slot, path);
             }
             Some(Purpose::Ask(ask)) => {
                 if let Some(slot) = self.registrar.by_path(&path) {
-                    self.answered(now, slot, path);
+                    self.heard_unsigned(now, slot, path);
                 }
                 self.ask_taken(ask, status, message);
             }
             Some(Purpose::Subscribe(slot, subject)) => {
-                self.answered(now, slot, path);
+                self.heard_unsigned(now, slot, path);
                 self.subscribe_answered(now, slot, subject, status, message);
             }
             Some(Purpose::StrayBye | Purpose::Unsubscribe | Purpose::Acknowledgement) => {}
@@ -616,7 +616,7 @@ impl Platform {
     /// Something without a name came from an address or connection.
     fn sign_of_life(&mut self, now: Instant, path: Path) {
         if let Some(slot) = self.registrar.by_path(&path) {
-            self.answered(now, slot, path);
+            self.heard_unsigned(now, slot, path);
         }
     }
 
@@ -631,7 +631,7 @@ impl Platform {
 
     /// Something that carries no signature came from where a device is: an answer, or an empty line. Of a device of GB 35114
     /// it is no sign of life, nor does it say where the device is now: anybody could have sent it.
-    fn answered(&mut self, now: Instant, slot: Slot, path: Path) {
+    fn heard_unsigned(&mut self, now: Instant, slot: Slot, path: Path) {
         if !self.must_prove(slot) {
             self.heard_from(now, slot, path);
         }

@@ -182,8 +182,9 @@ impl Platform {
     pub(super) fn set_auth(&mut self, now: Instant, device: DeviceId, auth: DeviceAuth) {
         self.suspects.clear_device(device);
         let known = self.registrar.find(device);
-        if known.is_some_and(|slot| self.registrar.get(slot).auth == auth) {
-            return;
+        if let Some(slot) = known.filter(|slot| self.registrar.get(*slot).auth == auth) {
+            // The store may have forgotten it.
+            return self.persist_device(now, slot);
         }
         match self.registrar.set_auth(now, device, auth) {
             Ok(slot) => {
