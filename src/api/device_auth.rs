@@ -67,9 +67,10 @@ pub async fn set(
     certificate::leave_alone(&state, device)
         .await
         .map_err(|failure| {
-            let status = match failure.code {
-                Code::Exist => StatusCode::CONFLICT,
-                _ => StatusCode::INTERNAL_SERVER_ERROR,
+            let status = if failure.code == Code::Exist {
+                StatusCode::CONFLICT
+            } else {
+                StatusCode::INTERNAL_SERVER_ERROR
             };
             Problem::new(status, failure.msg)
         })?;

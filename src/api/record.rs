@@ -229,10 +229,11 @@ async fn records_of(
     filter: RecordFilter,
 ) -> Result<(Vec<FileRecord>, bool), Failure> {
     let question = Ask::Query(Question::Records(filter));
-    match gimbal::ask(state, puid, Some(index), question).await? {
-        DeviceAnswer::Records { records, partial } => Ok((records, partial)),
-        _ => Err(wrong_reply()),
-    }
+    let answer = gimbal::ask(state, puid, Some(index), question).await?;
+    let DeviceAnswer::Records { records, partial } = answer else {
+        return Err(wrong_reply());
+    };
+    Ok((records, partial))
 }
 
 fn read_span(filter: &RecordsFilter, offset_s: i32) -> Result<Span, Failure> {
