@@ -206,7 +206,7 @@ async fn allowed(
         // Who has the key acts for whom it was given to. A session that is gone has nobody, and nothing to be changed.
         let found = state.session.call(Command::Session { session }).await;
         let user = match found {
-            Ok(Reply::Session(view)) => view.owner.user,
+            Ok(Reply::Session(view)) if view.closed_unix_s.is_none() => view.owner.user,
             Ok(_) | Err(_) => String::new(),
         };
         return Ok((session, Changed { user }));

@@ -414,14 +414,18 @@ fn only_signed_messages_count_and_the_agreed_key_outlives_a_kill() {
     let answer = hand.keepalive("k1", &before, true);
     assert!(answer.starts_with("SIP/2.0 403 GB 35114: late"), "{answer}");
 
-    // Packets without a signature come all the time, and it is offline all the same.
+    // Packets without a signature go on coming, and it is offline all the same.
+    let mut turn = 0;
     wait_until("it is offline", || {
-        let head = format!(
-            "OPTIONS sip:{SERVER}@3402000000 SIP/2.0\r\nFrom: <sip:{DEVICE}@3402000000>;tag=o\r\n\
-             To: <sip:{SERVER}@3402000000>\r\nCall-ID: o\r\n"
-        );
-        assert!(hand.ask(&head, "").starts_with("SIP/2.0 200"));
-        hand.socket.send(b"\r\n\r\n").expect("sent");
+        if turn % 50 == 0 {
+            let head = format!(
+                "OPTIONS sip:{SERVER}@3402000000 SIP/2.0\r\nFrom: <sip:{DEVICE}@3402000000>;tag=o\r\n\
+                 To: <sip:{SERVER}@3402000000>\r\nCall-ID: o\r\n"
+            );
+            assert!(hand.ask(&head, "").starts_with("SIP/2.0 200"));
+            hand.socket.send(b"\r\n\r\n").expect("sent");
+        }
+        turn += 1;
         (status(&node, &token) == 0).then_some(())
     });
 }
