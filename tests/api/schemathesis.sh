@@ -28,7 +28,7 @@ export GANTRY_ADMIN_PASSWORD='a password of the tests' GANTRY_SIMULATE_PASSWORD=
 for _ in $(seq 300); do grep -q '"node started"' "$work/log" && break; sleep 0.2; done
 fact() { grep '"node started"' "$work/log" | python3 -c "import json,sys; print(json.loads(sys.stdin.readline())['fields']['$1'])"; }
 http=$(fact http_addr) sip=$(fact sip)
-"$binary" simulate --count 2 --channels 3 --server "$sip" --media none 2>/dev/null & devices=$!
+"$binary" simulate --count 2 --channels 3 --id-base 34020000001110000001 --server "$sip" --media none 2>/dev/null & devices=$!
 token() { curl -s "http://$http/bvcsp/v1/auth/login" -d '{"username":"admin","password":"a password of the tests"}' | python3 -c 'import json,sys; print(json.load(sys.stdin)["data"]["token"])'; }
 
 # Logins, logouts and passwords would end the run; lists of who may come in would empty it.
