@@ -645,10 +645,10 @@ pub const MEDIA_EVENTS_MAX: usize = 16_384;
 
 /// From this many streams on, a media thread pauses between turns so that packets gather to batches.
 pub const COALESCE_STREAMS_MIN: usize = 4;
-pub const COALESCE_US: u64 = 1_000;
-/// From this many streams on, for longer: latency grows by 2 ms at most.
+pub const COALESCE_US: u64 = 2_000;
+/// From this many streams on, for longer: latency grows by 4 ms at most, and what a wake-up costs is shared by more packets.
 pub const COALESCE_STREAMS_MANY: usize = 64;
-pub const COALESCE_MANY_US: u64 = 2_000;
+pub const COALESCE_MANY_US: u64 = 4_000;
 
 /// Media connections (RTP over TCP) of one thread. At it: refused, counted.
 pub const MEDIA_CONNS_MAX: usize = 4_096;
