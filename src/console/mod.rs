@@ -73,6 +73,8 @@ static ASSETS: &[Asset] = &[
     page!("main.js", JS),
     page!("alarms.js", JS),
     page!("api.js", JS),
+    page!("ask.js", JS),
+    page!("copy.js", JS),
     page!("device.js", JS),
     page!("diagnosis.js", JS),
     page!("dom.js", JS),
