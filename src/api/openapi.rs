@@ -59,7 +59,7 @@ use super::{
         gimbal::delete_cruise,
         dialog::open_webrtc, dialog::open_bvrtc, dialog::close, dialog::list, dialog::info,
         dialog::services, dialog::reset_service,
-        event::online_status, event::alarm, event::gps,
+        event::online_status, event::alarm, event::gps, event::notices, history::notices,
         playback::open, playback::control, playback::start, playback::state, playback::order, playback::end,
         record::of_device, record::of_code, record::delete,
         download::create_task, download::progress, download::file, download::of_device, download::list,

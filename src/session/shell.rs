@@ -406,6 +406,7 @@ impl Control {
             | Command::Devices
             | Command::Device { .. }
             | Command::DevicesOf { .. }
+            | Command::Presence { .. }
             | Command::Adopt { .. }
             | Command::Kick { .. }
             | Command::Forget { .. }

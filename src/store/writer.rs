@@ -99,6 +99,9 @@ impl Writer {
                 self.queue.change(device, |change| change.see(unix_s));
             }
             Persist::Offline { device } => self.queue.change(device, Change::lose),
+            Persist::Key { device, key } => {
+                self.queue.change(device, |change| change.key = Some(key));
+            }
         }
     }
 
@@ -113,12 +116,20 @@ impl Writer {
 
     pub fn save_channels(&self, device: DeviceId, channels: Vec<CatalogItem>, partial: bool) {
         self.queue
-            .change(device, |change| change.channels = Some((channels, partial)));
+            .change(device, |change| change.list(channels, partial));
+    }
+
+    pub fn save_channel(&self, device: DeviceId, place: u32, item: CatalogItem) {
+        self.queue
+            .change(device, |change| change.channel(place, item));
+    }
+
+    pub fn save_node(&self, device: DeviceId, id: String, item: Option<CatalogItem>) {
+        self.queue.change(device, |change| change.node(id, item));
     }
 
     pub fn save_directory(&self, device: DeviceId, nodes: Vec<CatalogItem>) {
-        self.queue
-            .change(device, |change| change.directory = Some(nodes));
+        self.queue.change(device, |change| change.tree(nodes));
     }
 
     pub async fn flush(&self) -> Result<(), Error> {

@@ -18,8 +18,8 @@ const EVENT_RETRY_MS_MAX = 15_000;
 
 export const Code = { OK: 0, Fail: 1, NotFound: 2, Offline: 5, Timeout: 6, Busy: 7, Unsupported: 8, BadToken: 9, Forbidden: 10, BadPassword: 14, NoPermission: 16, TooManyTries: 17 };
 
-/** Codes that say what a media URL's HTTP status says. */
-const STATUS_CODES = { 401: Code.BadToken, 403: Code.NoPermission, 404: Code.NotFound, 409: Code.Offline, 503: Code.Busy, 504: Code.Timeout };
+/** Codes that say what a media URL's HTTP status says where its answer names none. */
+const STATUS_CODES = { 401: Code.BadToken, 403: Code.NoPermission, 404: Code.NotFound, 409: Code.Offline, 424: Code.Timeout, 429: Code.Busy, 503: Code.Busy };
 
 export class ApiError extends Error {
   /** `code` is the API's; 0 stands for an answer that was none (network, HTTP status). */
@@ -176,7 +176,7 @@ export async function gantry(method, path, body) {
   const answer = response.status === 204 ? null : await response.json().catch(() => null);
   if (response.ok && answer?.code && 'msg' in answer) throw new ApiError(answer.code, answer.msg);
   if (response.ok) return answer;
-  throw new ApiError(STATUS_CODES[response.status] ?? Code.Fail, answer?.detail ?? `HTTP ${response.status}`);
+  throw new ApiError(answer?.code ?? STATUS_CODES[response.status] ?? Code.Fail, answer?.detail ?? `HTTP ${response.status}`);
 }
 
 /** What lies at a path, such as a picture; errors by HTTP status. */
@@ -216,7 +216,7 @@ export async function whyNot(target, ext, signal) {
     const response = await fetch(liveUrl('http', target, ext), { signal: stop.signal, cache: 'no-store' });
     if (response.ok) return null;
     const problem = await response.json();
-    return new ApiError(STATUS_CODES[response.status] ?? Code.Fail, problem.detail ?? `HTTP ${response.status}`);
+    return new ApiError(problem.code ?? STATUS_CODES[response.status] ?? Code.Fail, problem.detail ?? `HTTP ${response.status}`);
   } catch {
     return new ApiError(0, 'the node cannot be reached');
   } finally {
