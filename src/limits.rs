@@ -581,6 +581,9 @@ pub const HTTP_HEADERS_MAX: usize = 64;
 pub const HTTP_HEAD_S_MAX: u64 = 10;
 /// Seconds a kept-alive connection may wait between requests. At it: closed.
 pub const HTTP_IDLE_S_MAX: u64 = 75;
+/// Seconds in which an HTTP connection takes no byte of an answer: a phone finds its net again in less. Viewers are given up
+/// sooner, after [`VIEWER_STUCK_S_MAX`]. At it: closed, counted.
+pub const HTTP_STUCK_S_MAX: u64 = 60;
 /// Pause after a connection could not be taken (no descriptors left).
 pub const ACCEPT_RETRY_MS: u64 = 50;
 

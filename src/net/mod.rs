@@ -6,6 +6,7 @@
 pub mod budget;
 mod conn;
 pub mod counters;
+pub mod cutoff;
 pub mod front;
 mod interfaces;
 pub mod outbox;
@@ -38,6 +39,7 @@ use crate::session::port::{MediaCommand, MediaEvent};
 use crate::time::WallClock;
 use budget::Budget;
 use counters::ShardCounters;
+use cutoff::Cutoff;
 use shard::{NewIo, NewViewer, Order, Shard, ShardLink, ShardMessage, ShardSetup};
 
 /// What the media threads are made with.
@@ -330,13 +332,15 @@ impl MediaHandle {
     }
 
     /// A viewer whose bytes are written by the caller (TLS, kept-alive HTTP connections): the initialisation first, then
-    /// unit by unit, without WebSocket framing. Dropping the receiver ends it.
+    /// unit by unit, without WebSocket framing. Dropping the receiver ends it. `cutoff`: of the connection, if it is one; a
+    /// viewer that takes nothing, or falls behind again and again, is ended by it.
     pub async fn add_channel(
         &self,
         stream: StreamId,
         session: SessionId,
         kind: ViewKind,
         audio: AudioPolicy,
+        cutoff: Option<Cutoff>,
     ) -> Result<mpsc::Receiver<Bytes>, ViewerError> {
         let (form, framing) = match kind {
             ViewKind::HttpFlv => (Form::Flv, Framing::Http),
@@ -348,7 +352,7 @@ impl MediaHandle {
             }
         };
         let (sender, receiver) = mpsc::channel(limits::CHANNEL_UNITS_MAX);
-        let io = NewIo::Channel(sender);
+        let io = NewIo::Channel(sender, cutoff);
         let new = NewViewer {
             stream,
             session,

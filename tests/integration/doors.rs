@@ -10,6 +10,7 @@ use socket2::{Domain, Socket, Type};
 
 use super::node::{Devices, Node, PATIENCE, wait_until};
 use super::player::{Flv, HttpStream};
+use super::{playback, tls};
 
 const ID: &str = "34020000001320000011";
 
@@ -156,48 +157,87 @@ fn sip_connections_that_stay_half_open_are_closed_in_time() {
     node.wait_for_metric("gantry_connections_cut_off_total", door, |n| n == 3.0);
 }
 
-/// Readers who stop reading are closed; who reads beside them loses no picture, and memory does not grow with them.
+/// How a reader who does not read comes to its stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// A media thread writes it.
+    Handed,
+    /// The HTTP server writes it: the connection was used before.
+    Kept,
+    Tls,
+}
+
+/// A reader who reads the status of its answer and nothing more.
+fn reader(node: &Node, way: Way, path: &str, websocket: bool) -> TcpStream {
+    let to = match way {
+        Way::Handed | Way::Kept => node.http,
+        Way::Tls => node.https,
+    };
+    let mut socket = connect_from(9, to).expect("the node listens");
+    if way == Way::Kept {
+        let warm_up = b"GET /healthz HTTP/1.1\r\nHost: gantry\r\n\r\n";
+        socket.write_all(warm_up).expect("it is read");
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\nok") {
+            let mut byte = [0];
+            socket.read_exact(&mut byte).expect("an answer");
+            answer.push(byte[0]);
+        }
+    }
+    let upgrade = if websocket {
+        "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: c2l4dGVlbiBieXRlcyBvaw==\r\n"
+    } else {
+        ""
+    };
+    let request = format!("GET {path} HTTP/1.1\r\nHost: gantry\r\n{upgrade}\r\n");
+    let mut status = [0; 12];
+    if way == Way::Tls {
+        let mut tls = tls::over(socket);
+        tls.write_all(request.as_bytes()).expect("it is read");
+        tls.read_exact(&mut status).expect("an answer");
+        socket = tls.sock;
+    } else {
+        socket.write_all(request.as_bytes()).expect("it is read");
+        socket.read_exact(&mut status).expect("an answer");
+    }
+    let wanted: &[u8] = if websocket { b"101" } else { b"200" };
+    assert_eq!(&status[9..], wanted, "{way:?} {request}");
+    socket
+}
+
+/// Readers who stop reading are closed, whoever writes their socket; who reads beside them loses no picture, and neither
+/// memory nor descriptors stay with them.
 #[test]
 fn readers_who_do_not_read_are_cut_off() {
     let node = Node::start(&[]);
     let token = node.login();
     let _camera = a_camera_comes(&node, &token, ID);
     let path = |form: &str| format!("/live/PU_{ID}/0.{form}?token={token}");
+    let begin = playback::search(&node, &token)[0]["beginTime"]
+        .as_u64()
+        .expect("a time");
+    let record = |form: &str| {
+        let end = begin + 3_000;
+        format!("/playback/PU_{ID}/0.{form}?begin={begin}&end={end}&token={token}")
+    };
     let mut watched = HttpStream::open(node.http, &path("flv"));
     assert_eq!(watched.status, 200);
     let mut flv = Flv::default();
     flv.push(&watched.some());
     let before = node.resident_bytes();
-    let plain = |form: &str| format!("GET {} HTTP/1.1\r\nHost: gantry\r\n\r\n", path(form));
-    let websocket = |form: &str| {
-        format!(
-            "GET {} HTTP/1.1\r\nHost: gantry\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
-             Sec-WebSocket-Key: c2l4dGVlbiBieXRlcyBvaw==\r\n\r\n",
-            path(form)
-        )
-    };
-    let requests = [
-        plain("flv"),
-        plain("mp4"),
-        websocket("flv"),
-        websocket("mp4"),
-    ];
-    let mut slow: Vec<TcpStream> = requests
-        .iter()
-        .map(|request| {
-            let mut socket = connect_from(9, node.http).expect("the node listens");
-            socket.write_all(request.as_bytes()).expect("it is read");
-            let mut status = [0; 12];
-            socket.read_exact(&mut status).expect("an answer");
-            let wanted = if request.contains("Upgrade") {
-                "101"
-            } else {
-                "200"
-            };
-            assert_eq!(&status[9..], wanted.as_bytes(), "{request}");
-            socket
-        })
-        .collect();
+    let sockets_before = node.open_sockets();
+    let mut slow = Vec::new();
+    for way in [Way::Handed, Way::Kept, Way::Tls] {
+        for (form, websocket) in [("flv", false), ("mp4", false), ("flv", true), ("mp4", true)] {
+            slow.push(reader(&node, way, &path(form), websocket));
+            flv.push(&watched.some());
+        }
+    }
+    for (way, form, websocket) in [(Way::Handed, "flv", false), (Way::Tls, "mp4", true)] {
+        slow.push(reader(&node, way, &record(form), websocket));
+        flv.push(&watched.some());
+    }
     // Heads that never end are closed too.
     let mut half_a_head = connect_from(9, node.http).expect("the node listens");
     half_a_head
@@ -210,8 +250,14 @@ fn readers_who_do_not_read_are_cut_off() {
         assert!(began.elapsed() < PATIENCE * 2, "{}", node.metric(name));
         flv.push(&watched.some());
     }
+    // Given back by the node, while the readers still hold their ends and have taken nothing.
+    wait_until("the descriptors are free", || {
+        flv.push(&watched.some());
+        (node.open_sockets() <= sockets_before).then_some(())
+    });
     assert!(slow.iter_mut().all(is_over));
     assert!(is_over(&mut half_a_head));
+    assert_eq!(node.metric(name), slow.len() as f64, "each is counted once");
     let times: Vec<u32> = flv.tags(9).skip(1).map(|tag| tag.time_ms).collect();
     assert!(times.len() > 100, "{}", times.len());
     assert!(
@@ -219,5 +265,5 @@ fn readers_who_do_not_read_are_cut_off() {
         "who reads misses nothing: {times:?}"
     );
     let grown = node.resident_bytes().saturating_sub(before);
-    assert!(grown < 32 << 20, "{grown} bytes");
+    assert!(grown < 48 << 20, "{grown} bytes");
 }

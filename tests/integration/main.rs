@@ -66,6 +66,8 @@ mod sip_vectors;
 mod slow;
 #[cfg(feature = "node")]
 mod start;
+#[cfg(feature = "node")]
+mod tls;
 mod transcode;
 mod vectors;
 #[cfg(feature = "node")]

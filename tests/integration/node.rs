@@ -234,6 +234,16 @@ impl Node {
         kib.expect("VmRSS in kB") << 10
     }
 
+    /// Sockets that the process has open.
+    pub fn open_sockets(&self) -> usize {
+        let folder = format!("/proc/{}/fd", self.child.id());
+        let files = std::fs::read_dir(folder).expect("it runs");
+        let targets = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
+        targets
+            .filter(|target| target.to_string_lossy().starts_with("socket:"))
+            .count()
+    }
+
     /// The value of a metric, summed over its labels.
     pub fn metric(&self, name: &str) -> f64 {
         self.metric_where(name, "")
