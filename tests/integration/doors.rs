@@ -178,7 +178,7 @@ fn reader(node: &Node, way: Way, path: &str, websocket: bool) -> TcpStream {
         let warm_up = b"GET /healthz HTTP/1.1\r\nHost: gantry\r\n\r\n";
         socket.write_all(warm_up).expect("it is read");
         let mut answer = Vec::new();
-        while !answer.ends_with(b"\r\n\r\nok") {
+        while !answer.ends_with(b"}") {
             let mut byte = [0];
             socket.read_exact(&mut byte).expect("an answer");
             answer.push(byte[0]);

@@ -380,6 +380,87 @@ fn field_23_of_two_connections_of_one_stream_the_newer_wins() {
     node.wait_for_metric("gantry_media_connections_total", label, |n| n == 1.0);
 }
 
+/// On a port of its own a stream takes more than the agreed SSRC, but not in the middle of it: a second connection that
+/// brings another one, or RTCP, ends nothing; one that brings the right one takes the first one's place.
+#[test]
+fn field_23_on_ports_of_their_own_a_stranger_takes_nobody_s_place() {
+    let Some(packets) = packets(1) else { return };
+    let (first, last) = port_range();
+    let node = Node::start(&[
+        ("GANTRY_MEDIA_SESSION_PORT_FIRST", &first),
+        ("GANTRY_MEDIA_SESSION_PORT_LAST", &last),
+        ("GANTRY_MEDIA_TRANSPORT", "tcp-passive"),
+        ("GANTRY_MEDIA_FALLBACK", "false"),
+    ]);
+    let id = "34020000001320000321";
+    let puid = format!("PU_{id}");
+    let _devices = cameras(&node, id, "1", &[]);
+    let token = node.login();
+    node.wait_for_device(&token, &puid, 1);
+    let mut stream = HttpStream::open(node.http, &format!("/live/{puid}/0.flv?token={token}"));
+    assert_eq!(stream.status, 200, "{}", stream.head);
+    let (port, ssrc) = invited(&node, &token, &puid);
+    let mut flv = Flv::default();
+    let mut watch = |until: usize| {
+        let began = Instant::now();
+        while flv.tags(9).count() < until {
+            assert!(began.elapsed() < PATIENCE, "the picture stands");
+            flv.push(&stream.some());
+        }
+        widest_gap_ms(&flv)
+    };
+    let connect = || {
+        let socket = TcpStream::connect((node.http.ip(), port)).expect("the port is open");
+        socket.set_nodelay(true).expect("a socket");
+        socket
+    };
+    let framed = |ssrc: u32| {
+        let mut bytes = Vec::new();
+        for (_, packet) in &packets {
+            let mut packet = packet.clone();
+            packet[8..12].copy_from_slice(&ssrc.to_be_bytes());
+            rfc4571::write_frame(&packet, &mut bytes);
+        }
+        bytes
+    };
+    let mut report = Vec::new();
+    rtcp::write_sender_report(Ssrc(ssrc), &rtcp::SenderInfo::default(), &mut report);
+    let mut stranger = Vec::new();
+    rfc4571::write_frame(&report, &mut stranger);
+    stranger.extend(framed(ssrc + 1));
+    let mut other = connect();
+    other.write_all(&stranger).expect("the node reads");
+    // All of it was looked at.
+    let count = packets.len() as f64;
+    node.wait_for_metric("gantry_rtp_foreign_total", "", |n| n == count);
+    let replaced = "outcome=\"replaced\"";
+    let connections = "gantry_media_connections_total";
+    assert_eq!(node.metric_where(connections, replaced), 0.0);
+    assert_eq!(watch(100), 40, "no picture is missing");
+
+    let mut newer = connect();
+    newer.write_all(&framed(ssrc)).expect("the node reads");
+    node.wait_for_metric(connections, replaced, |n| n == 1.0);
+}
+
+/// Port and SSRC of the last INVITE that a device was sent.
+fn invited(node: &Node, token: &str, puid: &str) -> (u16, u32) {
+    let answer = node.get(&format!("/gantry/v1/devices/{puid}/sip"), Some(token));
+    let page = answer.json();
+    let messages = page["messages"].as_array().expect("a list");
+    let invite = messages
+        .iter()
+        .rfind(|m| m["start"].as_str().is_some_and(|s| s.starts_with("INVITE ")))
+        .expect("it was invited");
+    let text = invite.to_string();
+    let number = |before: &str| {
+        let (_, after) = text.split_once(before).expect("an SDP");
+        let digits: String = after.chars().take_while(char::is_ascii_digit).collect();
+        digits.parse::<u32>().expect("a number")
+    };
+    (number("m=video ") as u16, number("y="))
+}
+
 #[test]
 fn a_connection_that_brings_nothing_is_closed() {
     let node = Node::start(&[("GANTRY_MEDIA_SHARDS", "1")]);
