@@ -434,6 +434,8 @@ pub const SIP_SEND_BATCH: usize = 16;
 
 /// Peers whose route is remembered. At it: all are forgotten and asked for again.
 pub const ROUTES_KNOWN_MAX: usize = 65_536;
+/// Seconds for which it is. A card or a tunnel that comes or goes changes routes. At it: asked for again.
+pub const ROUTE_KNOWN_S_MAX: u64 = 60;
 
 /// SIP connections in all and of one address (a recorder needs one, a NAT may hide many). At it: refused, counted.
 pub const SIP_CONNS_MAX: usize = 20_000;

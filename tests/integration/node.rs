@@ -382,14 +382,15 @@ impl Devices {
     }
 
     pub fn with_password(node: &Node, password: &str, arguments: &[&str]) -> Devices {
+        let server = node.sip.to_string();
+        let at = ["--server", &server, "--password", password];
+        Devices::at(&[at.as_slice(), arguments].concat())
+    }
+
+    /// `gantry simulate` with these arguments and nothing else.
+    pub fn at(arguments: &[&str]) -> Devices {
         let child = Command::new(binary())
-            .args([
-                "simulate",
-                "--server",
-                &node.sip.to_string(),
-                "--password",
-                password,
-            ])
+            .arg("simulate")
             .args(arguments)
             .stdout(Stdio::null())
             .stderr(Stdio::null())

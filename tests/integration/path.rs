@@ -431,7 +431,7 @@ fn field_23_on_ports_of_their_own_a_stranger_takes_nobody_s_place() {
     let mut other = connect();
     other.write_all(&stranger).expect("the node reads");
     // All of it was looked at.
-    let count = packets.len() as f64;
+    let count = packets.len() as f64 + 1.0;
     node.wait_for_metric("gantry_rtp_foreign_total", "", |n| n == count);
     let replaced = "outcome=\"replaced\"";
     let connections = "gantry_media_connections_total";
@@ -443,8 +443,8 @@ fn field_23_on_ports_of_their_own_a_stranger_takes_nobody_s_place() {
     node.wait_for_metric(connections, replaced, |n| n == 1.0);
 }
 
-/// Port and SSRC of the last INVITE that a device was sent.
-fn invited(node: &Node, token: &str, puid: &str) -> (u16, u32) {
+/// The SDP of the last INVITE that a device was sent.
+fn last_offer(node: &Node, token: &str, puid: &str) -> String {
     let answer = node.get(&format!("/gantry/v1/devices/{puid}/sip"), Some(token));
     let page = answer.json();
     let messages = page["messages"].as_array().expect("a list");
@@ -452,13 +452,18 @@ fn invited(node: &Node, token: &str, puid: &str) -> (u16, u32) {
         .iter()
         .rfind(|m| m["start"].as_str().is_some_and(|s| s.starts_with("INVITE ")))
         .expect("it was invited");
-    let text = invite.to_string();
+    invite["body"].as_str().expect("an SDP").to_owned()
+}
+
+/// Port and SSRC of the last INVITE that a device was sent.
+fn invited(node: &Node, token: &str, puid: &str) -> (u16, u32) {
+    let text = last_offer(node, token, puid);
     let number = |before: &str| {
         let (_, after) = text.split_once(before).expect("an SDP");
         let digits: String = after.chars().take_while(char::is_ascii_digit).collect();
         digits.parse::<u32>().expect("a number")
     };
-    (number("m=video ") as u16, number("y="))
+    (number("m=video ") as u16, number("\ny="))
 }
 
 #[test]
@@ -636,6 +641,32 @@ fn a_device_on_ipv6_plays() {
         let until = Duration::from_secs(2);
         let (_, file) = plays(&node, &token, "PU_34020000001320000331", until);
         decodes(&file);
+    }
+}
+
+/// One node, two families: each camera is told the address by which it reaches us, whatever is announced to the other.
+#[test]
+fn field_47_on_several_addresses_each_device_is_told_its_own() {
+    let node = Node::start(&[
+        ("GANTRY_SIP_LISTEN", "[::]:0"),
+        ("GANTRY_MEDIA_PUBLIC_IP", "203.0.113.9"),
+        ("GANTRY_MEDIA_ADVERTISED_IP", "127.0.0.1"),
+    ]);
+    let token = node.login();
+    for (server, id, line) in [
+        ("127.0.0.1", "34020000001320000351", "\nc=IN IP4 127.0.0.1\r"),
+        ("::1", "34020000001320000352", "\nc=IN IP6 ::1\r"),
+    ] {
+        let server = SocketAddr::new(server.parse().expect("an address"), node.sip.port());
+        let one = ["--count", "1", "--channels", "1", "--id-base", id];
+        let server = ["--server", &server.to_string()].map(str::to_owned);
+        let server = server.each_ref().map(String::as_str);
+        let _devices = Devices::at(&[server.as_slice(), &one].concat());
+        let puid = format!("PU_{id}");
+        let (_, file) = plays(&node, &token, &puid, Duration::from_secs(1));
+        decodes(&file);
+        let offer = last_offer(&node, &token, &puid);
+        assert!(offer.contains(line), "{offer}");
     }
 }
 
