@@ -188,6 +188,9 @@ pub const PLAYBACK_DRAIN_MS: u64 = 1_200;
 /// Bytes of an order to a device that plays back. Three short lines are needed; what is longer is none.
 pub const MANSRTSP_BYTES_MAX: usize = 1024;
 
+/// Payload types of a device's answer that are looked at: our offer has four. At it: the rest is left out.
+pub const ANSWER_PAYLOADS_MAX: usize = 8;
+
 /// Seconds that the answer to our BYE or CANCEL is waited for. At it: the view counts as lost.
 pub const INVITE_END_S: u64 = 8;
 

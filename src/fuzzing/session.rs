@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::Script;
 use crate::gb28181::{
     CatalogItem, Command as GbCommand, EndedBy, Event as Gb, Invite, InviteFailure, InviteId,
-    MediaAnswer, MediaTransport, OfflineReason,
+    AnsweredPayload, MediaAnswer, MediaTransport, OfflineReason,
 };
 use crate::id::{DeviceId, SessionId, Ssrc, StreamId};
 use crate::session::port::{MediaCommand, MediaEvent, Progress, ViewerStats};
@@ -191,7 +191,14 @@ impl Rig {
                     ssrc: script.chance(3).then(|| Ssrc(script.below(4) as u32)),
                     remote: Some("192.0.2.7:15060".parse().expect("an address")),
                     transport: invite.transport,
-                    payload_type: Some(96),
+                    payloads: match script.below(3) {
+                        0 => Vec::new(),
+                        n => vec![AnsweredPayload {
+                            payload_type: 96,
+                            rtpmap: ["PS/90000", "SVAC/90000"][n - 1].to_owned(),
+                            fmtp: String::new(),
+                        }],
+                    },
                 },
             },
             2 => Gb::InviteFailed {

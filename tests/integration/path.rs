@@ -661,7 +661,8 @@ fn field_47_on_several_addresses_each_device_is_told_its_own() {
         let one = ["--count", "1", "--channels", "1", "--id-base", id];
         let server = ["--server", &server.to_string()].map(str::to_owned);
         let server = server.each_ref().map(String::as_str);
-        let _devices = Devices::at(&[server.as_slice(), &one].concat());
+        let password = ["--password", "12345678"];
+        let _devices = Devices::at(&[server.as_slice(), &password, &one].concat());
         let puid = format!("PU_{id}");
         let (_, file) = plays(&node, &token, &puid, Duration::from_secs(1));
         decodes(&file);

@@ -205,6 +205,12 @@ impl Ingest {
         }
     }
 
+    /// What somebody says of the payload types who need not know: believed of a type that is not yet decided when its packets
+    /// do not look like anything else, as static types are.
+    pub fn set_hints(&mut self, hints: RtpMaps) {
+        self.stream.set_hints(hints);
+    }
+
     /// The SSRC whose packets are taken.
     pub fn ssrc(&self) -> Option<Ssrc> {
         self.ssrc
