@@ -568,6 +568,9 @@ pub const RTP_RECEIVE_BUFFER_BYTES: usize = 32 << 20;
 /// The same for a port of one stream: two seconds of 8 Mbit/s.
 pub const OWN_PORT_RECEIVE_BUFFER_BYTES: usize = 2 << 20;
 
+/// The same for its RTCP port: some hundred reports.
+pub const OWN_RTCP_PORT_RECEIVE_BUFFER_BYTES: usize = 64 << 10;
+
 /// Socket buffers asked for SIP: some 8,000 registrations that come at once, after a power cut.
 pub const SIP_SOCKET_BUFFER_BYTES: usize = 8 << 20;
 

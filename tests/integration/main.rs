@@ -31,6 +31,8 @@ mod gimbal;
 #[cfg(feature = "node")]
 mod ingest;
 #[cfg(feature = "node")]
+mod kernel_drops;
+#[cfg(feature = "node")]
 mod live;
 #[cfg(feature = "node")]
 mod management;

@@ -36,6 +36,24 @@ pub struct Node {
     log: Arc<Mutex<Vec<String>>>,
 }
 
+/// A process that stands still.
+pub struct Rest(u32);
+
+impl Rest {
+    fn signal(process: u32, signal: &str) {
+        let done = Command::new("kill")
+            .args([signal, &process.to_string()])
+            .status();
+        assert!(done.is_ok_and(|status| status.success()), "{signal}");
+    }
+}
+
+impl Drop for Rest {
+    fn drop(&mut self) {
+        Rest::signal(self.0, "-CONT");
+    }
+}
+
 /// How a node ended.
 pub struct Ended {
     pub dir: PathBuf,
@@ -116,6 +134,12 @@ impl Node {
             dir,
             log,
         }
+    }
+
+    /// Lets the process stand, with its sockets open, until the guard is dropped.
+    pub fn rest(&self) -> Rest {
+        Rest::signal(self.child.id(), "-STOP");
+        Rest(self.child.id())
     }
 
     /// All log lines so far.

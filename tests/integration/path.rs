@@ -456,7 +456,7 @@ fn last_offer(node: &Node, token: &str, puid: &str) -> String {
 }
 
 /// Port and SSRC of the last INVITE that a device was sent.
-fn invited(node: &Node, token: &str, puid: &str) -> (u16, u32) {
+pub fn invited(node: &Node, token: &str, puid: &str) -> (u16, u32) {
     let text = last_offer(node, token, puid);
     let number = |before: &str| {
         let (_, after) = text.split_once(before).expect("an SDP");
@@ -481,7 +481,7 @@ fn a_connection_that_brings_nothing_is_closed() {
 }
 
 /// Cameras of one channel each, from `id` on.
-fn cameras(node: &Node, id: &str, count: &str, more: &[&str]) -> Devices {
+pub fn cameras(node: &Node, id: &str, count: &str, more: &[&str]) -> Devices {
     let base = ["--count", count, "--channels", "1", "--id-base", id];
     Devices::start(node, &[base.as_slice(), more].concat())
 }
@@ -495,7 +495,7 @@ fn plays(node: &Node, token: &str, puid: &str, until: Duration) -> (Flv, Vec<u8>
 }
 
 /// A range in which ports are probably free; those that are not are passed over.
-fn port_range() -> (String, String) {
+pub fn port_range() -> (String, String) {
     let probe = UdpSocket::bind("127.0.0.1:0").expect("loopback");
     let port = probe
         .local_addr()

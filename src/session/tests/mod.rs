@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::gb28181::{
     CatalogItem, Command as GbCommand, EndedBy, Event as Gb, Invite, InviteFailure, InviteId,
-    MediaAnswer, MediaTransport, OfflineReason,
+    AnsweredPayload, MediaAnswer, MediaTransport, OfflineReason,
 };
 use crate::id::{DeviceId, SessionId, Ssrc, StreamId};
 use crate::time::WallClock;
