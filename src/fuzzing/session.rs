@@ -11,7 +11,7 @@ use crate::gb28181::{
 use crate::id::{DeviceId, SessionId, Ssrc, StreamId};
 use crate::session::port::{MediaCommand, MediaEvent, Progress, ViewerStats};
 use crate::session::{
-    Command, Core, CoreConfig, Error, Output, Owner, Reply, RequestId, Target, ViewKind,
+    Command, Core, CoreConfig, Error, LossChoice, Output, Owner, Reply, RequestId, Target, ViewKind,
 };
 use crate::time::WallClock;
 
@@ -171,6 +171,7 @@ impl Rig {
                 transport: script.pick(&TRANSPORTS).expect("three"),
                 remote: Some("192.0.2.7:9000".parse().expect("an address")),
                 payloads: Default::default(),
+                loss: LossChoice::Auto,
             },
             _ => Command::CloseIngest { name },
         };

@@ -310,7 +310,7 @@ impl Core {
                     port: own_port,
                     any_ssrc: own_port.is_some()
                         && policy.foreign_ssrc != ForeignSsrcPolicy::Refuse,
-                    loss: policy.loss(self.config.loss),
+                    loss: policy.loss.or(self.config.loss),
                     // What it says of them comes with its answer.
                     maps: Default::default(),
                     pace: playing.as_ref().map_or(Pace::NORMAL, Playing::pace),

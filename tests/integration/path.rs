@@ -313,6 +313,57 @@ fn field_19_loss_holds_pictures_back_until_the_next_key_frame() {
     node.wait_for_metric("gantry_frames_held_total", "", |n| n > 0.0);
 }
 
+/// The same network, two sources: one holds back, which was said of it, the other shows what comes, which the config says.
+#[test]
+fn loss_is_met_as_each_source_was_opened() {
+    let Some(packets) = packets(6) else { return };
+    let node = Node::start(&[
+        ("GANTRY_MEDIA_SHARDS", "1"),
+        ("GANTRY_MEDIA_LOSS", "show"),
+    ]);
+    let token = node.login();
+    let post = |body: Value| {
+        let body = body.to_string();
+        let path = "/gantry/v1/ingest";
+        node.request("POST", path, Some(&token), "application/json", &body)
+    };
+    let refused = post(json!({"stream": "x", "transport": "udp", "loss": "mosaic"}));
+    assert_eq!(refused.status, 400);
+    let source = |name: &str, ssrc: u32, loss: &str| {
+        let body = json!({"stream": name, "ssrc": ssrc, "transport": "udp", "loss": loss});
+        let answer = post(body);
+        assert_eq!(answer.status, 200, "{}", answer.json());
+        let port = answer.json()["port"].as_u64().expect("a port") as u16;
+        SocketAddr::from(([127, 0, 0, 1], port))
+    };
+    let to = source("held", SSRC, "hold-back");
+    assert_eq!(source("shown", SSRC + 1, "auto"), to);
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback");
+    let [held, shown] = ["held", "shown"].map(|name| {
+        let path = format!("/live/{name}.flv?token={token}");
+        watch(&node, path, Duration::from_secs(5))
+    });
+    play(&packets, |n, packet| {
+        if n % 97 != 96 {
+            socket.send_to(packet, to).expect("loopback");
+            let mut twin = packet.to_vec();
+            twin[8..12].copy_from_slice(&(SSRC + 1).to_be_bytes());
+            socket.send_to(&twin, to).expect("loopback");
+        }
+    });
+    let (held, file) = held.join().expect("the viewer was content");
+    let (shown, _) = shown.join().expect("the viewer was content");
+    decodes(&file);
+    let pictures = |flv: &Flv| flv.tags(9).count();
+    assert!(
+        pictures(&held) < pictures(&shown),
+        "{} held, {} shown",
+        pictures(&held),
+        pictures(&shown)
+    );
+    assert!(widest_gap_ms(&shown) <= 200, "{}", widest_gap_ms(&shown));
+}
+
 #[test]
 fn field_12_a_tcp_sender_that_loses_bytes_is_read_on() {
     let Some(packets) = packets(8) else { return };
