@@ -375,7 +375,11 @@ impl Node {
             "node started"
         );
         media.note_buffers();
-        buffer::note(Buffered::Sip, limits::SIP_SOCKET_BUFFER_BYTES, sip_buffer_bytes);
+        buffer::note(
+            Buffered::Sip,
+            limits::SIP_SOCKET_BUFFER_BYTES,
+            sip_buffer_bytes,
+        );
         greet(
             http_addr,
             sip,

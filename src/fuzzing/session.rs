@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::Script;
 use crate::gb28181::{
-    CatalogItem, Command as GbCommand, EndedBy, Event as Gb, Invite, InviteFailure, InviteId,
-    AnsweredPayload, MediaAnswer, MediaTransport, OfflineReason,
+    AnsweredPayload, CatalogItem, Command as GbCommand, EndedBy, Event as Gb, Invite,
+    InviteFailure, InviteId, MediaAnswer, MediaTransport, OfflineReason,
 };
 use crate::id::{DeviceId, SessionId, Ssrc, StreamId};
 use crate::session::port::{MediaCommand, MediaEvent, Progress, ViewerStats};

@@ -118,7 +118,7 @@ impl Offer {
             return Err("the video line is refused (port 0)");
         }
         self.check_role(video.is_tcp(), video.setup(), quirks, counters)?;
-        let mut payloads: Vec<AnsweredPayload> = payloads(video).collect();
+        let mut payloads = payloads(video);
         if !payloads.is_empty() && !payloads.iter().any(may_be_known) {
             return Err(NO_PAYLOAD_OF_OURS);
         }
@@ -189,16 +189,17 @@ pub fn is_tcp(transport: MediaTransport) -> bool {
 pub const NO_PAYLOAD_OF_OURS: &str = "no payload type of our offer in the answer";
 
 /// The payload types of a media line, in its order.
-fn payloads(line: MediaView<'_>) -> impl Iterator<Item = AnsweredPayload> {
+fn payloads(line: MediaView<'_>) -> Vec<AnsweredPayload> {
     let types = line.payload_types().take(limits::ANSWER_PAYLOADS_MAX);
-    types.map(move |payload_type| AnsweredPayload {
+    let payload = |payload_type| AnsweredPayload {
         payload_type,
         rtpmap: line.rtpmap(payload_type).map_or_else(String::new, |map| {
             let channels = map.channels.map(|n| format!("/{n}")).unwrap_or_default();
             format!("{}/{}{channels}", map.name, map.clock)
         }),
         fmtp: line.fmtp(payload_type).unwrap_or_default().to_owned(),
-    })
+    };
+    types.map(payload).collect()
 }
 
 /// A name may be known to whoever reads the media; a number without one is one of ours or nothing.
@@ -208,7 +209,9 @@ fn may_be_known(payload: &AnsweredPayload) -> bool {
 
 /// Whether a payload type is one of our offer by its number.
 pub fn is_offered_number(payload_type: u8) -> bool {
-    PAYLOADS.iter().any(|(offered, _, _)| *offered == payload_type)
+    PAYLOADS
+        .iter()
+        .any(|(offered, _, _)| *offered == payload_type)
 }
 
 /// Whether the value of an rtpmap is one of our offer by its name.
@@ -381,7 +384,8 @@ mod tests {
             "sizelength=13;config=1408".to_owned(),
         );
         let ps = (96, "PS/90000".to_owned(), String::new());
-        let maps = "a=rtpmap:97 MPEG4-GENERIC/16000/1|a=fmtp:96 x=1|a=fmtp:97 sizelength=13;config=1408|";
+        let maps =
+            "a=rtpmap:97 MPEG4-GENERIC/16000/1|a=fmtp:96 x=1|a=fmtp:97 sizelength=13;config=1408|";
         let one = format!("m=video 9 RTP/AVP 97|{maps}");
         assert_eq!(payloads(&one), [aac.clone()]);
         let two = format!("m=video 9 RTP/AVP 96|a=rtpmap:96 PS/90000|m=audio 9 RTP/AVP 97|{maps}");

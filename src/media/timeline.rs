@@ -554,9 +554,7 @@ fn missing(own: &Line, stamp: &Stamp) -> (i64, bool) {
     let ahead = AHEAD_TICKS_MAX + elapsed(own, stamp.received);
     match stamp.duration {
         // Sound that follows without a gap is placed by its samples, which are exact.
-        Some(_) if (by_rtp - own.duration).abs() <= BACK_TICKS_MAX => {
-            (own.duration, false)
-        }
+        Some(_) if (by_rtp - own.duration).abs() <= BACK_TICKS_MAX => (own.duration, false),
         Some(_) | None if by_rtp > 0 && by_rtp <= ahead => (by_rtp, true),
         Some(_) | None => (own.duration, false),
     }

@@ -209,7 +209,9 @@ impl Front {
         let mut http = hyper::server::conn::http1::Builder::new();
         http.timer(TokioTimer::new())
             .header_read_timeout(Duration::from_secs(limits::HTTP_IDLE_S_MAX));
-        let connection = http.serve_connection(TokioIo::new(io), service).with_upgrades();
+        let connection = http
+            .serve_connection(TokioIo::new(io), service)
+            .with_upgrades();
         tokio::pin!(connection);
         tokio::select! {
             // A connection that fails ends; there is nobody else to tell.

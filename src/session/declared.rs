@@ -34,7 +34,8 @@ pub(super) fn hints(payloads: &[AnsweredPayload]) -> Result<RtpMaps, ViewFailure
             None => payload.rtpmap.is_empty() && is_offered_number(payload.payload_type),
         };
         playable |= is_offered_name(&payload.rtpmap);
-        let hint = map.filter(|map| is_sound(map.kind) && by_type.map(|t| t.kind) != Some(map.kind));
+        let hint =
+            map.filter(|map| is_sound(map.kind) && by_type.map(|t| t.kind) != Some(map.kind));
         if let Some(hint) = hint
             && let Some(place) = free.next()
         {
@@ -84,16 +85,25 @@ mod tests {
             (&[(96, "PS/90000")], &[]),
             (&[(96, ""), (8, "")], &[]),
             (&[(96, "PS/90000"), (97, "MPEG4-GENERIC/16000/1")], &[97]),
-            (&[(96, "PS/90000"), (104, "G726-32/8000"), (105, "G722/8000")], &[104, 105]),
+            (
+                &[(96, "PS/90000"), (104, "G726-32/8000"), (105, "G722/8000")],
+                &[104, 105],
+            ),
             // What the number says by itself needs no word.
             (&[(96, "PS/90000"), (8, "PCMA/8000"), (9, "G722/8000")], &[]),
             (&[(0, "PCMA/8000")], &[0]),
             // Our offer, copied; MPEG-4 among it.
-            (&[(96, "PS/90000"), (97, "MPEG4/90000"), (98, "H264/90000")], &[]),
+            (
+                &[(96, "PS/90000"), (97, "MPEG4/90000"), (98, "H264/90000")],
+                &[],
+            ),
             (&[(97, "MPEG4/90000")], &[]),
             (&[(96, "MP2T/90000")], &[]),
             (&[(96, "PS/90000"), (100, "SVAC/90000")], &[]),
-            (&[(96, "PS/90000"), (102, "G7221/16000"), (103, "TELEPATHY/1")], &[102]),
+            (
+                &[(96, "PS/90000"), (102, "G7221/16000"), (103, "TELEPATHY/1")],
+                &[102],
+            ),
         ] {
             assert_eq!(read(answer), Ok(hinted.to_vec()), "{answer:?}");
         }

@@ -142,7 +142,6 @@ impl DevicePolicy {
         }
         policy
     }
-
 }
 
 impl LossChoice {

@@ -489,7 +489,9 @@ impl Control {
     }
 
     fn accept(&mut self, socket: TcpStream, peer: SocketAddr) {
-        let local = self.routes.reached_at(socket.local_addr().unwrap_or(self.local));
+        let local = self
+            .routes
+            .reached_at(socket.local_addr().unwrap_or(self.local));
         self.conns.accept(Instant::now(), socket, peer, local);
     }
 

@@ -5,7 +5,10 @@ use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use gantry::id::Ssrc;
 use gantry::limits;
+use gantry::media::{rfc4571, rtp};
+use serde_json::json;
 use socket2::{Domain, Socket, Type};
 
 use super::node::{Devices, Node, PATIENCE, wait_until};
@@ -155,6 +158,64 @@ fn sip_connections_that_stay_half_open_are_closed_in_time() {
     }
     let door = "door=\"sip\"";
     node.wait_for_metric("gantry_connections_cut_off_total", door, |n| n == 3.0);
+}
+
+/// Media connections whose first packet never becomes whole: a source holds so many and no more, others are served beside
+/// them, and each has its time.
+#[test]
+fn half_read_media_connections_of_one_source_have_a_bound() {
+    const SSRC: u32 = 77_002;
+    let node = Node::start(&[("GANTRY_MEDIA_SHARDS", "1")]);
+    let token = node.login();
+    let body = json!({"stream": "door", "ssrc": SSRC, "transport": "tcp-passive"});
+    let answer = node.post("/gantry/v1/ingest", Some(&token), &body);
+    let port = answer["port"].as_u64().expect("a port") as u16;
+    let to = SocketAddr::new(node.http.ip(), port);
+    let before = node.resident_bytes();
+    let began = Instant::now();
+    // The length of a long packet, and a part of it.
+    let mut half = 60_000u16.to_be_bytes().to_vec();
+    half.resize(30_000, 0x80);
+    let mut held: Vec<TcpStream> = (0..limits::MEDIA_CONNS_PER_SOURCE_MAX)
+        .map(|_| {
+            let mut socket = connect_from(9, to).expect("the node listens");
+            socket.write_all(&half).expect("the node reads");
+            socket
+        })
+        .collect();
+    let mut more = connect_from(9, to).expect("the kernel takes it");
+    assert!(is_over(&mut more), "one more is closed");
+    assert!(
+        began.elapsed() < Duration::from_secs(limits::MEDIA_CONN_CLAIM_S_MAX),
+        "not for the time that the others took"
+    );
+    let closed = |outcome: &str, right: fn(f64) -> bool| {
+        let label = format!("outcome=\"{outcome}\"");
+        node.wait_for_metric("gantry_media_connections_total", &label, right)
+    };
+    closed("refused", |n| n == 1.0);
+    let mut other = connect_from(10, to).expect("the node listens");
+    let mut framed = Vec::new();
+    let mut writer = rtp::Writer::new(Ssrc(SSRC), 96, 0);
+    writer.write(&[7; 100], 0, 1_300, &mut |packet| {
+        rfc4571::write_frame(packet, &mut framed);
+    });
+    other.write_all(&framed).expect("the node reads");
+    node.wait_for_metric("gantry_rtp_packets_total", "", |n| n == 1.0);
+    let grown = node.resident_bytes().saturating_sub(before);
+    let each = 64 << 10;
+    assert!(
+        grown < (held.len() as u64 + 256) * each,
+        "{grown} bytes for {} connections",
+        held.len()
+    );
+    assert!(held.iter_mut().all(is_over));
+    let bound = Duration::from_secs(limits::MEDIA_CONN_CLAIM_S_MAX) + PATIENCE / 2;
+    assert!(began.elapsed() < bound, "{:?}", began.elapsed());
+    closed("idle", |n| n >= limits::MEDIA_CONNS_PER_SOURCE_MAX as f64);
+    let mut next = connect_from(9, to).expect("the node listens");
+    next.write_all(&framed).expect("the node reads");
+    closed("replaced", |n| n == 1.0);
 }
 
 /// How a reader who does not read comes to its stream.

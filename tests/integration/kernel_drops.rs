@@ -52,7 +52,13 @@ fn what_the_kernel_drops_is_counted_at_every_kind_of_socket() {
     overrun(&node, node.sip, 50_000, "socket=\"sip\"");
     stream.some();
     let log = node.log();
-    for socket in ["RTP", "RTP of one stream", "RTCP of one stream", "WebRTC", "SIP"] {
+    for socket in [
+        "RTP",
+        "RTP of one stream",
+        "RTCP of one stream",
+        "WebRTC",
+        "SIP",
+    ] {
         let line = format!("\"socket\":\"{socket}\"");
         let said: Vec<&str> = log.lines().filter(|l| l.contains(&line)).collect();
         let sizes = said.iter().filter(|l| l.contains("\"receive buffer\""));

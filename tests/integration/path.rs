@@ -317,10 +317,7 @@ fn field_19_loss_holds_pictures_back_until_the_next_key_frame() {
 #[test]
 fn loss_is_met_as_each_source_was_opened() {
     let Some(packets) = packets(6) else { return };
-    let node = Node::start(&[
-        ("GANTRY_MEDIA_SHARDS", "1"),
-        ("GANTRY_MEDIA_LOSS", "show"),
-    ]);
+    let node = Node::start(&[("GANTRY_MEDIA_SHARDS", "1"), ("GANTRY_MEDIA_LOSS", "show")]);
     let token = node.login();
     let post = |body: Value| {
         let body = body.to_string();
@@ -494,16 +491,22 @@ fn field_23_on_ports_of_their_own_a_stranger_takes_nobody_s_place() {
     node.wait_for_metric(connections, replaced, |n| n == 1.0);
 }
 
-/// The SDP of the last INVITE that a device was sent.
-fn last_offer(node: &Node, token: &str, puid: &str) -> String {
+/// The SDP of every INVITE that a device was sent, oldest first.
+pub fn offers(node: &Node, token: &str, puid: &str) -> Vec<String> {
     let answer = node.get(&format!("/gantry/v1/devices/{puid}/sip"), Some(token));
     let page = answer.json();
     let messages = page["messages"].as_array().expect("a list");
-    let invite = messages
-        .iter()
-        .rfind(|m| m["start"].as_str().is_some_and(|s| s.starts_with("INVITE ")))
-        .expect("it was invited");
-    invite["body"].as_str().expect("an SDP").to_owned()
+    let invites = messages.iter().filter(|m| {
+        m["start"]
+            .as_str()
+            .is_some_and(|s| s.starts_with("INVITE "))
+    });
+    let body = |m: &Value| m["body"].as_str().expect("an SDP").to_owned();
+    invites.map(body).collect()
+}
+
+fn last_offer(node: &Node, token: &str, puid: &str) -> String {
+    offers(node, token, puid).pop().expect("it was invited")
 }
 
 /// Port and SSRC of the last INVITE that a device was sent.
@@ -705,7 +708,11 @@ fn field_47_on_several_addresses_each_device_is_told_its_own() {
     ]);
     let token = node.login();
     for (server, id, line) in [
-        ("127.0.0.1", "34020000001320000351", "\nc=IN IP4 127.0.0.1\r"),
+        (
+            "127.0.0.1",
+            "34020000001320000351",
+            "\nc=IN IP4 127.0.0.1\r",
+        ),
         ("::1", "34020000001320000352", "\nc=IN IP6 ::1\r"),
     ] {
         let server = SocketAddr::new(server.parse().expect("an address"), node.sip.port());

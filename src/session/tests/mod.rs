@@ -13,8 +13,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::gb28181::{
-    CatalogItem, Command as GbCommand, EndedBy, Event as Gb, Invite, InviteFailure, InviteId,
-    AnsweredPayload, MediaAnswer, MediaTransport, OfflineReason,
+    AnsweredPayload, CatalogItem, Command as GbCommand, EndedBy, Event as Gb, Invite,
+    InviteFailure, InviteId, MediaAnswer, MediaTransport, OfflineReason,
 };
 use crate::id::{DeviceId, SessionId, Ssrc, StreamId};
 use crate::time::WallClock;
