@@ -1050,13 +1050,15 @@ fn a_view_runs_over_every_transport_and_ends_with_bye() {
         net.invite(id, transport);
         net.run(2 * S);
         let answer = net.events.iter().find_map(|(_, e)| match e {
-            Event::InviteAnswered { answer, .. } => Some(*answer),
+            Event::InviteAnswered { answer, .. } => Some(answer.clone()),
             _ => None,
         });
         let answer = answer.expect("it is answered");
         assert_eq!(answer.transport, transport);
         assert_eq!(answer.ssrc, Some(Ssrc(100_000_000 + id as u32)));
-        assert_eq!(answer.payload_type, Some(96));
+        let payloads = answer.payloads.iter();
+        let payloads: Vec<_> = payloads.map(|p| (p.payload_type, &*p.rtpmap)).collect();
+        assert_eq!(payloads, [(96, "PS/90000")]);
         let port = if transport == MediaTransport::TcpPassive {
             9
         } else {
