@@ -147,11 +147,15 @@ export class DevicePanel {
       const load = async () => {
         try {
           const { data } = await gantry('GET', path);
-          const change = async (topic, on) => {
-            try { await gantry(on ? 'PUT' : 'DELETE', `${path}/${topic}`, on ? {} : undefined); await load(); } catch (error) { box.append(failure(error)); }
+          // Of a lower platform some are for single channels, made by REST: they are shown with the channel's number.
+          const change = async ({ topic, channel }, on) => {
+            const query = channel === undefined ? '' : `?channel=${channel}`;
+            try { await gantry(on ? 'PUT' : 'DELETE', `${path}/${topic}${query}`, on ? {} : undefined); await load(); } catch (error) { box.append(failure(error)); }
           };
-          box.replaceChildren(...data.map((s) => h('label', { class: 'field' }, h('span', {}, t(`sub.${s.topic}`)), h('span', { class: 'line' },
-            h('input', { type: 'checkbox', checked: s.state !== 'none', data: { field: s.topic }, onchange: (e) => change(s.topic, e.target.checked) }), h('span', { class: 'dim' }, [t(`sub.${s.state}`), s.status].filter(Boolean).join(' '))))));
+          const name = (s) => (s.channel === undefined ? t(`sub.${s.topic}`) : `${t(`sub.${s.topic}`)} #${s.channel}`);
+          const field = (s) => (s.channel === undefined ? s.topic : `${s.topic}-${s.channel}`);
+          box.replaceChildren(...data.map((s) => h('label', { class: 'field' }, h('span', {}, name(s)), h('span', { class: 'line' },
+            h('input', { type: 'checkbox', checked: s.state !== 'none', data: { field: field(s) }, onchange: (e) => change(s, e.target.checked) }), h('span', { class: 'dim' }, [t(`sub.${s.state}`), s.status].filter(Boolean).join(' '))))));
         } catch (error) { box.replaceChildren(failure(error)); }
       };
       load();
