@@ -208,6 +208,9 @@ pub const PLAYBACK_DRAIN_MS: u64 = 1_200;
 /// Bytes of an order to a device that plays back. Three short lines are needed; what is longer is none.
 pub const MANSRTSP_BYTES_MAX: usize = 1024;
 
+/// Payload types of a device's answer that are looked at: our offer has four. At it: the rest is left out.
+pub const ANSWER_PAYLOADS_MAX: usize = 8;
+
 /// Seconds that the answer to our BYE or CANCEL is waited for. At it: the view counts as lost.
 pub const INVITE_END_S: u64 = 8;
 
@@ -454,6 +457,8 @@ pub const SIP_SEND_BATCH: usize = 16;
 
 /// Peers whose route is remembered. At it: all are forgotten and asked for again.
 pub const ROUTES_KNOWN_MAX: usize = 65_536;
+/// Seconds for which it is. A card or a tunnel that comes or goes changes routes. At it: asked for again.
+pub const ROUTE_KNOWN_S_MAX: u64 = 60;
 
 /// SIP connections in all and of one address (a recorder needs one, a NAT may hide many). At it: refused, counted.
 pub const SIP_CONNS_MAX: usize = 20_000;
@@ -583,6 +588,9 @@ pub const RTP_RECEIVE_BUFFER_BYTES: usize = 32 << 20;
 /// The same for a port of one stream: two seconds of 8 Mbit/s.
 pub const OWN_PORT_RECEIVE_BUFFER_BYTES: usize = 2 << 20;
 
+/// The same for its RTCP port: some hundred reports.
+pub const OWN_RTCP_PORT_RECEIVE_BUFFER_BYTES: usize = 64 << 10;
+
 /// Socket buffers asked for SIP: some 8,000 registrations that come at once, after a power cut.
 pub const SIP_SOCKET_BUFFER_BYTES: usize = 8 << 20;
 
@@ -601,6 +609,9 @@ pub const HTTP_HEADERS_MAX: usize = 64;
 pub const HTTP_HEAD_S_MAX: u64 = 10;
 /// Seconds a kept-alive connection may wait between requests. At it: closed.
 pub const HTTP_IDLE_S_MAX: u64 = 75;
+/// Seconds in which an HTTP connection takes no byte of an answer: a phone finds its net again in less. Viewers are given up
+/// sooner, after [`VIEWER_STUCK_S_MAX`]. At it: closed, counted.
+pub const HTTP_STUCK_S_MAX: u64 = 60;
 /// Pause after a connection could not be taken (no descriptors left).
 pub const ACCEPT_RETRY_MS: u64 = 50;
 
@@ -665,10 +676,10 @@ pub const MEDIA_EVENTS_MAX: usize = 16_384;
 
 /// From this many streams on, a media thread pauses between turns so that packets gather to batches.
 pub const COALESCE_STREAMS_MIN: usize = 4;
-pub const COALESCE_US: u64 = 1_000;
-/// From this many streams on, for longer: latency grows by 2 ms at most.
+pub const COALESCE_US: u64 = 2_000;
+/// From this many streams on, for longer: latency grows by 4 ms at most, and what a wake-up costs is shared by more packets.
 pub const COALESCE_STREAMS_MANY: usize = 64;
-pub const COALESCE_MANY_US: u64 = 2_000;
+pub const COALESCE_MANY_US: u64 = 4_000;
 
 /// Media connections (RTP over TCP) of one thread. At it: refused, counted.
 pub const MEDIA_CONNS_MAX: usize = 4_096;

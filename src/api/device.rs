@@ -108,6 +108,7 @@ pub struct Channel {
 
 /// Decimal degrees.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[schema(as = GpsPosition)]
 pub struct Position {
     pub lng: f64,
     pub lat: f64,

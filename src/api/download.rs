@@ -27,7 +27,7 @@ use super::audit::Changed;
 use super::auth::Login;
 use super::caller::{Caller, HttpCaller, query_value};
 use super::device::read_puid;
-use super::envelope::{Answer, Body, Code, Failure, Paging, Path, kind, wrong_reply};
+use super::envelope::{Answer, Body, Code, Done, Failure, Paging, Path, kind, wrong_reply};
 use super::playback::{FileId, RecordOf};
 use super::problem::Problem;
 
@@ -235,7 +235,7 @@ pub async fn progress(
     params(("taskid" = String, Path, example = "T3"), ("token" = Option<String>, Query, description = "or Authorization"),
         ("download" = Option<bool>, Query, description = "true = to be saved, with a name"),
         ("Range" = Option<String>, Header, description = "bytes=0-1023")),
-    responses((status = 200, description = "the MP4 file; JSON with a code if there is none", content_type = "video/mp4"),
+    responses((status = 200, description = "the MP4 file; JSON with a code if there is none", content((Vec<u8> = "video/mp4"), (Done = "application/json"))),
         (status = 206, description = "a part of it"), (status = 416, description = "no such part")))]
 pub async fn file(
     State(state): State<ApiState>,
@@ -269,7 +269,7 @@ pub async fn file(
         ("token" = Option<String>, Query, description = "or Authorization"),
         ("download" = Option<bool>, Query, description = "true = to be saved, with a name"),
         ("Range" = Option<String>, Header, description = "bytes=0-1023")),
-    responses((status = 200, description = "the MP4 file; JSON with a code if there is none", content_type = "video/mp4"),
+    responses((status = 200, description = "the MP4 file; JSON with a code if there is none", content((Vec<u8> = "video/mp4"), (Done = "application/json"))),
         (status = 202, body = Answer<TaskInfo>, description = "it is being fetched; ask again after Retry-After"),
         (status = 206, description = "a part of it"), (status = 416, description = "no such part")))]
 pub async fn of_device(

@@ -355,17 +355,28 @@ pub enum Condition {
 }
 
 /// What the device answered to our offer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MediaAnswer {
     /// From `y=`, if it is there and readable. It may differ from the one we asked for.
     pub ssrc: Option<Ssrc>,
     /// From `c=` and `m=`: where the device sends from (UDP) or listens (TCP active).
     pub remote: Option<SocketAddr>,
     pub transport: MediaTransport,
-    /// Payload types of the video line with what rtpmap says of them, e.g. 96 PS.
-    pub payload_type: Option<u8>,
+    /// Payload types of the video line, then of an audio line, at most [`crate::limits::ANSWER_PAYLOADS_MAX`]. Devices write what
+    /// they like there: at least one of the video line is ours, has a name, or there is none.
+    pub payloads: Vec<AnsweredPayload>,
     /// `a=filesize` of a download, in bytes; many devices write 0, which is left out.
     pub file_bytes: Option<u64>,
+}
+
+/// One payload type of an answer, as the device wrote it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnsweredPayload {
+    pub payload_type: u8,
+    /// Value of its `a=rtpmap`, such as `MPEG4-GENERIC/16000/1`; empty = it has none.
+    pub rtpmap: String,
+    /// Parameters of its `a=fmtp`; empty = it has none.
+    pub fmtp: String,
 }
 
 /// Why no media dialog came about.

@@ -599,7 +599,13 @@ impl Downloads {
         let bytes = self
             .inner
             .media
-            .add_channel(opened.stream, play, ViewKind::File, AudioPolicy::Playable)
+            .add_channel(
+                opened.stream,
+                play,
+                ViewKind::File,
+                AudioPolicy::Playable,
+                None,
+            )
             .await;
         let bytes = match bytes {
             Ok(bytes) => bytes,

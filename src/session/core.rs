@@ -361,7 +361,8 @@ impl Core {
                 transport,
                 remote,
                 payloads,
-            } => self.open_ingest(name, ssrc, transport, remote, payloads),
+                loss,
+            } => self.open_ingest(name, ssrc, transport, remote, payloads, loss),
             Command::CloseIngest { name } => self.close_ingest(now, name),
             Command::MediaServices => Ok(Reply::MediaServices(self.services.clone())),
             Command::ResetStatistics => {

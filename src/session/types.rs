@@ -17,7 +17,7 @@ use crate::media::ingest::RtpMaps;
 use crate::media::ps::demux;
 use crate::sip::log::Entry;
 
-use super::policy::DevicePolicy;
+use super::policy::{DevicePolicy, LossChoice};
 use super::trace::Attempt;
 
 /// Something asked of the node. Every command gets exactly one `Result<Reply, Error>`.
@@ -135,6 +135,8 @@ pub enum Command {
         remote: Option<SocketAddr>,
         /// What the source says of its payload types; without, their content decides.
         payloads: RtpMaps,
+        /// What becomes of pictures with loss.
+        loss: LossChoice,
     },
     CloseIngest {
         name: StreamName,

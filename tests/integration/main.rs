@@ -31,6 +31,8 @@ mod gimbal;
 #[cfg(feature = "node")]
 mod ingest;
 #[cfg(feature = "node")]
+mod kernel_drops;
+#[cfg(feature = "node")]
 mod live;
 #[cfg(feature = "node")]
 mod management;
@@ -68,6 +70,8 @@ mod sip_vectors;
 mod slow;
 #[cfg(feature = "node")]
 mod start;
+#[cfg(feature = "node")]
+mod tls;
 mod transcode;
 mod vectors;
 #[cfg(feature = "node")]

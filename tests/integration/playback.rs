@@ -82,7 +82,7 @@ impl Rig {
 }
 
 /// Files of the last day of the simulated device, oldest first.
-fn search(node: &Node, token: &str) -> Vec<Value> {
+pub fn search(node: &Node, token: &str) -> Vec<Value> {
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .expect("after 1970")

@@ -10,6 +10,8 @@ const TOKEN_KEY = 'gantry.token';
 const USER_KEY = 'gantry.user';
 /** Devices asked for in one page of the list. */
 const LIST_PAGE = 200;
+/** Items that the node puts into one page of a list at most. */
+const PAGE_MAX = 1000;
 /** The server closes a socket after a minute without traffic. */
 const EVENT_KEEPALIVE_MS = 20_000;
 const EVENT_RETRY_MS_MAX = 15_000;
@@ -105,6 +107,16 @@ export async function devices(onPage) {
   }
 }
 
+/** All of a list of the API, page by page. */
+export async function listAll(path) {
+  const all = [];
+  for (let page = 0; ; page++) {
+    const { data, pageInfo } = await call('POST', path, { page, pageSize: PAGE_MAX });
+    all.push(...(data ?? []));
+    if (!data?.length || all.length >= (pageInfo?.totalCount ?? 0)) return all;
+  }
+}
+
 export const device = async (puid) => (await call('GET', `/pu/info/${encodeURIComponent(puid)}`)).data;
 
 export async function openWebrtc({ puid, index }, sdp, signal) {
@@ -172,6 +184,14 @@ export async function fetchAs(path) {
   const response = await fetch(path, { headers: { Authorization: token }, cache: 'no-store' });
   if (!response.ok) throw new ApiError(0, `HTTP ${response.status}`);
   return response;
+}
+
+/** A text that lies at a path of Gantry's own API. A refusal is an envelope with its code. */
+export async function fetchText(path) {
+  const response = await fetchAs(path);
+  if (!/json/.test(response.headers.get('content-type') ?? '')) return response.text();
+  const { code, msg } = await response.json();
+  throw new ApiError(code, msg);
 }
 
 /** The address of a live stream, or of the media that a target names; `scheme` is `http` or `ws`, secure when the page is. */

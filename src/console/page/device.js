@@ -4,6 +4,7 @@
 // unfolded. What needs an answer says that it waits, and shows the node's sentence where it failed.
 
 import { call, device as deviceInfo, fetchAs, gantry } from './api.js';
+import { ask } from './ask.js';
 import { failure, h, icon } from './dom.js';
 import { lang, onLang, t } from './i18n.js';
 import { SETTINGS, SettingsForm } from './settings.js';
@@ -245,15 +246,4 @@ export class DevicePanel {
 
 function list(rows) {
   return h('dl', { class: 'num' }, rows.filter(([, value]) => value).map(([key, value]) => [h('dt', {}, t(key)), h('dd', {}, value)]));
-}
-
-/** Asks before what cannot be undone. Escape and Cancel are no. */
-function ask(text) {
-  return new Promise((resolve) => {
-    const dialog = h('dialog', { class: 'keys', data: { testid: 'ask' } }, h('p', { class: 'ask' }, text),
-      h('form', { method: 'dialog', class: 'line' }, h('span', { class: 'grow' }), h('button', { value: '' }, t('cancel')), h('button', { value: 'yes', class: 'accent', data: { testid: 'ask-yes' } }, t('ok'))));
-    dialog.addEventListener('close', () => { resolve(dialog.returnValue === 'yes'); dialog.remove(); });
-    document.body.append(dialog);
-    dialog.showModal();
-  });
 }

@@ -560,6 +560,9 @@ impl Media {
                     return Some(Act::Connect { stream: id, remote });
                 }
             }
+            MediaCommand::DescribeIngest { stream: id, hints } => {
+                self.streams.get_mut(&id)?.ingest.set_hints(hints);
+            }
             MediaCommand::CloseIngest { stream: id } => {
                 if let Some(ssrc) = self.streams.remove(&id).and_then(|s| s.ssrc) {
                     self.by_ssrc.remove(&ssrc);
