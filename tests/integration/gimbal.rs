@@ -170,7 +170,8 @@ fn a_camera_scans_between_its_edges_and_wipes() {
 
     tell(json!({"order": "wiper", "on": true}));
     tell(json!({"order": "auxiliary", "number": 1, "on": false}));
-    let sip = node.get(&format!("/gantry/v1/devices/{PUID}/sip"), Some(&token));
+    let path = format!("/gantry/v1/devices/{PUID}/sip.pcap");
+    let sip = node.get(&path, Some(&token));
     let sip = String::from_utf8_lossy(&sip.body).into_owned();
     for order in ["A50F018903000041", "A50F018C01000042", "A50F018D01000043"] {
         assert!(sip.contains(order), "{order}");

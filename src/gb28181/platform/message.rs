@@ -196,11 +196,12 @@ impl Platform {
             self.refuse(incoming, response);
             return None;
         };
-        // Inside of a dialog of ours it speaks as the channel that was invited.
+        // Inside of a dialog of ours it speaks as the channel that was invited or subscribed to.
         let slot = self
             .registrar
             .find(device)
-            .or_else(|| self.invites.device_of(incoming.message.call_id()));
+            .or_else(|| self.invites.device_of(incoming.message.call_id()))
+            .or_else(|| self.subscribed_at(incoming));
         if let Some(slot) = slot {
             if self.registrar.sender(slot, &incoming.path) == Sender::Impostor {
                 self.counters.impostors += 1;

@@ -238,6 +238,13 @@ impl Platform {
         }
     }
 
+    /// The device that a NOTIFY comes from in the name of a channel that is subscribed to there: in one of our dialogs, from
+    /// where the device is.
+    pub(super) fn subscribed_at(&self, incoming: &Incoming) -> Option<Slot> {
+        let slot = self.registrar.by_path(&incoming.path)?;
+        self.subject_of(slot, &incoming.message).map(|_| slot)
+    }
+
     /// Which of our subscriptions a NOTIFY belongs to, by its dialog.
     fn subject_of(&self, slot: Slot, message: &Message) -> Option<Subject> {
         self.subscriptions.of(slot).into_iter().find(|subject| {

@@ -716,7 +716,7 @@ fn a_subscription_can_be_wanted_and_given_up_for_one_device() {
 fn a_channel_is_subscribed_to_by_its_own_code_beside_its_device() {
     let mut net = capable();
     let device = device_id(1);
-    let channel = channel_id(1, 2).0;
+    let channel = channel_id(1, 1).0;
     let of_channel = Wanted {
         channel: Some(channel),
         ..Wanted::new(Topic::PtzPosition)
@@ -727,21 +727,29 @@ fn a_channel_is_subscribed_to_by_its_own_code_beside_its_device() {
     });
     net.run(S);
     assert_eq!(net.device(1).subscriptions(), 1);
+    let turn = |pan| {
+        ptz(Ptz::Move(Move {
+            pan: Some(pan),
+            pan_speed: 10,
+            ..Move::default()
+        }))
+    };
+    // It is told in the channel's name, which is no device's.
+    net.order_quickly(turn(Pan::Right));
+    net.run(S);
+    assert_eq!(net.platform.counters().notices, 1);
+    assert_eq!(net.platform.counters().strangers, 0);
     let wanted = Wanted::new(Topic::PtzPosition);
     net.command(Command::Subscribe { device, wanted });
     net.run(S);
     assert_eq!(net.device(1).subscriptions(), 2);
     assert_eq!(net.platform.gauges().subscriptions_active, 2);
     net.take_events();
-    net.order_quickly(ptz(Ptz::Move(Move {
-        pan: Some(Pan::Left),
-        pan_speed: 10,
-        ..Move::default()
-    })));
+    net.order_quickly(turn(Pan::Left));
     net.run(S);
     // Both subscriptions are told, each in its dialog, and none is taken for a stale one.
     assert_eq!(net.platform.counters().no_dialog, 0);
-    assert!(net.platform.counters().notifies >= 1);
+    assert_eq!(net.platform.counters().notices, 3);
     // They last, and are given up one by one.
     net.run(7_300 * S);
     assert_eq!(net.device(1).subscriptions(), 2);
