@@ -120,9 +120,8 @@ impl Camera {
     pub fn rebind(&mut self) {
         self.rebinds = self.rebinds % 1_000 + 1;
         self.public.set_port(5_060 + self.rebinds);
-        for view in &mut self.views {
-            let port = view.from.port();
-            view.from.set_port(port % 30_000 + 30_000);
+        for (n, view) in (0..16).zip(&mut self.views) {
+            view.from.set_port(30_000 + self.rebinds * 16 + n);
         }
     }
 
