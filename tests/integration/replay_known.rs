@@ -4,11 +4,15 @@
 //! Call-IDs are made new, as the set has some of them twice. Where the node waits for the answer to its own question, the
 //! message gets the number of that question.
 
+use std::collections::BTreeSet;
+
+use gantry::id::GbId;
+use gantry::sip::{Carrier, Message};
 use serde_json::{Value, json};
 
 use super::digest::log_in;
 use super::node::{Node, wait_until};
-use super::replay::{Udp, Wanted, judge, messages};
+use super::replay::{Udp, Wanted, is_well, judge, messages};
 use crate::vectors;
 
 /// What of a message is changed before it is sent.
@@ -53,6 +57,65 @@ fn rewrite(raw: &[u8], n: u32, change: &Change<'_>) -> Vec<u8> {
     let mut out = out.into_bytes();
     out.extend(body);
     out
+}
+
+fn sender_of(raw: &[u8]) -> Option<String> {
+    let raw = bytes::Bytes::copy_from_slice(raw);
+    let message = Message::parse(raw, Carrier::Datagram).ok()?;
+    let sender = message.from_user().filter(|_| message.is_request())?;
+    sender.parse::<GbId>().is_ok().then(|| sender.to_owned())
+}
+
+#[test]
+fn messages_of_registered_devices_are_taken() {
+    let Some(folder) = vectors::needed("gb28181") else {
+        return;
+    };
+    let node = Node::start(&[("GANTRY_SIP_QUERY_ON_REGISTER", "false")]);
+    let mut udp = Udp::new(&node);
+    // Of a datagram whose length says more than came nothing is believed, not even who sent it.
+    let told: Vec<_> = messages(&folder)
+        .into_iter()
+        .filter(|(_, kind, _, _)| kind.starts_with("MESSAGE ") || kind.starts_with("NOTIFY"))
+        .map(|(file, kind, length, raw)| (sender_of(&raw), file, kind, length, raw))
+        .collect();
+    let senders: BTreeSet<&str> = told.iter().filter_map(|t| t.0.as_deref()).collect();
+    for sender in &senders {
+        log_in(&udp.socket, sender);
+    }
+    let (mut taken, mut keepalives) = (0, 0);
+    for (n, (sender, file, kind, length, raw)) in (1..).zip(&told) {
+        let raw = rewrite(raw, n, &Change::default());
+        let answers = udp.exchange(&raw);
+        if sender.is_none() {
+            judge(file, Wanted::Anything, &raw, &answers);
+            continue;
+        }
+        // A length that is too short may cut what is said in two.
+        if length.contains("body=") {
+            judge(file, Wanted::Status(&[200, 400]), &raw, &answers);
+        } else {
+            judge(file, Wanted::Status(&[200]), &raw, &answers);
+        }
+        let is_taken = answers.iter().any(|a| a.status() == Some(200));
+        taken += u32::from(is_taken);
+        keepalives += u32::from(is_taken && kind.ends_with("Notify:Keepalive"));
+    }
+    println!(
+        "{taken} of {} messages of {} senders, {keepalives} keepalives",
+        told.len(),
+        senders.len()
+    );
+    assert!(taken >= 45 && senders.len() >= 8 && keepalives >= 7);
+    node.wait_for_metric("gantry_keepalives_total", "known", |heard| {
+        heard == f64::from(keepalives)
+    });
+    node.wait_for_metric("gantry_devices", "state=\"online\"", |online| {
+        online == senders.len() as f64
+    });
+    // An alarm is acknowledged by a message of its own.
+    udp.wait_for_request("the answer to the alarm", is_answer_to_alarm);
+    is_well(&node);
 }
 
 fn is_answer_to_alarm(body: &str) -> bool {

@@ -37,6 +37,7 @@ pub struct Camera {
     pub up_since: Instant,
     pub down_since: Option<Instant>,
     keepalive: Duration,
+
     expires: Duration,
     /// Counted up by every change of the NAT, so that ports are new.
     rebinds: u16,
@@ -49,6 +50,8 @@ pub struct View {
     /// Where the world sees its packets come from.
     pub from: SocketAddr,
     pub conn: Option<u64>,
+    /// Number of its first packet.
+    pub first_sequence: u16,
     sent: u64,
     writer: rtp::Writer,
     mux: Mux,
@@ -134,6 +137,7 @@ impl Camera {
             offer,
             started: None,
             conn: None,
+            first_sequence,
             sent: 0,
             writer: rtp::Writer::new(offer.ssrc, offer.payload_type, first_sequence),
             mux: Mux::new(Some(&self.clip.track), None),

@@ -1,9 +1,11 @@
-//! One trouble at a time: a NAT that changes a port, a link that is too narrow.
+//! One trouble at a time: a NAT that changes a port, a stranger who sends with the same SSRC, a link that is too narrow.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use gantry::gb28181::MediaTransport;
 use gantry::media::frame::Codec;
+use gantry::media::rtp;
 use gantry::media::source::REBIND_PAUSE;
 use gantry::session::RequestId;
 
@@ -120,6 +122,38 @@ fn a_rebinding_amid_loss_costs_no_more_than_the_loss() {
     assert!(view.world.media_lost(view.camera) > 0);
     assert_eq!(view.source_moves().0, 5);
     is_back(&view.seen("rebindings amid loss"), ended, view.world.now);
+}
+
+#[test]
+fn a_stranger_who_knows_the_ssrc_is_not_mixed_in() {
+    for ports in [None, Some((40_000, 40_099))] {
+        let what = format!("ports {ports:?}");
+        let mut view = View::new(MediaTransport::Udp, ports);
+        let sent = &view.world.cameras[view.camera].views[0];
+        let (offer, first) = (sent.offer, sent.first_sequence);
+        let stranger = SocketAddr::from(([198, 51, 100, 7], 9_000));
+        // Numbers far from those of the camera, and a picture of its own.
+        let mut forged = [15_000_u16, 30_000, 45_000].map(|apart| {
+            let first = first.wrapping_add(apart);
+            rtp::Writer::new(offer.ssrc, offer.payload_type, first)
+        });
+        let picture = [
+            &[0, 0, 1, 0xe0, 0, 0, 0x80, 0, 0, 0, 0, 1, 0x65][..],
+            &[7; 900],
+        ]
+        .concat();
+        for n in 0..50 {
+            for writer in &mut forged {
+                writer.write(&picture, n * 3_600, 1_400, &mut |packet| {
+                    view.world
+                        .inject(stranger, offer.remote.port(), packet.to_vec());
+                });
+            }
+            view.world.run_for(PICTURE);
+        }
+        view.is_whole(&what);
+        assert_eq!(view.source_moves(), (0, 150), "{what}");
+    }
 }
 
 /// From one group of pictures after the trouble on nothing is missing.

@@ -291,6 +291,12 @@ impl World {
         watch.flatten()
     }
 
+    /// A packet of media arrives from anywhere.
+    pub fn inject(&mut self, from: SocketAddr, to: u16, packet: Vec<u8>) {
+        let at = self.now;
+        self.push(at, What::Media { from, to, packet });
+    }
+
     /// Datagrams of media of a camera that its link lost.
     pub fn media_lost(&self, camera: usize) -> u64 {
         self.media_links.get(&camera).map_or(0, |link| link.lost)
