@@ -279,7 +279,7 @@ pub(super) fn messages(folder: &Path) -> Vec<(String, String, String, Vec<u8>)> 
 }
 
 /// Devices register, a picture plays, and nothing was caught.
-pub(super) fn is_well(node: &Node) {
+fn is_well(node: &Node) {
     assert_eq!(node.get("/healthz", None).status, 200);
     let token = node.login();
     let _device = Devices::start(
