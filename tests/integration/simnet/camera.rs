@@ -37,7 +37,6 @@ pub struct Camera {
     pub up_since: Instant,
     pub down_since: Option<Instant>,
     keepalive: Duration,
-
     expires: Duration,
     /// Counted up by every change of the NAT, so that ports are new.
     rebinds: u16,
