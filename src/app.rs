@@ -29,6 +29,7 @@ use crate::gb28181::{self, Platform};
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::net::budget::Budget;
+use crate::net::buffer::{self, Buffered};
 use crate::net::front::Front;
 use crate::net::{self, Media};
 use crate::record::{self, Downloads};
@@ -177,7 +178,7 @@ impl Node {
             Some(listen) => Some(bind_tcp(listen, "HTTPS").await?),
             None => None,
         };
-        let (sip_udp, sip_tcp) = bind_sip(config.sip.listen)?;
+        let (sip_udp, sip_tcp, sip_buffer_bytes) = bind_sip(config.sip.listen)?;
         let sip_tls = match config.sip.tls_listen {
             Some(listen) => Some(bind_tcp(listen, "SIP over TLS").await?),
             None => None,
@@ -244,7 +245,10 @@ impl Node {
         let failed = |e: crate::store::Error| StartError(e.to_string());
         let lists = Lists::read(&store).await.map_err(failed)?;
         core.restore_access(lists.devices);
+        let unix_s = wall.unix_ms(now).div_euclid(1000);
+        store.close_left_over(unix_s).await.map_err(failed)?;
         core.end_left_over(store.left_over().await.map_err(failed)?);
+        core.restore_keys(store.shared_keys().await.map_err(failed)?);
         core.restore_subscriptions(store.subscriptions().await.map_err(failed)?);
         let kept = Retention {
             alarm_days: config.history.alarm_days,
@@ -272,6 +276,14 @@ impl Node {
                     persisting.save_transport(device, transport);
                 }
                 Persist::Directory { device, nodes } => persisting.save_directory(device, nodes),
+                Persist::Channel {
+                    device,
+                    place,
+                    item,
+                } => persisting.save_channel(device, place, *item),
+                Persist::Node { device, id, item } => {
+                    persisting.save_node(device, id, item.map(|item| *item));
+                }
                 Persist::Channels {
                     device,
                     channels,
@@ -373,7 +385,12 @@ impl Node {
             rtp_receive_buffer_bytes = media.receive_buffer_bytes, started_ms = started.elapsed().as_millis() as u64,
             "node started"
         );
-        media.warn_of_small_buffers();
+        media.note_buffers();
+        buffer::note(
+            Buffered::Sip,
+            limits::SIP_SOCKET_BUFFER_BYTES,
+            sip_buffer_bytes,
+        );
         greet(
             http_addr,
             sip,
@@ -530,7 +547,10 @@ async fn bind_tcp(addr: SocketAddr, what: &str) -> Result<TcpListener, StartErro
         .map_err(cannot(format_args!("cannot open {what} port {addr}")))
 }
 
-fn bind_sip(addr: SocketAddr) -> Result<(std::net::UdpSocket, std::net::TcpListener), StartError> {
+/// UDP and TCP on one port. With it comes the size of the receive buffer, as the kernel says.
+fn bind_sip(
+    addr: SocketAddr,
+) -> Result<(std::net::UdpSocket, std::net::TcpListener, usize), StartError> {
     let options = net::udp::Options {
         reuse_port: false,
         receive_buffer_bytes: limits::SIP_SOCKET_BUFFER_BYTES,
@@ -543,13 +563,13 @@ fn bind_sip(addr: SocketAddr) -> Result<(std::net::UdpSocket, std::net::TcpListe
     };
     loop {
         tries -= 1;
-        let (udp, _) = net::udp::bind(addr, options)
+        let (udp, got) = net::udp::bind(addr, options)
             .map_err(cannot(format_args!("cannot open SIP UDP port {addr}")))?;
         let both = udp
             .local_addr()
             .map_err(cannot("cannot read the SIP address"))?;
         match std::net::TcpListener::bind(both) {
-            Ok(tcp) => return Ok((udp, tcp)),
+            Ok(tcp) => return Ok((udp, tcp, got)),
             // The system chose the port for UDP without a look at TCP: another one may do.
             Err(e) if e.kind() == io::ErrorKind::AddrInUse && tries > 0 => {}
             Err(e) => return Err(cannot(format_args!("cannot open SIP TCP port {both}"))(e)),

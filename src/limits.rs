@@ -113,6 +113,16 @@ pub const ANSWER_ITEMS_MAX: usize = 1_024;
 /// Subscriptions at all devices together: four of every device of a large node. At it: refused.
 pub const SUBSCRIPTIONS_MAX: usize = 40_000;
 
+/// Nodes of a device's directory in the store that notifications may add. Beyond: left out until the next directory.
+pub const DIRECTORY_NODES_MAX: i64 = 100_000;
+
+/// Changes of single nodes of one device that wait for the store, a few hundred bytes each. Beyond: left out until the next
+/// directory.
+pub const NODE_CHANGES_WAITING_MAX: usize = 1_000;
+
+/// Subscriptions for single channels at one device, such as a lower platform. At it: busy.
+pub const CHANNEL_SUBSCRIPTIONS_MAX: usize = 1_000;
+
 /// Seconds before the end of a subscription at which it is refreshed, or a third of its life if that is less.
 pub const SUBSCRIBE_AHEAD_S: u64 = 60;
 
@@ -162,8 +172,18 @@ pub const RECORD_SPAN_S_MAX: u32 = 86_400;
 /// Playbacks and downloads of this node at once; each is a stream with a ring of its own. At it: busy.
 pub const PLAYBACKS_MAX: usize = 1_000;
 
+/// Channels of a device whose records are searched by one call for any channel. Beyond: bad parameter, a channel must be named.
+pub const RECORD_SEARCH_CHANNELS_MAX: usize = 64;
+
+/// Of them, so many are asked at once; fewer than [`ASKS_PER_DEVICE_MAX`], so that others are served meanwhile.
+pub const RECORD_SEARCHES_AT_ONCE: usize = 4;
+
 /// Download tasks that are known, with those that are done; about 300 bytes each. At it: busy.
 pub const DOWNLOAD_TASKS_MAX: usize = 10_000;
+
+/// How long after it was made a download waits for a device that is not there, in seconds: a week. After that it fails when
+/// the device is found away again, and can be taken up by hand.
+pub const DOWNLOAD_AWAY_S_MAX: i64 = 7 * 86_400;
 
 /// Samples of one track of a downloaded file, about 40 bytes each while it is made: a day at 60 pictures a second. Beyond:
 /// the task fails.
@@ -187,6 +207,9 @@ pub const PLAYBACK_DRAIN_MS: u64 = 1_200;
 
 /// Bytes of an order to a device that plays back. Three short lines are needed; what is longer is none.
 pub const MANSRTSP_BYTES_MAX: usize = 1024;
+
+/// Payload types of a device's answer that are looked at: our offer has four. At it: the rest is left out.
+pub const ANSWER_PAYLOADS_MAX: usize = 8;
 
 /// Seconds that the answer to our BYE or CANCEL is waited for. At it: the view counts as lost.
 pub const INVITE_END_S: u64 = 8;
@@ -434,6 +457,8 @@ pub const SIP_SEND_BATCH: usize = 16;
 
 /// Peers whose route is remembered. At it: all are forgotten and asked for again.
 pub const ROUTES_KNOWN_MAX: usize = 65_536;
+/// Seconds for which it is. A card or a tunnel that comes or goes changes routes. At it: asked for again.
+pub const ROUTE_KNOWN_S_MAX: u64 = 60;
 
 /// SIP connections in all and of one address (a recorder needs one, a NAT may hide many). At it: refused, counted.
 pub const SIP_CONNS_MAX: usize = 20_000;
@@ -563,6 +588,9 @@ pub const RTP_RECEIVE_BUFFER_BYTES: usize = 32 << 20;
 /// The same for a port of one stream: two seconds of 8 Mbit/s.
 pub const OWN_PORT_RECEIVE_BUFFER_BYTES: usize = 2 << 20;
 
+/// The same for its RTCP port: some hundred reports.
+pub const OWN_RTCP_PORT_RECEIVE_BUFFER_BYTES: usize = 64 << 10;
+
 /// Socket buffers asked for SIP: some 8,000 registrations that come at once, after a power cut.
 pub const SIP_SOCKET_BUFFER_BYTES: usize = 8 << 20;
 
@@ -581,6 +609,9 @@ pub const HTTP_HEADERS_MAX: usize = 64;
 pub const HTTP_HEAD_S_MAX: u64 = 10;
 /// Seconds a kept-alive connection may wait between requests. At it: closed.
 pub const HTTP_IDLE_S_MAX: u64 = 75;
+/// Seconds in which an HTTP connection takes no byte of an answer: a phone finds its net again in less. Viewers are given up
+/// sooner, after [`VIEWER_STUCK_S_MAX`]. At it: closed, counted.
+pub const HTTP_STUCK_S_MAX: u64 = 60;
 /// Pause after a connection could not be taken (no descriptors left).
 pub const ACCEPT_RETRY_MS: u64 = 50;
 
@@ -645,10 +676,10 @@ pub const MEDIA_EVENTS_MAX: usize = 16_384;
 
 /// From this many streams on, a media thread pauses between turns so that packets gather to batches.
 pub const COALESCE_STREAMS_MIN: usize = 4;
-pub const COALESCE_US: u64 = 1_000;
-/// From this many streams on, for longer: latency grows by 2 ms at most.
+pub const COALESCE_US: u64 = 2_000;
+/// From this many streams on, for longer: latency grows by 4 ms at most, and what a wake-up costs is shared by more packets.
 pub const COALESCE_STREAMS_MANY: usize = 64;
-pub const COALESCE_MANY_US: u64 = 2_000;
+pub const COALESCE_MANY_US: u64 = 4_000;
 
 /// Media connections (RTP over TCP) of one thread. At it: refused, counted.
 pub const MEDIA_CONNS_MAX: usize = 4_096;
@@ -821,8 +852,11 @@ pub const SIM_CHANNELS_MAX: u32 = 99;
 /// Views of one simulated device at the same time. At it: 486.
 pub const SIM_MEDIA_MAX: usize = 64;
 
-/// Subscriptions at one simulated device: four topics of two platforms. At it: 503.
-pub const SIM_SUBSCRIPTIONS_MAX: usize = 8;
+/// Subscriptions at one simulated device: four topics of two platforms, and eight of channels. At it: 503.
+pub const SIM_SUBSCRIPTIONS_MAX: usize = 16;
+
+/// Alarms that one simulated device remembers for who asks. Beyond: the oldest is forgotten.
+pub const SIM_ALARMS_KEPT_MAX: usize = 64;
 
 /// Upgrades and series of pictures that one simulated device has under way. At it: the order gets ERROR.
 pub const SIM_JOBS_MAX: usize = 16;

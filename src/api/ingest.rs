@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use crate::gb28181::MediaTransport;
 use crate::id::{Ssrc, StreamName};
 use crate::media::ingest::{RtpMap, RtpMaps};
-use crate::session::{Command, Reply};
+use crate::session::{Command, LossChoice, Reply};
 
 use super::ApiState;
 use super::caller::HttpCaller;
@@ -27,6 +27,29 @@ pub enum Transport {
     TcpPassive,
     /// We connect to it, at `host` and `port`.
     TcpActive,
+}
+
+/// What becomes of pictures with loss.
+#[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Loss {
+    /// What `media.loss` of the configuration says.
+    #[default]
+    Auto,
+    /// Left out up to the next whole key frame.
+    HoldBack,
+    /// Given on as they are.
+    Show,
+}
+
+impl From<Loss> for LossChoice {
+    fn from(loss: Loss) -> LossChoice {
+        match loss {
+            Loss::Auto => LossChoice::Auto,
+            Loss::HoldBack => LossChoice::HoldBack,
+            Loss::Show => LossChoice::Show,
+        }
+    }
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -51,6 +74,9 @@ pub struct IngestRequest {
     /// G.726, and other sound under a dynamic type. What the bytes are counts more.
     #[serde(default)]
     payloads: Vec<Payload>,
+    /// What becomes of pictures with loss.
+    #[serde(default)]
+    loss: Loss,
 }
 
 /// One payload type, as an SDP says it.
@@ -105,7 +131,7 @@ pub struct Ingest {
     responses((status = 200, body = Ingest, example = json!({"port": 30000, "ssrc": 1234567890})),
         (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 409, body = Problem, description = "the name or the SSRC is taken"),
-        (status = 503, body = Problem, description = "at a limit")))]
+        (status = 429, body = Problem, description = "at a limit")))]
 pub async fn open(
     State(state): State<ApiState>,
     caller: HttpCaller,
@@ -134,6 +160,7 @@ pub async fn open(
         transport,
         remote,
         payloads: request.payloads()?,
+        loss: request.loss.into(),
     };
     let Reply::Ingest { port, ssrc } = state.session.call(command).await? else {
         return Err(Problem::wrong_reply());

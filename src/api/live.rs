@@ -5,7 +5,7 @@
 //! where axum owns the socket. Query: `token`, and `audio` = `copy` (as the device sent it) or `none`.
 //!
 //! Bounds: the channel of [`crate::net::MediaHandle::add_channel`]; a viewer that does not take its bytes is moved forward
-//! or closed by the media thread.
+//! or given up by the media thread, which then ends the write that waits for it ([`Cutoff`]).
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -24,6 +24,7 @@ use crate::gb28181::mansrtsp::Scale;
 use crate::gb28181::{Footage, Span};
 use crate::id::{DeviceId, SessionId};
 use crate::limits;
+use crate::net::cutoff::Cutoff;
 use crate::session::{Owner, Target, ViewKind};
 
 use super::ApiState;
@@ -202,8 +203,8 @@ pub fn authorise(
         (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 404, body = Problem, description = "there is none, or it is over"),
         (status = 409, body = Problem, description = "the device is offline"),
-        (status = 502, body = Problem, description = "the device refused"),
-        (status = 504, body = Problem, description = "no answer, no RTP or no key frame; see stage")))]
+        (status = 424, body = Problem, description = "the device refused, or no answer, no RTP or no key frame; see stage"),
+        (status = 429, body = Problem, description = "at a limit")))]
 pub async fn serve_playback(State(state): State<ApiState>, request: Request) -> Response {
     match answer(&state, request).await {
         Ok(response) => response,
@@ -221,7 +222,8 @@ pub async fn serve_playback(State(state): State<ApiState>, request: Request) -> 
         (status = 101, description = "the same as binary WebSocket messages"),
         (status = 401, body = Problem), (status = 404, body = Problem),
         (status = 409, body = Problem, description = "the device is offline"),
-        (status = 504, body = Problem, description = "no answer, no RTP or no key frame; see stage")))]
+        (status = 424, body = Problem, description = "the device refused, or no answer, no RTP or no key frame; see stage"),
+        (status = 429, body = Problem, description = "at a limit")))]
 pub async fn serve(State(state): State<ApiState>, request: Request) -> Response {
     match answer(&state, request).await {
         Ok(response) => response,
@@ -242,6 +244,7 @@ async fn answer(state: &ApiState, request: Request) -> Result<Response, Problem>
     }
     let (mut parts, _) = request.into_parts();
     let Ok(Peer(peer)) = Peer::from_request_parts(&mut parts, state).await;
+    let cutoff = parts.extensions.get::<Cutoff>().cloned();
     let token = header_token(&parts.headers);
     let owner = authorise(
         &wanted,
@@ -257,7 +260,7 @@ async fn answer(state: &ApiState, request: Request) -> Result<Response, Problem>
     if !is_upgrade(&parts.headers) {
         let kind = wanted.kind(false);
         let (session, bytes) =
-            view::open_channel(state, wanted.target, owner, kind, wanted.audio).await?;
+            view::open_channel(state, wanted.target, owner, kind, wanted.audio, cutoff).await?;
         go_at(state, session, wanted.scale).await?;
         return Ok(stream_head(wanted.form, body(bytes)));
     }
@@ -266,7 +269,7 @@ async fn answer(state: &ApiState, request: Request) -> Result<Response, Problem>
         .map_err(|e| Problem::new(StatusCode::BAD_REQUEST, e.body_text()))?;
     let kind = wanted.kind(true);
     let (session, bytes) =
-        view::open_channel(state, wanted.target, owner, kind, wanted.audio).await?;
+        view::open_channel(state, wanted.target, owner, kind, wanted.audio, cutoff).await?;
     go_at(state, session, wanted.scale).await?;
     Ok(upgrade.on_upgrade(move |socket| pump(socket, bytes)))
 }

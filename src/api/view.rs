@@ -6,6 +6,7 @@ use tokio::sync::mpsc;
 use crate::egress::AudioPolicy;
 use crate::id::SessionId;
 use crate::net::ViewerError;
+use crate::net::cutoff::Cutoff;
 use crate::session::{self, Command, Opened, Owner, Reply, Target, ViewKind};
 
 use super::ApiState;
@@ -70,18 +71,19 @@ pub async fn open_webrtc(
     }
 }
 
-/// A view whose bytes the caller writes.
+/// A view whose bytes the caller writes, to the connection that `cutoff` ends.
 pub async fn open_channel(
     state: &ApiState,
     target: Target,
     owner: Owner,
     kind: ViewKind,
     audio: AudioPolicy,
+    cutoff: Option<Cutoff>,
 ) -> Result<(SessionId, mpsc::Receiver<Bytes>), ViewError> {
     let opened = open(state, target, kind, owner).await?;
     let bytes = state
         .media
-        .add_channel(opened.stream, opened.session, kind, audio)
+        .add_channel(opened.stream, opened.session, kind, audio, cutoff)
         .await;
     match bytes {
         Ok(bytes) => Ok((opened.session, bytes)),

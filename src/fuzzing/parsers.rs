@@ -82,7 +82,8 @@ pub fn answer(data: &[u8]) {
                 assert_ne!(place.map(|p| p.1), Some(true));
             }
         }
-        assert!(answer.payload_type.is_none_or(|pt| pt < 128));
+        assert!(answer.payloads.len() <= limits::ANSWER_PAYLOADS_MAX);
+        assert!(answer.payloads.iter().all(|p| p.payload_type < 128));
     }
 }
 

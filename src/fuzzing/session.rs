@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 use super::Script;
 use crate::gb28181::{
-    CatalogItem, Command as GbCommand, EndedBy, Event as Gb, Invite, InviteFailure, InviteId,
-    MediaAnswer, MediaTransport, OfflineReason,
+    AnsweredPayload, CatalogItem, Command as GbCommand, EndedBy, Event as Gb, Invite,
+    InviteFailure, InviteId, MediaAnswer, MediaTransport, OfflineReason,
 };
 use crate::id::{DeviceId, SessionId, Ssrc, StreamId};
 use crate::session::port::{MediaCommand, MediaEvent, Progress, ViewerStats};
 use crate::session::{
-    Command, Core, CoreConfig, Error, Output, Owner, Reply, RequestId, Target, ViewKind,
+    Command, Core, CoreConfig, Error, LossChoice, Output, Owner, Reply, RequestId, Target, ViewKind,
 };
 use crate::time::WallClock;
 
@@ -171,6 +171,7 @@ impl Rig {
                 transport: script.pick(&TRANSPORTS).expect("three"),
                 remote: Some("192.0.2.7:9000".parse().expect("an address")),
                 payloads: Default::default(),
+                loss: LossChoice::Auto,
             },
             _ => Command::CloseIngest { name },
         };
@@ -191,7 +192,14 @@ impl Rig {
                     ssrc: script.chance(3).then(|| Ssrc(script.below(4) as u32)),
                     remote: Some("192.0.2.7:15060".parse().expect("an address")),
                     transport: invite.transport,
-                    payload_type: Some(96),
+                    payloads: match script.below(3) {
+                        0 => Vec::new(),
+                        n => vec![AnsweredPayload {
+                            payload_type: 96,
+                            rtpmap: ["PS/90000", "SVAC/90000"][n - 1].to_owned(),
+                            fmtp: String::new(),
+                        }],
+                    },
                 },
             },
             2 => Gb::InviteFailed {

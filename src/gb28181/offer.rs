@@ -5,16 +5,18 @@
 //! roles of RFC 4145, and `y=` as the very last line: some devices answer 415 otherwise.
 //!
 //! Answers deviate. Tolerated: another SSRC, none or one of 20 digits; payload types the device renumbered; copied
-//! `a=setup` lines; `c=` of 0.0.0.0; extra attributes. Refused, each with its reason: no SDP, no video line, a port of 0,
-//! no payload type of ours, UDP where TCP was offered and the other way round, no place to connect to.
+//! `a=setup` lines; `c=` of 0.0.0.0; extra attributes; payload types that are not ours, as long as they have a name: what it
+//! means is for the media side to know. Refused, each with its reason: no SDP, no video line, a port of 0,
+//! payload types that are neither ours nor named, UDP where TCP was offered and the other way round, no place to connect to.
 
 use std::net::{IpAddr, SocketAddr};
 
 use super::counters::Counters;
 use super::quirk::Quirks;
-use super::types::{Footage, MediaAnswer, MediaTransport};
+use super::types::{AnsweredPayload, Footage, MediaAnswer, MediaTransport};
 use crate::id::{ChannelId, GbId, Ssrc};
-use crate::sip::sdp::{Direction, MediaLine, Sdp, SdpBuilder, Setup};
+use crate::limits;
+use crate::sip::sdp::{Direction, MediaLine, MediaView, Sdp, SdpBuilder, Setup};
 
 /// Payload types that we offer and what they are (GB/T 28181-2016, annex C, table C.1, and 2022 for H.265).
 pub const PAYLOADS: [(u8, &str, u32); 4] = [
@@ -106,7 +108,7 @@ impl Offer {
                 ssrc: None,
                 remote: None,
                 transport: self.transport,
-                payload_type: None,
+                payloads: Vec::new(),
                 file_bytes: None,
             });
         }
@@ -116,11 +118,13 @@ impl Offer {
             return Err("the video line is refused (port 0)");
         }
         self.check_role(video.is_tcp(), video.setup(), quirks, counters)?;
-        let payload_type = pick_payload(
-            video
-                .payload_types()
-                .map(|pt| (pt, video.rtpmap(pt).map(|map| map.name))),
-        )?;
+        let mut payloads = payloads(video);
+        if !payloads.is_empty() && !payloads.iter().any(may_be_known) {
+            return Err(NO_PAYLOAD_OF_OURS);
+        }
+        // Devices that answer with a sound of its own do so whether it was offered or not.
+        payloads.extend(sdp.first("audio").into_iter().flat_map(self::payloads));
+        payloads.truncate(limits::ANSWER_PAYLOADS_MAX);
         let ip = video
             .ip()
             .or_else(|| sdp.connection_ip())
@@ -132,7 +136,7 @@ impl Offer {
             ssrc,
             remote: Some(SocketAddr::new(ip, video.port())),
             transport: self.transport,
-            payload_type,
+            payloads,
             file_bytes: video
                 .attribute("filesize")
                 .and_then(|bytes| bytes.trim().parse().ok())
@@ -181,31 +185,40 @@ pub fn is_tcp(transport: MediaTransport) -> bool {
     }
 }
 
-/// The payload type to expect, program stream first. A type is known by its rtpmap, else by our number for it.
-fn pick_payload<'a>(
-    answered: impl Iterator<Item = (u8, Option<&'a str>)>,
-) -> Result<Option<u8>, &'static str> {
-    let mut any = false;
-    let mut best: Option<(usize, u8)> = None;
-    for (pt, name) in answered {
-        any = true;
-        let rank = match name {
-            Some(name) => PAYLOADS
-                .iter()
-                .position(|(_, offered, _)| name.eq_ignore_ascii_case(offered)),
-            None => PAYLOADS.iter().position(|(offered, _, _)| *offered == pt),
-        };
-        if let Some(rank) = rank
-            && best.is_none_or(|(r, _)| rank < r)
-        {
-            best = Some((rank, pt));
-        }
-    }
-    match best {
-        Some((_, pt)) => Ok(Some(pt)),
-        None if any => Err("no payload type of our offer in the answer"),
-        None => Ok(None),
-    }
+/// What an answer lacks in which no payload type can be one of ours.
+pub const NO_PAYLOAD_OF_OURS: &str = "no payload type of our offer in the answer";
+
+/// The payload types of a media line, in its order.
+fn payloads(line: MediaView<'_>) -> Vec<AnsweredPayload> {
+    let types = line.payload_types().take(limits::ANSWER_PAYLOADS_MAX);
+    let payload = |payload_type| AnsweredPayload {
+        payload_type,
+        rtpmap: line.rtpmap(payload_type).map_or_else(String::new, |map| {
+            let channels = map.channels.map(|n| format!("/{n}")).unwrap_or_default();
+            format!("{}/{}{channels}", map.name, map.clock)
+        }),
+        fmtp: line.fmtp(payload_type).unwrap_or_default().to_owned(),
+    };
+    types.map(payload).collect()
+}
+
+/// A name may be known to whoever reads the media; a number without one is one of ours or nothing.
+fn may_be_known(payload: &AnsweredPayload) -> bool {
+    !payload.rtpmap.is_empty() || is_offered_number(payload.payload_type)
+}
+
+/// Whether a payload type is one of our offer by its number.
+pub fn is_offered_number(payload_type: u8) -> bool {
+    PAYLOADS
+        .iter()
+        .any(|(offered, _, _)| *offered == payload_type)
+}
+
+/// Whether the value of an rtpmap is one of our offer by its name.
+pub fn is_offered_name(rtpmap: &str) -> bool {
+    let name = rtpmap.split('/').next().unwrap_or_default();
+    let mut ours = PAYLOADS.iter();
+    ours.any(|(_, offered, _)| name.trim().eq_ignore_ascii_case(offered))
 }
 
 #[cfg(test)]
@@ -302,47 +315,90 @@ mod tests {
 
     #[test]
     fn answers_of_real_devices_are_understood() {
-        let ok = |ssrc, port, payload_type| {
+        let ok = |ssrc, port, payloads: &[(u8, &str)]| {
+            let payload = |(payload_type, rtpmap): &(u8, &str)| AnsweredPayload {
+                payload_type: *payload_type,
+                rtpmap: (*rtpmap).to_owned(),
+                fmtp: String::new(),
+            };
             Ok(MediaAnswer {
                 ssrc,
                 remote: Some(SocketAddr::from(([192, 0, 2, 7], port))),
                 transport: MediaTransport::Udp,
-                payload_type,
+                payloads: payloads.iter().map(payload).collect(),
                 file_bytes: None,
             })
         };
+        let only_ps: &[(u8, &str)] = &[(96, "PS/90000")];
         let ours = Some(Ssrc(100_000_001));
         let ps = "m=video 15060 RTP/AVP 96|a=sendonly|a=rtpmap:96 PS/90000|";
         for (lines, expected) in [
-            (format!("{ps}y=0100000001|f=|"), ok(ours, 15_060, Some(96))),
+            (format!("{ps}y=0100000001|f=|"), ok(ours, 15_060, only_ps)),
             // As a camera writes it: a TCP role on a UDP line, and a password.
             (
                 format!("{ps}a=setup:active|a=username:34|a=password:1|a=filesize:0|y=0100000001|f=v/0/0/0a/0/0/0|"),
-                ok(ours, 15_060, Some(96)),
+                ok(ours, 15_060, only_ps),
             ),
             // y= shortened, another one, of 20 digits, missing.
-            (format!("{ps}y=100000001|"), ok(ours, 15_060, Some(96))),
-            (format!("{ps}y=0200000001|"), ok(Some(Ssrc(200_000_001)), 15_060, Some(96))),
-            (format!("{ps}y=34020000001320000001|"), ok(None, 15_060, Some(96))),
-            (ps.to_owned(), ok(None, 15_060, Some(96))),
+            (format!("{ps}y=100000001|"), ok(ours, 15_060, only_ps)),
+            (format!("{ps}y=0200000001|"), ok(Some(Ssrc(200_000_001)), 15_060, only_ps)),
+            (format!("{ps}y=34020000001320000001|"), ok(None, 15_060, only_ps)),
+            (ps.to_owned(), ok(None, 15_060, only_ps)),
             // Several payload types, the program stream not first; without rtpmap; renumbered.
             (
                 "m=video 9 RTP/AVP 98 96|a=rtpmap:98 H264/90000|a=rtpmap:96 PS/90000|y=0100000001|".into(),
-                ok(ours, 9, Some(96)),
+                ok(ours, 9, &[(98, "H264/90000"), (96, "PS/90000")]),
             ),
-            ("m=video 9 RTP/AVP 98|y=0100000001|".into(), ok(ours, 9, Some(98))),
+            ("m=video 9 RTP/AVP 98|y=0100000001|".into(), ok(ours, 9, &[(98, "")])),
             (
                 "m=video 9 RTP/AVP 100|a=rtpmap:100 ps/90000|y=0100000001|".into(),
-                ok(ours, 9, Some(100)),
+                ok(ours, 9, &[(100, "ps/90000")]),
+            ),
+            // Not of our offer, but named.
+            (
+                "m=video 9 RTP/AVP 96|a=rtpmap:96 MP2T/90000|y=0100000001|".into(),
+                ok(ours, 9, &[(96, "MP2T/90000")]),
             ),
             // An address of its own in the media description; recvonly copied from us.
             (
                 "m=video 9 RTP/AVP 96|c=IN IP4 192.0.2.7|a=recvonly|a=rtpmap:96 PS/90000|y=0100000001|".into(),
-                ok(ours, 9, Some(96)),
+                ok(ours, 9, only_ps),
             ),
         ] {
             assert_eq!(check(MediaTransport::Udp, &answer(&lines)), expected, "{lines}");
         }
+    }
+
+    #[test]
+    fn sound_comes_with_its_parameters_whatever_line_it_stands_on() {
+        let payloads = |lines: &str| {
+            let answer = check(MediaTransport::Udp, &answer(lines)).expect("it fits");
+            let plain = answer.payloads.into_iter();
+            plain
+                .map(|p| (p.payload_type, p.rtpmap, p.fmtp))
+                .collect::<Vec<_>>()
+        };
+        let aac = (
+            97,
+            "MPEG4-GENERIC/16000/1".to_owned(),
+            "sizelength=13;config=1408".to_owned(),
+        );
+        let ps = (96, "PS/90000".to_owned(), String::new());
+        let maps =
+            "a=rtpmap:97 MPEG4-GENERIC/16000/1|a=fmtp:96 x=1|a=fmtp:97 sizelength=13;config=1408|";
+        let one = format!("m=video 9 RTP/AVP 97|{maps}");
+        assert_eq!(payloads(&one), [aac.clone()]);
+        let two = format!("m=video 9 RTP/AVP 96|a=rtpmap:96 PS/90000|m=audio 9 RTP/AVP 97|{maps}");
+        assert_eq!(payloads(&two), [ps, aac]);
+        // Both lines are read up to the bound, what is on the first one first.
+        let many: Vec<String> = (96..=127).map(|pt| pt.to_string()).collect();
+        let most = limits::ANSWER_PAYLOADS_MAX;
+        let long = format!("m=video 9 RTP/AVP {}|", many.join(" "));
+        assert_eq!(payloads(&long).len(), most);
+        let full = format!("m=video 9 RTP/AVP {}|", many[..most - 1].join(" "));
+        let both = format!("{full}m=audio 9 RTP/AVP 97 98|{maps}");
+        let found = payloads(&both);
+        assert_eq!((found.len(), found[most - 1].0), (most, 97));
     }
 
     #[test]
@@ -364,10 +420,6 @@ mod tests {
             ),
             (
                 "m=video 9 RTP/AVP 26|",
-                "no payload type of our offer in the answer",
-            ),
-            (
-                "m=video 9 RTP/AVP 96|a=rtpmap:96 MP2T/90000|",
                 "no payload type of our offer in the answer",
             ),
             (

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use super::answer::{Answer, AskFailure};
+use super::gb35114::SharedKey;
 use super::mansrtsp;
 use super::notice::Notice;
 use super::question::Ask;
 use super::quirk::Quirks;
-use super::subscribe::{SubscriptionState, Topic, Wanted};
+use super::subscribe::{Subject, SubscriptionState, Wanted};
 use crate::id::{ChannelId, DeviceId, GbId, Ssrc};
 
 /// Who connects and how media comes. The roles are ours: `TcpPassive` means that we listen and the device connects.
@@ -76,7 +77,7 @@ pub enum Command {
     },
     Unsubscribe {
         device: DeviceId,
-        topic: Topic,
+        subject: Subject,
     },
     /// What is stored about a device, before it speaks: given at the start, so that it is known and can be revived.
     Restore(StoredDevice),
@@ -104,6 +105,11 @@ pub enum Command {
     SetAuth {
         device: DeviceId,
         auth: DeviceAuth,
+    },
+    /// A key of GB 35114 that an earlier run agreed on, after [`Command::Restore`].
+    RestoreKey {
+        device: DeviceId,
+        key: SharedKey,
     },
     /// Who we are to GB 35114 devices. `None`: they cannot come in.
     SetIdentity(Option<Box<super::gb35114::Identity>>),
@@ -268,7 +274,7 @@ pub enum Event {
     },
     Subscription {
         device: DeviceId,
-        topic: Topic,
+        subject: Subject,
         state: SubscriptionState,
     },
     InviteProgress {
@@ -331,20 +337,46 @@ pub struct CatalogItem {
     pub latitude: Option<f64>,
     /// 0 unknown, 1 dome with PTZ, 2 half dome, 3 fixed gun, 4 gun with PTZ.
     pub ptz_type: u8,
+    /// What a notification said of it since it was described; in no response.
+    pub condition: Condition,
+}
+
+/// What became of an item of a directory beyond being there or not (GB/T 28181-2016, 9.11.4).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Condition {
+    #[default]
+    Described,
+    /// VLOST: it sends no picture.
+    VideoLost,
+    /// DEFECT.
+    Defect,
+    /// DEL: it is no more. Its place is kept for it.
+    Deleted,
 }
 
 /// What the device answered to our offer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MediaAnswer {
     /// From `y=`, if it is there and readable. It may differ from the one we asked for.
     pub ssrc: Option<Ssrc>,
     /// From `c=` and `m=`: where the device sends from (UDP) or listens (TCP active).
     pub remote: Option<SocketAddr>,
     pub transport: MediaTransport,
-    /// Payload types of the video line with what rtpmap says of them, e.g. 96 PS.
-    pub payload_type: Option<u8>,
+    /// Payload types of the video line, then of an audio line, at most [`crate::limits::ANSWER_PAYLOADS_MAX`]. Devices write what
+    /// they like there: at least one of the video line is ours, has a name, or there is none.
+    pub payloads: Vec<AnsweredPayload>,
     /// `a=filesize` of a download, in bytes; many devices write 0, which is left out.
     pub file_bytes: Option<u64>,
+}
+
+/// One payload type of an answer, as the device wrote it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnsweredPayload {
+    pub payload_type: u8,
+    /// Value of its `a=rtpmap`, such as `MPEG4-GENERIC/16000/1`; empty = it has none.
+    pub rtpmap: String,
+    /// Parameters of its `a=fmtp`; empty = it has none.
+    pub fmtp: String,
 }
 
 /// Why no media dialog came about.
@@ -396,6 +428,11 @@ pub enum Persist {
     },
     DialogOver {
         call_id: String,
+    },
+    /// The key that was agreed with a device of GB 35114; `None`: it is void.
+    Key {
+        device: DeviceId,
+        key: Option<SharedKey>,
     },
 }
 

@@ -5,7 +5,7 @@
 //! A time that does not follow from the one before and from the wall clock (the device set its clock, started anew, or
 //! wrapped early) re-anchors the line once: the frame lands where the wall clock says, and the other track finds the new
 //! base when it jumps too. A wrap at 32 bits in the 33-bit field (devices that count in RTP time) is none. Missing times come
-//! from RTP time, else from the frame rate.
+//! from RTP time, else from the frame rate: that of the pictures that have times, else that of the parameter sets.
 //!
 //! What a device plays back at another [`Pace`] it stamps with the times of the record: they run faster, slower or
 //! backwards. Unless they are to be kept (a download), they are brought to the pace at which the pictures really come, so
@@ -30,7 +30,7 @@ const AHEAD_TICKS_MAX: i64 = 2 * TICKS_PER_SECOND;
 const BACK_TICKS_MAX: i64 = TICKS_PER_SECOND / 2;
 /// How far presentation may lie behind decoding.
 const PRESENTATION_TICKS_MAX: i64 = 5 * TICKS_PER_SECOND;
-/// Duration of a picture while the rate is not known: 25 a second.
+/// Duration of a picture where nothing tells the rate: 25 a second.
 const PICTURE_TICKS: i64 = TICKS_PER_SECOND / 25;
 /// Over how long the shortest way of a frame is looked for.
 pub const DRIFT_WINDOW: Duration = Duration::from_secs(10);
@@ -101,6 +101,34 @@ struct Line {
     dts: i64,
     /// How long that frame lasts by the best guess.
     duration: i64,
+    spacing: Spacing,
+}
+
+/// How far the frames of a track lie apart, by those that have times.
+#[derive(Clone, Copy, Debug, Default)]
+struct Spacing {
+    /// Device time of the last one that has, and how many came since.
+    from: Option<(i64, i64)>,
+    /// Ticks from one frame to the next.
+    step: Option<i64>,
+}
+
+impl Spacing {
+    /// Takes the next frame, which lies at `raw`; `told`: because its time says so, or its packet's.
+    fn next(mut self, raw: i64, told: bool) -> Spacing {
+        match &mut self.from {
+            Some((_, since)) if !told => *since += 1,
+            None if !told => {}
+            from => {
+                let step = from.map_or(0, |(at, since)| (raw - at) / (since + 1));
+                if (1..TICKS_PER_SECOND).contains(&step) {
+                    self.step = Some(step);
+                }
+                *from = Some((raw, 0));
+            }
+        }
+        self
+    }
 }
 
 /// Of the pace at which pictures come.
@@ -128,6 +156,8 @@ pub struct Timeline {
     measure: Option<Measure>,
     /// Ticks into the record.
     position: i64,
+    /// Ticks of a picture as its parameter sets have it.
+    picture_ticks: Option<i64>,
 }
 
 /// The device's clock against ours, of the track that came first.
@@ -198,6 +228,12 @@ impl Timeline {
         }
     }
 
+    /// What the parameter sets say of the frame rate, in frames per 1,000 seconds. It counts where no times tell more.
+    pub fn set_frame_rate(&mut self, fps_milli: Option<u32>) {
+        let ticks = |fps| TICKS_PER_SECOND * 1_000 / i64::from(fps);
+        self.picture_ticks = fps_milli.filter(|fps| *fps > 0).map(ticks);
+    }
+
     /// Times that the line was re-anchored.
     pub fn jumps(&self) -> u64 {
         self.jumps
@@ -231,6 +267,7 @@ impl Timeline {
             if let Some((raw, dts)) = newest {
                 (line.origin, line.base) = (raw, dts);
             }
+            line.spacing.from = None;
             if turned {
                 (line.raw, line.origin) = (-line.raw, -line.origin);
             }
@@ -350,6 +387,8 @@ impl Timeline {
             TrackId::Video => TrackId::Audio,
             TrackId::Audio => TrackId::Video,
         });
+        let stamped = stamp.dts.or(stamp.pts).is_some();
+        let mut told = stamped;
         let (raw, origin, base) = match (own, stamp.dts.or(stamp.pts)) {
             (Some(own), Some(time)) => match self.follow(&own, time, stamp) {
                 Some(raw) => (raw, own.origin, own.base),
@@ -363,7 +402,11 @@ impl Timeline {
                     (raw, origin, base)
                 }
             },
-            (Some(own), None) => (own.raw + missing(&own, stamp), own.origin, own.base),
+            (Some(own), None) => {
+                let (step, by_rtp) = missing(&own, stamp);
+                told |= by_rtp;
+                (own.raw + step, own.origin, own.base)
+            }
             (None, Some(time)) => {
                 let (raw, origin, base, _) = anchor(None, other.as_ref(), time as i64, stamp);
                 (raw, origin, base)
@@ -380,7 +423,7 @@ impl Timeline {
                 }
             },
         };
-        if stamp.dts.or(stamp.pts).is_some() {
+        if stamped {
             self.drift.note(track, stamp.received, raw);
         }
         let mut dts = base + self.paced(raw - origin);
@@ -398,11 +441,18 @@ impl Timeline {
             self.paced(offset)
         };
         let pts = (dts + offset).clamp(dts, dts + PRESENTATION_TICKS_MAX);
-        let duration = stamp.duration.unwrap_or(match &own {
-            Some(own) if (1..TICKS_PER_SECOND).contains(&(raw - own.raw)) => raw - own.raw,
-            Some(own) => own.duration,
-            None => PICTURE_TICKS,
-        });
+        let spacing = match &own {
+            // Behind a jump the step is none.
+            Some(own) if own.origin != origin => Spacing {
+                from: None,
+                ..own.spacing
+            },
+            Some(own) => own.spacing,
+            None => Spacing::default(),
+        };
+        let spacing = spacing.next(raw, told);
+        let known = stamp.duration.or(spacing.step).or(self.picture_ticks);
+        let duration = known.unwrap_or(PICTURE_TICKS);
         self.advance(track, own.as_ref(), dts);
         *self.line(track) = Some(Line {
             raw,
@@ -412,6 +462,7 @@ impl Timeline {
             received: stamp.received,
             dts,
             duration,
+            spacing,
         });
         if track == TrackId::Video {
             self.measure(stamp.received, raw, own.as_ref());
@@ -494,8 +545,8 @@ fn step(from: i64, to: u64, bounds: std::ops::RangeInclusive<i64>) -> Option<i64
     bounds.contains(&at_32).then_some(at_32)
 }
 
-/// How far a frame without time lies behind the one before.
-fn missing(own: &Line, stamp: &Stamp) -> i64 {
+/// How far a frame without time lies behind the one before, and whether RTP time says so.
+fn missing(own: &Line, stamp: &Stamp) -> (i64, bool) {
     let by_rtp = match (own.rtp, stamp.rtp) {
         (Some(last), Some(now)) => i64::from(now.wrapping_sub(last) as i32),
         (Some(_), None) | (None, Some(_)) | (None, None) => 0,
@@ -503,9 +554,9 @@ fn missing(own: &Line, stamp: &Stamp) -> i64 {
     let ahead = AHEAD_TICKS_MAX + elapsed(own, stamp.received);
     match stamp.duration {
         // Sound that follows without a gap is placed by its samples, which are exact.
-        Some(_) if (by_rtp - own.duration).abs() <= BACK_TICKS_MAX => own.duration,
-        Some(_) | None if by_rtp > 0 && by_rtp <= ahead => by_rtp,
-        Some(_) | None => own.duration,
+        Some(_) if (by_rtp - own.duration).abs() <= BACK_TICKS_MAX => (own.duration, false),
+        Some(_) | None if by_rtp > 0 && by_rtp <= ahead => (by_rtp, true),
+        Some(_) | None => (own.duration, false),
     }
 }
 
@@ -690,6 +741,45 @@ mod tests {
         assert_eq!(d.at(TrackId::Video, 33, None, Some(3100)), START + 3000);
         assert_eq!(d.at(TrackId::Video, 66, None, Some(3100)), START + 6000);
         assert_eq!(d.at(TrackId::Video, 99, None, None), START + 9000);
+    }
+
+    /// Steps of pictures of which only every `nth` has a time, or none has (0), with parameter sets that say `fps_milli`.
+    fn filled(fps_milli: Option<u32>, nth: u64, step: u64) -> Vec<i64> {
+        let mut d = Device::new();
+        d.line.set_frame_rate(fps_milli);
+        let times: Vec<i64> = (0..200u64)
+            .map(|n| {
+                let pts = nth != 0 && n % nth == 0;
+                let ms = n * step / 90;
+                d.at(TrackId::Video, ms, pts.then_some(n * step), Some(77))
+            })
+            .collect();
+        assert_eq!(d.line.jumps(), 0);
+        times.windows(2).map(|w| w[1] - w[0]).collect()
+    }
+
+    #[test]
+    fn missing_times_are_filled_from_the_frame_rate() {
+        for (fps_milli, step) in [
+            (None, 3_600),
+            (Some(25_000), 3_600),
+            (Some(50_000), 1_800),
+            (Some(12_500), 7_200),
+            (Some(29_970), 3_003),
+            (Some(0), 3_600),
+        ] {
+            let steps = filled(fps_milli, 0, 3_600);
+            assert!(steps.iter().all(|s| *s == step), "{fps_milli:?}: {steps:?}");
+            // Key frames with times, the others without: it fits at once where the rate is said.
+            let steps = filled(fps_milli, 20, step as u64);
+            assert!(steps.iter().all(|s| *s == step), "{fps_milli:?}: {steps:?}");
+        }
+        // Parameter sets that lie are found out by the first times that come.
+        for lie in [Some(60_000), Some(15_000), None] {
+            let steps = filled(lie, 10, 4_500);
+            let settled = &steps[20..];
+            assert!(settled.iter().all(|s| *s == 4_500), "{lie:?}: {steps:?}");
+        }
     }
 
     #[test]

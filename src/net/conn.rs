@@ -17,7 +17,7 @@ pub(super) struct Conn {
     /// The rest of a packet for the peer: at most one.
     unsent: Vec<u8>,
     stream: Option<StreamId>,
-    /// The stream whose own port it came to; any SSRC on it is that stream's.
+    /// The stream whose own port it came to: what it brings is for that stream, or for none.
     port_of: Option<StreamId>,
     /// We called and are not through yet.
     connecting: bool,

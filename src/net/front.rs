@@ -5,7 +5,7 @@
 //! was used before) goes through the router.
 //!
 //! Bounds: connections by [`limits::HTTP_CONNS_MAX`], of one source by [`limits::HTTP_CONNS_PER_SOURCE_MAX`], a request head by [`limits::HTTP_HEAD_BYTES_MAX`] and
-//! [`limits::HTTP_HEAD_S_MAX`].
+//! [`limits::HTTP_HEAD_S_MAX`], an answer that is not taken by [`limits::HTTP_STUCK_S_MAX`] ([`Patient`]).
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -20,12 +20,14 @@ use axum::response::IntoResponse;
 use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
+use super::cutoff::{Cutoff, Patient};
 use super::{MediaHandle, websocket};
 use crate::api::auth::Auth;
 use crate::api::live::{self, LiveRequest};
@@ -143,10 +145,12 @@ impl Front {
                 match tls {
                     None => front.plain(socket, peer, stop).await,
                     Some(tls) => {
+                        let socket = front.patient(socket);
+                        let cutoff = socket.cutoff();
                         let wait = Duration::from_secs(limits::HTTP_HEAD_S_MAX);
                         if let Ok(Ok(stream)) = tokio::time::timeout(wait, tls.accept(socket)).await
                         {
-                            Box::pin(front.route(TokioIo::new(stream), peer, stop)).await;
+                            Box::pin(front.route(stream, cutoff, peer, stop)).await;
                         }
                     }
                 }
@@ -167,18 +171,35 @@ impl Front {
             // An error is a peer that went away: nobody is left to answer.
             let _ = self.live(socket, peer).await;
         } else {
+            let socket = self.patient(socket);
+            let cutoff = socket.cutoff();
             // On the heap, so that a task that only brings a viewer in does not take the room of a whole HTTP connection.
-            Box::pin(self.route(TokioIo::new(socket), peer, stop)).await;
+            Box::pin(self.route(socket, cutoff, peer, stop)).await;
         }
     }
 
-    async fn route<S>(self, io: TokioIo<S>, peer: SocketAddr, mut stop: watch::Receiver<bool>)
-    where
+    /// A socket that is written here, by the rules for those that media threads write.
+    fn patient(&self, socket: TcpStream) -> Patient<TcpStream> {
+        // Where it is refused the kernel's own bound holds.
+        let _ = SockRef::from(&socket).set_tcp_notsent_lowat(limits::VIEWER_UNSENT_BYTES_MAX);
+        let stuck = Duration::from_secs(limits::HTTP_STUCK_S_MAX);
+        Patient::new(socket, stuck, self.metrics.clone())
+    }
+
+    /// Serves a connection that `cutoff` ends.
+    async fn route<S>(
+        self,
+        io: S,
+        cutoff: Cutoff,
+        peer: SocketAddr,
+        mut stop: watch::Receiver<bool>,
+    ) where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     {
         let router = self.router;
         let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
             request.extensions_mut().insert(ConnectInfo(peer));
+            request.extensions_mut().insert(cutoff.clone());
             let router = router.clone();
             async move {
                 let response = router.oneshot(request.map(axum::body::Body::new)).await;
@@ -188,7 +209,9 @@ impl Front {
         let mut http = hyper::server::conn::http1::Builder::new();
         http.timer(TokioTimer::new())
             .header_read_timeout(Duration::from_secs(limits::HTTP_IDLE_S_MAX));
-        let connection = http.serve_connection(io, service).with_upgrades();
+        let connection = http
+            .serve_connection(TokioIo::new(io), service)
+            .with_upgrades();
         tokio::pin!(connection);
         tokio::select! {
             // A connection that fails ends; there is nobody else to tell.

@@ -4,8 +4,10 @@
 //! door.
 
 pub mod budget;
+pub mod buffer;
 mod conn;
 pub mod counters;
+pub mod cutoff;
 pub mod front;
 mod interfaces;
 pub mod outbox;
@@ -37,7 +39,9 @@ use crate::session::ViewKind;
 use crate::session::port::{MediaCommand, MediaEvent};
 use crate::time::WallClock;
 use budget::Budget;
+use buffer::Buffered;
 use counters::ShardCounters;
+use cutoff::Cutoff;
 use shard::{NewIo, NewViewer, Order, Shard, ShardLink, ShardMessage, ShardSetup};
 
 /// What the media threads are made with.
@@ -71,7 +75,8 @@ pub struct Media {
     pub rtp_ports: Vec<u16>,
     /// Of each of those ports, as the kernel says: the smallest.
     pub receive_buffer_bytes: usize,
-    receive_buffer_asked: usize,
+    /// Of each kind of socket what was asked for and what the kernel gave, at least.
+    buffers: Vec<(Buffered, usize, usize)>,
     pub webrtc_port: u16,
     pub counters: Vec<Arc<ShardCounters>>,
     threads: Vec<std::thread::JoinHandle<()>>,
@@ -111,7 +116,7 @@ impl std::error::Error for ViewerError {}
 pub fn start(setup: Setup, events: mpsc::Sender<MediaEvent>) -> io::Result<Media> {
     let mut prepared = Vec::new();
     let mut links = Vec::new();
-    let mut receive_buffer_bytes = usize::MAX;
+    let (mut receive_buffer_bytes, mut webrtc_buffer_bytes) = (usize::MAX, usize::MAX);
     let (mut webrtc, mut webrtc_tcp) = (setup.webrtc, None);
     if setup.webrtc_tcp {
         let listener = bind_webrtc_tcp(webrtc)?;
@@ -136,7 +141,9 @@ pub fn start(setup: Setup, events: mpsc::Sender<MediaEvent>) -> io::Result<Media
             receive_buffer_bytes: limits::WEBRTC_RECEIVE_BUFFER_BYTES,
             send_buffer_bytes: limits::WEBRTC_SEND_BUFFER_BYTES,
         };
-        let (socket, _) = udp::bind(webrtc, options).map_err(|e| said(e, "WebRTC UDP", webrtc))?;
+        let (socket, got) =
+            udp::bind(webrtc, options).map_err(|e| said(e, "WebRTC UDP", webrtc))?;
+        webrtc_buffer_bytes = webrtc_buffer_bytes.min(got);
         webrtc.set_port(socket.local_addr()?.port());
         prepared.push((poll, taken, rtp, rtp_tcp, socket));
     }
@@ -146,7 +153,18 @@ pub fn start(setup: Setup, events: mpsc::Sender<MediaEvent>) -> io::Result<Media
         },
         rtp_ports: Vec::new(),
         receive_buffer_bytes,
-        receive_buffer_asked: setup.receive_buffer_bytes,
+        buffers: vec![
+            (
+                Buffered::Rtp,
+                setup.receive_buffer_bytes,
+                receive_buffer_bytes,
+            ),
+            (
+                Buffered::Webrtc,
+                limits::WEBRTC_RECEIVE_BUFFER_BYTES,
+                webrtc_buffer_bytes,
+            ),
+        ],
         webrtc_port: webrtc.port(),
         counters: Vec::new(),
         threads: Vec::new(),
@@ -230,29 +248,16 @@ fn bind_rtp(
     Err(last.unwrap_or_else(|| io::ErrorKind::AddrInUse.into()))
 }
 
-/// Says once what the kernel's bound costs and how to raise it. `got` is the kernel's figure, which counts its own bookkeeping: it
-/// doubles what was asked for.
-fn warn_of_small_buffer(asked: usize, got: usize) {
-    static SAID: std::sync::Once = std::sync::Once::new();
-    if got < asked {
-        SAID.call_once(|| {
-            tracing::warn!(
-                asked,
-                got,
-                "the kernel gave a smaller receive buffer: raise the sysctl net.core.rmem_max, or bursts of many streams will be lost"
-            );
-        });
-    }
-}
-
 fn said(e: io::Error, what: &str, addr: SocketAddr) -> io::Error {
     io::Error::new(e.kind(), format!("cannot open {what} port {addr}: {e}"))
 }
 
 impl Media {
-    /// Says what a receive buffer that the kernel made smaller costs. Not part of the start, whose failure is one line.
-    pub fn warn_of_small_buffers(&self) {
-        warn_of_small_buffer(self.receive_buffer_asked, self.receive_buffer_bytes);
+    /// Says how large the receive buffers are. Not part of the start, whose failure is one line.
+    pub fn note_buffers(&self) {
+        for (kind, asked, got) in &self.buffers {
+            buffer::note(*kind, *asked, *got);
+        }
     }
 
     /// Closes every viewer and ends the threads.
@@ -330,13 +335,15 @@ impl MediaHandle {
     }
 
     /// A viewer whose bytes are written by the caller (TLS, kept-alive HTTP connections): the initialisation first, then
-    /// unit by unit, without WebSocket framing. Dropping the receiver ends it.
+    /// unit by unit, without WebSocket framing. Dropping the receiver ends it. `cutoff`: of the connection, if it is one; a
+    /// viewer that takes nothing, or falls behind again and again, is ended by it.
     pub async fn add_channel(
         &self,
         stream: StreamId,
         session: SessionId,
         kind: ViewKind,
         audio: AudioPolicy,
+        cutoff: Option<Cutoff>,
     ) -> Result<mpsc::Receiver<Bytes>, ViewerError> {
         let (form, framing) = match kind {
             ViewKind::HttpFlv => (Form::Flv, Framing::Http),
@@ -348,7 +355,7 @@ impl MediaHandle {
             }
         };
         let (sender, receiver) = mpsc::channel(limits::CHANNEL_UNITS_MAX);
-        let io = NewIo::Channel(sender);
+        let io = NewIo::Channel(sender, cutoff);
         let new = NewViewer {
             stream,
             session,

@@ -349,6 +349,13 @@ impl Shard {
                 ssrc,
                 remote,
             } => self.update_ingest(now, stream, ssrc, remote),
+            MediaCommand::DescribeIngest { stream, hints } => {
+                if let Some(key) = self.by_id.get(&stream)
+                    && let Some(stream) = self.streams.get_mut(*key)
+                {
+                    stream.ingest.set_hints(hints);
+                }
+            }
             MediaCommand::SetPace {
                 stream,
                 pace,

@@ -421,6 +421,39 @@ mod tests {
         assert_eq!(got.concat(), data);
     }
 
+    /// The kernel's count comes with the datagrams that were queued after the drops.
+    #[test]
+    fn what_the_kernel_drops_is_counted() {
+        let (sender, _, _) = pair();
+        let small = Options {
+            reuse_port: false,
+            receive_buffer_bytes: 16 << 10,
+            send_buffer_bytes: 1 << 20,
+        };
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let (receiver, got) = bind(any, small).expect("loopback");
+        assert!((16 << 10..=64 << 10).contains(&got), "as asked for: {got}");
+        let to = receiver.local_addr().expect("bound");
+        const SENT: usize = 200;
+        for _ in 0..SENT {
+            sender.send(to, &[7; 1_000]).expect("loopback takes it");
+        }
+        let mut batch = RecvBatch::new(limits::UDP_DATAGRAM_BYTES_MAX);
+        let mut taken = 0;
+        loop {
+            match batch.recv(&receiver).expect("readable") {
+                0 => break,
+                n => taken += n,
+            }
+        }
+        assert!((1..SENT).contains(&taken), "{taken}");
+        assert_eq!(batch.kernel_dropped(), 0, "nothing was queued since");
+        sender.send(to, &[7]).expect("loopback takes it");
+        while batch.recv(&receiver).expect("readable") == 0 {}
+        assert_eq!(batch.kernel_dropped() as usize, SENT - taken);
+        assert_eq!(batch.kernel_dropped_now(), Some(batch.kernel_dropped()));
+    }
+
     #[test]
     fn an_empty_socket_gives_nothing_and_a_long_datagram_is_cut() {
         let (sender, receiver, to) = pair();

@@ -12,6 +12,7 @@ use bytes::{Bytes, BytesMut};
 use mio::net::TcpStream;
 use tokio::sync::mpsc;
 
+use super::cutoff::Cutoff;
 use super::websocket;
 use crate::egress::Unit;
 use crate::egress::fan::{Cursor, Framing, UnitRing};
@@ -26,8 +27,8 @@ const PIECES_MAX: usize = 192;
 #[derive(Debug)]
 pub(super) enum Io {
     Socket(TcpStream),
-    /// Whole units; the other end frames and writes them.
-    Channel(mpsc::Sender<Bytes>),
+    /// Whole units; the other end frames and writes them, to a connection that can be cut off.
+    Channel(mpsc::Sender<Bytes>, Option<Cutoff>),
 }
 
 /// Why a viewer is closed.
@@ -127,7 +128,7 @@ impl Viewer {
     ) -> Self {
         let incoming = match (framing, &io) {
             (Framing::WebSocket, Io::Socket(_)) => Some(Box::default()),
-            (Framing::WebSocket, Io::Channel(_)) | (Framing::Http, _) => None,
+            (Framing::WebSocket, Io::Channel(..)) | (Framing::Http, _) => None,
         };
         Viewer {
             session,
@@ -149,7 +150,7 @@ impl Viewer {
     pub fn socket_mut(&mut self) -> Option<&mut TcpStream> {
         match &mut self.io {
             Io::Socket(socket) => Some(socket),
-            Io::Channel(_) => None,
+            Io::Channel(..) => None,
         }
     }
 
@@ -176,7 +177,7 @@ impl Viewer {
         let skipped = self.cursor.skipped();
         let done = match self.io {
             Io::Socket(_) => self.write_socket(ring, shared, now),
-            Io::Channel(_) => self.write_channel(ring, shared, now),
+            Io::Channel(..) => self.write_channel(ring, shared, now),
         };
         if self.first_byte.is_none() && self.sent_bytes > 0 {
             self.first_byte = Some(now);
@@ -188,11 +189,15 @@ impl Viewer {
     }
 
     /// Closes a viewer that takes nothing. Called once a second.
-    pub fn check(&self, ring: &UnitRing, now: Instant) -> Result<(), Closed> {
+    pub fn check(&mut self, ring: &UnitRing, now: Instant) -> Result<(), Closed> {
         let waits = !self.preface.is_empty() || !self.cursor.is_at_end(ring);
+        if !waits {
+            // A source that rested is nothing that its viewers did not take.
+            self.last_progress = now;
+        }
         let stuck = now.saturating_duration_since(self.last_progress)
             > Duration::from_secs(limits::VIEWER_STUCK_S_MAX);
-        if let Io::Channel(channel) = &self.io
+        if let Io::Channel(channel, _) = &self.io
             && channel.is_closed()
         {
             return Err(Closed::ByPeer);
@@ -229,6 +234,13 @@ impl Viewer {
             }
         }
         Ok(())
+    }
+
+    /// Lets whoever writes its bytes not wait for it any longer.
+    pub fn cut_off(&self) {
+        if let Io::Channel(_, Some(cutoff)) = &self.io {
+            cutoff.cut();
+        }
     }
 
     /// Says goodbye where the protocol has a way to.
@@ -337,7 +349,7 @@ impl Viewer {
         shared: &mut Shared,
         now: Instant,
     ) -> Result<(), Closed> {
-        let Io::Channel(channel) = &self.io else {
+        let Io::Channel(channel, _) = &self.io else {
             return Ok(());
         };
         while let Ok(place) = channel.try_reserve() {

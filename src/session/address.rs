@@ -2,7 +2,8 @@
 //!
 //! In this order: the one that is forced for the device; the public one, for a device whose SIP comes from outside the
 //! private networks (it cannot reach us by any other); the one of the config; the one by which the device reached us, which the
-//! SIP side knows from its routes and which is right on every network card we have.
+//! SIP side knows from its routes and which is right on every network card we have. An address of the other family than the
+//! device's is none for it: a device on IPv6 need not have IPv4 at all.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -107,13 +108,16 @@ pub struct MediaAddress {
 
 impl MediaAddress {
     /// `None`: the address by which the device reached us. `forced` is the device's own policy, `peer` where its SIP comes
-    /// from.
+    /// from. What is forced counts whatever its family: who forces it knows the device.
     pub fn choose(&self, forced: Option<IpAddr>, peer: Option<IpAddr>) -> Option<IpAddr> {
+        let peer = peer.map(|peer| peer.to_canonical());
         let outside =
             peer.is_some_and(|peer| !self.private.iter().any(|network| network.contains(peer)));
+        let of_its_family =
+            |ip: &IpAddr| peer.is_none_or(|peer| peer.is_ipv4() == ip.to_canonical().is_ipv4());
         forced
-            .or_else(|| self.public.filter(|_| outside))
-            .or(self.configured)
+            .or_else(|| self.public.filter(of_its_family).filter(|_| outside))
+            .or_else(|| self.configured.filter(of_its_family))
     }
 }
 
@@ -171,9 +175,28 @@ mod tests {
         ] {
             assert_eq!(told(inside), None, "{inside}: the way it came");
         }
-        for outside in ["8.8.4.4", "172.32.0.1", "2001:db8::1"] {
+        for outside in ["8.8.4.4", "172.32.0.1", "::ffff:8.8.4.4"] {
             assert_eq!(told(outside), Some(ip("203.0.113.9")), "{outside}");
         }
+        assert_eq!(told("2001:db8::1"), None, "it need not have IPv4");
+    }
+
+    #[test]
+    fn field_47_an_address_of_the_other_family_is_told_to_nobody() {
+        let [v4, v6] = ["203.0.113.9", "2001:db8::9"].map(ip);
+        let peers = ["8.8.4.4", "10.1.2.3", "2001:db8::1", "fd12::1"];
+        let told = |address: &MediaAddress| peers.map(|peer| address.choose(None, Some(ip(peer))));
+        let mut address = MediaAddress {
+            configured: None,
+            public: Some(v6),
+            private: Network::private(),
+        };
+        assert_eq!(told(&address), [None, None, Some(v6), None]);
+        address.configured = Some(v4);
+        assert_eq!(told(&address), [Some(v4), Some(v4), Some(v6), None]);
+        (address.configured, address.public) = (Some(v6), Some(v4));
+        assert_eq!(told(&address), [Some(v4), None, Some(v6), Some(v6)]);
+        assert_eq!(address.choose(Some(v4), Some(ip("fd12::1"))), Some(v4));
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod asks;
 mod config;
 pub mod core;
 mod counters;
+mod declared;
 mod devices;
 mod end;
 pub mod intake;

@@ -15,6 +15,7 @@ use crate::media::ingest::{Pace, RtpMaps};
 
 use super::core::Core;
 use super::counters::{Closed, Ended};
+use super::policy::LossChoice;
 use super::port::{IngestOptions, MediaCommand};
 use super::record::State;
 use super::stream::{Outcome, Phase, Source, Stream};
@@ -30,6 +31,7 @@ impl Core {
         transport: MediaTransport,
         remote: Option<SocketAddr>,
         payloads: RtpMaps,
+        loss: LossChoice,
     ) -> Result<Reply, Error> {
         let key = StreamKey::Named(name);
         if self.streams.contains_key(&key) {
@@ -52,6 +54,7 @@ impl Core {
             ssrc,
             remote,
             payloads,
+            loss,
             unsupported: None,
         };
         self.open_named(key, shard, source, transport, BTreeSet::new());
@@ -80,14 +83,15 @@ impl Core {
         sessions: BTreeSet<SessionId>,
     ) {
         let id = self.new_stream_id(shard);
-        let (ssrc, remote, payloads) = match &source {
+        let (ssrc, remote, payloads, loss) = match &source {
             Source::Named {
                 ssrc,
                 remote,
                 payloads,
+                loss,
                 ..
-            } => (*ssrc, *remote, *payloads),
-            Source::Device(_) => (None, None, RtpMaps::default()),
+            } => (*ssrc, *remote, *payloads, *loss),
+            Source::Device(_) => (None, None, RtpMaps::default(), LossChoice::Auto),
         };
         self.add_stream(Stream {
             key,
@@ -114,7 +118,7 @@ impl Core {
                     pace: Pace::NORMAL,
                     port: None,
                     any_ssrc: false,
-                    loss: self.config.loss,
+                    loss: loss.or(self.config.loss),
                     maps: payloads,
                 },
             },

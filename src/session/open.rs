@@ -20,6 +20,7 @@ use crate::media::ingest::Pace;
 
 use super::core::{Core, Output, Persist, RequestId};
 use super::counters::Ended;
+use super::declared::hints;
 use super::devices::ended_by;
 use super::playback::Playing;
 use super::policy::ForeignSsrcPolicy;
@@ -30,7 +31,9 @@ use super::ssrc::of_history;
 use super::stream::{Dialog, Early, Input, Outcome, Phase, Source, Stream};
 use super::timers::Timer;
 use super::trace::Trace;
-use super::types::{Error, IngestStats, Opened, Owner, Reply, Target, ViewFailure, ViewKind};
+use super::types::{
+    Error, Event, IngestStats, Opened, Owner, Reply, Target, ViewFailure, ViewKind,
+};
 
 /// The port that an SDP names when nobody listens there (RFC 4145, section 4.1: "discard").
 const DISCARD_PORT: u16 = 9;
@@ -94,6 +97,7 @@ impl Core {
                 viewer: ViewerStats::default(),
             },
         );
+        self.push(Output::Event(Event::SessionOpened { session: id }));
         let Some(stream) = self.streams.get_mut(&key) else {
             return Ok(());
         };
@@ -309,8 +313,8 @@ impl Core {
                     port: own_port,
                     any_ssrc: own_port.is_some()
                         && policy.foreign_ssrc != ForeignSsrcPolicy::Refuse,
-                    loss: policy.loss(self.config.loss),
-                    // What matters of a device is told by its packets.
+                    loss: policy.loss.or(self.config.loss),
+                    // What it says of them comes with its answer.
                     maps: Default::default(),
                     pace: playing.as_ref().map_or(Pace::NORMAL, Playing::pace),
                 },
@@ -353,6 +357,10 @@ impl Core {
             self.fail(now, &key, ViewFailure::BadAnswer { what }.into(), true);
             return;
         }
+        let hints = match hints(&answer.payloads) {
+            Ok(hints) => hints,
+            Err(failure) => return self.fail(now, &key, failure.into(), true),
+        };
         let outcome = stream.phase.step(Input::Answered, &stats);
         if let Some(trace) = self.traces.get_mut(&key) {
             trace.answered(now, answer.remote);
@@ -364,6 +372,10 @@ impl Core {
         let other = other.filter(|ssrc| self.expect(&key, *ssrc));
         if other.is_some() {
             self.counters.ssrc_changed += 1;
+        }
+        if hints.iter().any(Option::is_some) {
+            let stream = stream_id;
+            self.media(stream.shard, MediaCommand::DescribeIngest { stream, hints });
         }
         // Where it sends from tells its packets apart when they have an SSRC that nobody knows.
         if other.is_some() || answer.remote.is_some() {

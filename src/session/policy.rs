@@ -142,10 +142,12 @@ impl DevicePolicy {
         }
         policy
     }
+}
 
+impl LossChoice {
     /// What becomes of pictures with loss, where `usual` is what the config says.
-    pub(super) fn loss(&self, usual: LossPolicy) -> LossPolicy {
-        match self.loss {
+    pub(super) fn or(self, usual: LossPolicy) -> LossPolicy {
+        match self {
             LossChoice::Auto => usual,
             LossChoice::HoldBack => LossPolicy::HoldBack,
             LossChoice::Show => LossPolicy::Show,

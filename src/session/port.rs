@@ -28,6 +28,11 @@ pub enum MediaCommand {
         ssrc: Option<Ssrc>,
         remote: Option<SocketAddr>,
     },
+    /// The device's answer says what its payload types stand for. Their bytes count more.
+    DescribeIngest {
+        stream: StreamId,
+        hints: RtpMaps,
+    },
     /// The device was ordered to play back otherwise. `target_ms`: where in the record it goes on.
     SetPace {
         stream: StreamId,

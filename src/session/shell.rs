@@ -7,6 +7,7 @@
 //! between turns, so that one wake-up and one system call serve several.
 
 mod conns;
+mod routes;
 mod tls;
 
 use std::collections::HashMap;
@@ -21,6 +22,7 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use conns::{Connections, Said};
+use routes::Routes;
 use tls::Shaken;
 pub use tls::{Failures, Tls};
 
@@ -167,10 +169,7 @@ pub fn start(setup: Setup) -> io::Result<(Handle, std::thread::JoinHandle<()>)> 
             udp: UdpSocket::from_std(setup.sip_udp)?,
             tcp: TcpListener::from_std(setup.sip_tcp)?,
             batch: RecvBatch::new(limits::SIP_DATAGRAM_BYTES_MAX),
-            routes: Routes {
-                announced: setup.announced,
-                known: HashMap::new(),
-            },
+            routes: Routes::new(setup.announced),
             platform: setup.platform,
             core: setup.core,
             media: setup.media,
@@ -194,43 +193,6 @@ pub fn start(setup: Setup) -> io::Result<(Handle, std::thread::JoinHandle<()>)> 
         .name("control".into())
         .spawn(move || runtime.block_on(control.run()))?;
     Ok((handle, thread))
-}
-
-/// By which of our addresses a peer reaches us.
-struct Routes {
-    announced: Option<IpAddr>,
-    known: HashMap<IpAddr, IpAddr>,
-}
-
-impl Routes {
-    fn local_for(&mut self, peer: IpAddr, bound: SocketAddr) -> SocketAddr {
-        if let Some(ip) = self.announced {
-            return SocketAddr::new(ip, bound.port());
-        }
-        if !bound.ip().is_unspecified() {
-            return bound;
-        }
-        if self.known.len() >= limits::ROUTES_KNOWN_MAX {
-            self.known.clear();
-        }
-        let ip = *self
-            .known
-            .entry(peer)
-            .or_insert_with(|| route_to(peer).unwrap_or(bound.ip()));
-        SocketAddr::new(ip, bound.port())
-    }
-}
-
-/// Asks the kernel which of our addresses it would send from. Nothing is sent.
-fn route_to(peer: IpAddr) -> Option<IpAddr> {
-    let any: IpAddr = if peer.is_ipv4() {
-        [0, 0, 0, 0].into()
-    } else {
-        [0u16; 8].into()
-    };
-    let socket = StdUdpSocket::bind((any, 0)).ok()?;
-    socket.connect((peer, 9)).ok()?;
-    socket.local_addr().ok().map(|addr| addr.ip())
 }
 
 /// Whether datagrams come so often that it pays to let them gather.
@@ -374,7 +336,7 @@ impl Control {
                     continue;
                 };
                 self.counters.received += 1;
-                let local = self.routes.local_for(peer.ip(), self.local);
+                let local = self.routes.local_for(now, peer.ip(), self.local);
                 let path = Path {
                     peer,
                     local,
@@ -406,6 +368,7 @@ impl Control {
             | Command::Devices
             | Command::Device { .. }
             | Command::DevicesOf { .. }
+            | Command::Presence { .. }
             | Command::Adopt { .. }
             | Command::Kick { .. }
             | Command::Forget { .. }
@@ -527,23 +490,18 @@ impl Control {
     }
 
     fn accept(&mut self, socket: TcpStream, peer: SocketAddr) {
-        let local = self.reached_at(socket.local_addr().unwrap_or(self.local));
+        let local = self
+            .routes
+            .reached_at(socket.local_addr().unwrap_or(self.local));
         self.conns.accept(Instant::now(), socket, peer, local);
     }
 
     fn accept_tls(&mut self, shaken: Shaken) {
-        let local = self.reached_at(shaken.local);
+        let local = self.routes.reached_at(shaken.local);
         if let Some((runtime, _)) = &self.tls {
             self.conns
                 .accept_tls(Instant::now(), shaken, local, runtime);
         }
-    }
-
-    /// The address that peers are told for one of our sockets.
-    fn reached_at(&self, local: SocketAddr) -> SocketAddr {
-        self.routes
-            .announced
-            .map_or(local, |ip| SocketAddr::new(ip, local.port()))
     }
 }
 

@@ -21,6 +21,7 @@ use crate::media::frame::Track;
 use crate::media::ingest::RtpMaps;
 
 use super::playback::Playing;
+use super::policy::LossChoice;
 use super::port::Progress;
 use super::ports::Lease;
 use super::types::{IngestStats, Stage, ViewFailure};
@@ -58,6 +59,7 @@ pub(super) enum Source {
         remote: Option<SocketAddr>,
         /// What it says of its payload types.
         payloads: RtpMaps,
+        loss: LossChoice,
         /// Declared in the present attempt.
         unsupported: Option<u8>,
     },

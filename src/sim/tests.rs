@@ -254,6 +254,10 @@ impl Node {
             MediaCommand::CloseIngest { stream } => {
                 self.feeds.remove(&stream);
             }
+            MediaCommand::DescribeIngest { stream, hints } => {
+                let feed = self.feeds.get_mut(&stream).expect("an open ingest");
+                feed.ingest.set_hints(hints);
+            }
             MediaCommand::SetPace { .. }
             | MediaCommand::CloseViewer { .. }
             | MediaCommand::ResetStatistics => {}

@@ -830,7 +830,7 @@ fn field(hash: &mut DefaultHasher, bytes: &[u8]) {
     hash.write(bytes);
 }
 
-/// RFC 5626 keep-alives, and the four bytes that Hikvision devices send (`jaK\0`).
+/// RFC 5626 keep-alives, and the four bytes that some devices send (`jaK\0`).
 fn is_ping(raw: &[u8]) -> bool {
     raw.len() <= 4 || raw.iter().all(|b| matches!(b, b'\r' | b'\n' | 0 | b' '))
 }

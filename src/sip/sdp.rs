@@ -428,6 +428,17 @@ impl<'a> MediaView<'a> {
         self.rtpmaps().find(|m| m.payload_type == payload_type)
     }
 
+    /// Parameters of `a=fmtp` of a payload type.
+    pub fn fmtp(&self, payload_type: u8) -> Option<&'a str> {
+        self.media
+            .attributes
+            .iter()
+            .filter(|a| a.attribute.eq_ignore_ascii_case("fmtp"))
+            .filter_map(|a| a.value.as_deref()?.trim().split_once([' ', '\t']))
+            .find(|(of, _)| of.parse() == Ok(payload_type))
+            .map(|(_, parameters)| parameters.trim())
+    }
+
     /// `None`: neither here nor in the session, or an unknown word.
     pub fn setup(&self) -> Option<Setup> {
         Setup::parse(self.attribute("setup")?)

@@ -5,11 +5,15 @@ use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use gantry::id::Ssrc;
 use gantry::limits;
+use gantry::media::{rfc4571, rtp};
+use serde_json::json;
 use socket2::{Domain, Socket, Type};
 
 use super::node::{Devices, Node, PATIENCE, wait_until};
 use super::player::{Flv, HttpStream};
+use super::{playback, tls};
 
 const ID: &str = "34020000001320000011";
 
@@ -156,48 +160,145 @@ fn sip_connections_that_stay_half_open_are_closed_in_time() {
     node.wait_for_metric("gantry_connections_cut_off_total", door, |n| n == 3.0);
 }
 
-/// Readers who stop reading are closed; who reads beside them loses no picture, and memory does not grow with them.
+/// Media connections whose first packet never becomes whole: a source holds so many and no more, others are served beside
+/// them, and each has its time.
+#[test]
+fn half_read_media_connections_of_one_source_have_a_bound() {
+    const SSRC: u32 = 77_002;
+    let node = Node::start(&[("GANTRY_MEDIA_SHARDS", "1")]);
+    let token = node.login();
+    let body = json!({"stream": "door", "ssrc": SSRC, "transport": "tcp-passive"});
+    let answer = node.post("/gantry/v1/ingest", Some(&token), &body);
+    let port = answer["port"].as_u64().expect("a port") as u16;
+    let to = SocketAddr::new(node.http.ip(), port);
+    let before = node.resident_bytes();
+    let began = Instant::now();
+    // The length of a long packet, and a part of it.
+    let mut half = 60_000u16.to_be_bytes().to_vec();
+    half.resize(30_000, 0x80);
+    let mut held: Vec<TcpStream> = (0..limits::MEDIA_CONNS_PER_SOURCE_MAX)
+        .map(|_| {
+            let mut socket = connect_from(9, to).expect("the node listens");
+            socket.write_all(&half).expect("the node reads");
+            socket
+        })
+        .collect();
+    let mut more = connect_from(9, to).expect("the kernel takes it");
+    assert!(is_over(&mut more), "one more is closed");
+    assert!(
+        began.elapsed() < Duration::from_secs(limits::MEDIA_CONN_CLAIM_S_MAX),
+        "not for the time that the others took"
+    );
+    let closed = |outcome: &str, right: fn(f64) -> bool| {
+        let label = format!("outcome=\"{outcome}\"");
+        node.wait_for_metric("gantry_media_connections_total", &label, right)
+    };
+    closed("refused", |n| n == 1.0);
+    let mut other = connect_from(10, to).expect("the node listens");
+    let mut framed = Vec::new();
+    let mut writer = rtp::Writer::new(Ssrc(SSRC), 96, 0);
+    writer.write(&[7; 100], 0, 1_300, &mut |packet| {
+        rfc4571::write_frame(packet, &mut framed);
+    });
+    other.write_all(&framed).expect("the node reads");
+    node.wait_for_metric("gantry_rtp_packets_total", "", |n| n == 1.0);
+    let grown = node.resident_bytes().saturating_sub(before);
+    let each = 64 << 10;
+    assert!(
+        grown < (held.len() as u64 + 256) * each,
+        "{grown} bytes for {} connections",
+        held.len()
+    );
+    assert!(held.iter_mut().all(is_over));
+    let bound = Duration::from_secs(limits::MEDIA_CONN_CLAIM_S_MAX) + PATIENCE / 2;
+    assert!(began.elapsed() < bound, "{:?}", began.elapsed());
+    closed("idle", |n| n >= limits::MEDIA_CONNS_PER_SOURCE_MAX as f64);
+    let mut next = connect_from(9, to).expect("the node listens");
+    next.write_all(&framed).expect("the node reads");
+    closed("replaced", |n| n == 1.0);
+}
+
+/// How a reader who does not read comes to its stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// A media thread writes it.
+    Handed,
+    /// The HTTP server writes it: the connection was used before.
+    Kept,
+    Tls,
+}
+
+/// A reader who reads the status of its answer and nothing more.
+fn reader(node: &Node, way: Way, path: &str, websocket: bool) -> TcpStream {
+    let to = match way {
+        Way::Handed | Way::Kept => node.http,
+        Way::Tls => node.https,
+    };
+    let mut socket = connect_from(9, to).expect("the node listens");
+    if way == Way::Kept {
+        let warm_up = b"GET /healthz HTTP/1.1\r\nHost: gantry\r\n\r\n";
+        socket.write_all(warm_up).expect("it is read");
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"}") {
+            let mut byte = [0];
+            socket.read_exact(&mut byte).expect("an answer");
+            answer.push(byte[0]);
+        }
+    }
+    let upgrade = if websocket {
+        "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+         Sec-WebSocket-Key: c2l4dGVlbiBieXRlcyBvaw==\r\n"
+    } else {
+        ""
+    };
+    let request = format!("GET {path} HTTP/1.1\r\nHost: gantry\r\n{upgrade}\r\n");
+    let mut status = [0; 12];
+    if way == Way::Tls {
+        let mut tls = tls::over(socket);
+        tls.write_all(request.as_bytes()).expect("it is read");
+        tls.read_exact(&mut status).expect("an answer");
+        socket = tls.sock;
+    } else {
+        socket.write_all(request.as_bytes()).expect("it is read");
+        socket.read_exact(&mut status).expect("an answer");
+    }
+    let wanted: &[u8] = if websocket { b"101" } else { b"200" };
+    assert_eq!(&status[9..], wanted, "{way:?} {request}");
+    socket
+}
+
+/// Readers who stop reading are closed, whoever writes their socket; who reads beside them loses no picture, and neither
+/// memory nor descriptors stay with them.
 #[test]
 fn readers_who_do_not_read_are_cut_off() {
     let node = Node::start(&[]);
     let token = node.login();
     let _camera = a_camera_comes(&node, &token, ID);
     let path = |form: &str| format!("/live/PU_{ID}/0.{form}?token={token}");
+    let begin = playback::search(&node, &token)[0]["beginTime"]
+        .as_u64()
+        .expect("a time");
+    let record = |form: &str| {
+        let end = begin + 3_000;
+        format!("/playback/PU_{ID}/0.{form}?begin={begin}&end={end}&token={token}")
+    };
     let mut watched = HttpStream::open(node.http, &path("flv"));
     assert_eq!(watched.status, 200);
     let mut flv = Flv::default();
     flv.push(&watched.some());
     let before = node.resident_bytes();
-    let plain = |form: &str| format!("GET {} HTTP/1.1\r\nHost: gantry\r\n\r\n", path(form));
-    let websocket = |form: &str| {
-        format!(
-            "GET {} HTTP/1.1\r\nHost: gantry\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
-             Sec-WebSocket-Key: c2l4dGVlbiBieXRlcyBvaw==\r\n\r\n",
-            path(form)
-        )
-    };
-    let requests = [
-        plain("flv"),
-        plain("mp4"),
-        websocket("flv"),
-        websocket("mp4"),
-    ];
-    let mut slow: Vec<TcpStream> = requests
-        .iter()
-        .map(|request| {
-            let mut socket = connect_from(9, node.http).expect("the node listens");
-            socket.write_all(request.as_bytes()).expect("it is read");
-            let mut status = [0; 12];
-            socket.read_exact(&mut status).expect("an answer");
-            let wanted = if request.contains("Upgrade") {
-                "101"
-            } else {
-                "200"
-            };
-            assert_eq!(&status[9..], wanted.as_bytes(), "{request}");
-            socket
-        })
-        .collect();
+    let sockets_before = node.open_sockets();
+    let mut slow = Vec::new();
+    for way in [Way::Handed, Way::Kept, Way::Tls] {
+        for (form, websocket) in [("flv", false), ("mp4", false), ("flv", true), ("mp4", true)] {
+            slow.push(reader(&node, way, &path(form), websocket));
+            flv.push(&watched.some());
+        }
+    }
+    for (way, form, websocket) in [(Way::Handed, "flv", false), (Way::Tls, "mp4", true)] {
+        slow.push(reader(&node, way, &record(form), websocket));
+        flv.push(&watched.some());
+    }
     // Heads that never end are closed too.
     let mut half_a_head = connect_from(9, node.http).expect("the node listens");
     half_a_head
@@ -210,8 +311,14 @@ fn readers_who_do_not_read_are_cut_off() {
         assert!(began.elapsed() < PATIENCE * 2, "{}", node.metric(name));
         flv.push(&watched.some());
     }
+    // Given back by the node, while the readers still hold their ends and have taken nothing.
+    wait_until("the descriptors are free", || {
+        flv.push(&watched.some());
+        (node.open_sockets() <= sockets_before).then_some(())
+    });
     assert!(slow.iter_mut().all(is_over));
     assert!(is_over(&mut half_a_head));
+    assert_eq!(node.metric(name), slow.len() as f64, "each is counted once");
     let times: Vec<u32> = flv.tags(9).skip(1).map(|tag| tag.time_ms).collect();
     assert!(times.len() > 100, "{}", times.len());
     assert!(
@@ -219,5 +326,5 @@ fn readers_who_do_not_read_are_cut_off() {
         "who reads misses nothing: {times:?}"
     );
     let grown = node.resident_bytes().saturating_sub(before);
-    assert!(grown < 32 << 20, "{grown} bytes");
+    assert!(grown < 48 << 20, "{grown} bytes");
 }

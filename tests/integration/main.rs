@@ -32,6 +32,8 @@ mod gimbal;
 #[cfg(feature = "node")]
 mod ingest;
 #[cfg(feature = "node")]
+mod kernel_drops;
+#[cfg(feature = "node")]
 mod live;
 #[cfg(feature = "node")]
 mod management;
@@ -59,6 +61,8 @@ mod replay;
 mod replay_known;
 #[cfg(feature = "node")]
 mod restart;
+#[cfg(feature = "node")]
+mod rights;
 mod simnet;
 mod sip_endpoint;
 #[cfg(feature = "node")]
@@ -69,6 +73,8 @@ mod sip_vectors;
 mod slow;
 #[cfg(feature = "node")]
 mod start;
+#[cfg(feature = "node")]
+mod tls;
 mod transcode;
 mod vectors;
 #[cfg(feature = "node")]

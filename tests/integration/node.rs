@@ -36,6 +36,24 @@ pub struct Node {
     log: Arc<Mutex<Vec<String>>>,
 }
 
+/// A process that stands still.
+pub struct Rest(u32);
+
+impl Rest {
+    fn signal(process: u32, signal: &str) {
+        let done = Command::new("kill")
+            .args([signal, &process.to_string()])
+            .status();
+        assert!(done.is_ok_and(|status| status.success()), "{signal}");
+    }
+}
+
+impl Drop for Rest {
+    fn drop(&mut self) {
+        Rest::signal(self.0, "-CONT");
+    }
+}
+
 /// How a node ended.
 pub struct Ended {
     pub dir: PathBuf,
@@ -116,6 +134,12 @@ impl Node {
             dir,
             log,
         }
+    }
+
+    /// Lets the process stand, with its sockets open, until the guard is dropped.
+    pub fn rest(&self) -> Rest {
+        Rest::signal(self.child.id(), "-STOP");
+        Rest(self.child.id())
     }
 
     /// All log lines so far.
@@ -232,6 +256,16 @@ impl Node {
         let line = text.lines().find(|line| line.starts_with("VmRSS"));
         let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
         kib.expect("VmRSS in kB") << 10
+    }
+
+    /// Sockets that the process has open.
+    pub fn open_sockets(&self) -> usize {
+        let folder = format!("/proc/{}/fd", self.child.id());
+        let files = std::fs::read_dir(folder).expect("it runs");
+        let targets = files.filter_map(|file| std::fs::read_link(file.ok()?.path()).ok());
+        targets
+            .filter(|target| target.to_string_lossy().starts_with("socket:"))
+            .count()
     }
 
     /// The value of a metric, summed over its labels.
@@ -372,14 +406,15 @@ impl Devices {
     }
 
     pub fn with_password(node: &Node, password: &str, arguments: &[&str]) -> Devices {
+        let server = node.sip.to_string();
+        let at = ["--server", &server, "--password", password];
+        Devices::at(&[at.as_slice(), arguments].concat())
+    }
+
+    /// `gantry simulate` with these arguments and nothing else.
+    pub fn at(arguments: &[&str]) -> Devices {
         let child = Command::new(binary())
-            .args([
-                "simulate",
-                "--server",
-                &node.sip.to_string(),
-                "--password",
-                password,
-            ])
+            .arg("simulate")
             .args(arguments)
             .stdout(Stdio::null())
             .stderr(Stdio::null())

@@ -313,6 +313,54 @@ fn field_19_loss_holds_pictures_back_until_the_next_key_frame() {
     node.wait_for_metric("gantry_frames_held_total", "", |n| n > 0.0);
 }
 
+/// The same network, two sources: one holds back, which was said of it, the other shows what comes, which the config says.
+#[test]
+fn loss_is_met_as_each_source_was_opened() {
+    let Some(packets) = packets(6) else { return };
+    let node = Node::start(&[("GANTRY_MEDIA_SHARDS", "1"), ("GANTRY_MEDIA_LOSS", "show")]);
+    let token = node.login();
+    let post = |body: Value| {
+        let body = body.to_string();
+        let path = "/gantry/v1/ingest";
+        node.request("POST", path, Some(&token), "application/json", &body)
+    };
+    let refused = post(json!({"stream": "x", "transport": "udp", "loss": "mosaic"}));
+    assert_eq!(refused.status, 400);
+    let source = |name: &str, ssrc: u32, loss: &str| {
+        let body = json!({"stream": name, "ssrc": ssrc, "transport": "udp", "loss": loss});
+        let answer = post(body);
+        assert_eq!(answer.status, 200, "{}", answer.json());
+        let port = answer.json()["port"].as_u64().expect("a port") as u16;
+        SocketAddr::from(([127, 0, 0, 1], port))
+    };
+    let to = source("held", SSRC, "hold-back");
+    assert_eq!(source("shown", SSRC + 1, "auto"), to);
+    let socket = UdpSocket::bind("127.0.0.1:0").expect("loopback");
+    let [held, shown] = ["held", "shown"].map(|name| {
+        let path = format!("/live/{name}.flv?token={token}");
+        watch(&node, path, Duration::from_secs(5))
+    });
+    play(&packets, |n, packet| {
+        if n % 97 != 96 {
+            socket.send_to(packet, to).expect("loopback");
+            let mut twin = packet.to_vec();
+            twin[8..12].copy_from_slice(&(SSRC + 1).to_be_bytes());
+            socket.send_to(&twin, to).expect("loopback");
+        }
+    });
+    let (held, file) = held.join().expect("the viewer was content");
+    let (shown, _) = shown.join().expect("the viewer was content");
+    decodes(&file);
+    let pictures = |flv: &Flv| flv.tags(9).count();
+    assert!(
+        pictures(&held) < pictures(&shown),
+        "{} held, {} shown",
+        pictures(&held),
+        pictures(&shown)
+    );
+    assert!(widest_gap_ms(&shown) <= 200, "{}", widest_gap_ms(&shown));
+}
+
 #[test]
 fn field_12_a_tcp_sender_that_loses_bytes_is_read_on() {
     let Some(packets) = packets(8) else { return };
@@ -380,6 +428,98 @@ fn field_23_of_two_connections_of_one_stream_the_newer_wins() {
     node.wait_for_metric("gantry_media_connections_total", label, |n| n == 1.0);
 }
 
+/// On a port of its own a stream takes more than the agreed SSRC, but not in the middle of it: a second connection that
+/// brings another one, or RTCP, ends nothing; one that brings the right one takes the first one's place.
+#[test]
+fn field_23_on_ports_of_their_own_a_stranger_takes_nobody_s_place() {
+    let Some(packets) = packets(1) else { return };
+    let (first, last) = port_range();
+    let node = Node::start(&[
+        ("GANTRY_MEDIA_SESSION_PORT_FIRST", &first),
+        ("GANTRY_MEDIA_SESSION_PORT_LAST", &last),
+        ("GANTRY_MEDIA_TRANSPORT", "tcp-passive"),
+        ("GANTRY_MEDIA_FALLBACK", "false"),
+    ]);
+    let id = "34020000001320000321";
+    let puid = format!("PU_{id}");
+    let _devices = cameras(&node, id, "1", &[]);
+    let token = node.login();
+    node.wait_for_device(&token, &puid, 1);
+    let mut stream = HttpStream::open(node.http, &format!("/live/{puid}/0.flv?token={token}"));
+    assert_eq!(stream.status, 200, "{}", stream.head);
+    let (port, ssrc) = invited(&node, &token, &puid);
+    let mut flv = Flv::default();
+    let mut watch = |until: usize| {
+        let began = Instant::now();
+        while flv.tags(9).count() < until {
+            assert!(began.elapsed() < PATIENCE, "the picture stands");
+            flv.push(&stream.some());
+        }
+        widest_gap_ms(&flv)
+    };
+    let connect = || {
+        let socket = TcpStream::connect((node.http.ip(), port)).expect("the port is open");
+        socket.set_nodelay(true).expect("a socket");
+        socket
+    };
+    let framed = |ssrc: u32| {
+        let mut bytes = Vec::new();
+        for (_, packet) in &packets {
+            let mut packet = packet.clone();
+            packet[8..12].copy_from_slice(&ssrc.to_be_bytes());
+            rfc4571::write_frame(&packet, &mut bytes);
+        }
+        bytes
+    };
+    let mut report = Vec::new();
+    rtcp::write_sender_report(Ssrc(ssrc), &rtcp::SenderInfo::default(), &mut report);
+    let mut stranger = Vec::new();
+    rfc4571::write_frame(&report, &mut stranger);
+    stranger.extend(framed(ssrc + 1));
+    let mut other = connect();
+    other.write_all(&stranger).expect("the node reads");
+    // All of it was looked at.
+    let count = packets.len() as f64 + 1.0;
+    node.wait_for_metric("gantry_rtp_foreign_total", "", |n| n == count);
+    let replaced = "outcome=\"replaced\"";
+    let connections = "gantry_media_connections_total";
+    assert_eq!(node.metric_where(connections, replaced), 0.0);
+    assert_eq!(watch(100), 40, "no picture is missing");
+
+    let mut newer = connect();
+    newer.write_all(&framed(ssrc)).expect("the node reads");
+    node.wait_for_metric(connections, replaced, |n| n == 1.0);
+}
+
+/// The SDP of every INVITE that a device was sent, oldest first.
+pub fn offers(node: &Node, token: &str, puid: &str) -> Vec<String> {
+    let answer = node.get(&format!("/gantry/v1/devices/{puid}/sip"), Some(token));
+    let page = answer.json();
+    let messages = page["messages"].as_array().expect("a list");
+    let invites = messages.iter().filter(|m| {
+        m["start"]
+            .as_str()
+            .is_some_and(|s| s.starts_with("INVITE "))
+    });
+    let body = |m: &Value| m["body"].as_str().expect("an SDP").to_owned();
+    invites.map(body).collect()
+}
+
+fn last_offer(node: &Node, token: &str, puid: &str) -> String {
+    offers(node, token, puid).pop().expect("it was invited")
+}
+
+/// Port and SSRC of the last INVITE that a device was sent.
+pub fn invited(node: &Node, token: &str, puid: &str) -> (u16, u32) {
+    let text = last_offer(node, token, puid);
+    let number = |before: &str| {
+        let (_, after) = text.split_once(before).expect("an SDP");
+        let digits: String = after.chars().take_while(char::is_ascii_digit).collect();
+        digits.parse::<u32>().expect("a number")
+    };
+    (number("m=video ") as u16, number("\ny="))
+}
+
 #[test]
 fn a_connection_that_brings_nothing_is_closed() {
     let node = Node::start(&[("GANTRY_MEDIA_SHARDS", "1")]);
@@ -395,7 +535,7 @@ fn a_connection_that_brings_nothing_is_closed() {
 }
 
 /// Cameras of one channel each, from `id` on.
-fn cameras(node: &Node, id: &str, count: &str, more: &[&str]) -> Devices {
+pub fn cameras(node: &Node, id: &str, count: &str, more: &[&str]) -> Devices {
     let base = ["--count", count, "--channels", "1", "--id-base", id];
     Devices::start(node, &[base.as_slice(), more].concat())
 }
@@ -409,7 +549,7 @@ fn plays(node: &Node, token: &str, puid: &str, until: Duration) -> (Flv, Vec<u8>
 }
 
 /// A range in which ports are probably free; those that are not are passed over.
-fn port_range() -> (String, String) {
+pub fn port_range() -> (String, String) {
     let probe = UdpSocket::bind("127.0.0.1:0").expect("loopback");
     let port = probe
         .local_addr()
@@ -555,6 +695,37 @@ fn a_device_on_ipv6_plays() {
         let until = Duration::from_secs(2);
         let (_, file) = plays(&node, &token, "PU_34020000001320000331", until);
         decodes(&file);
+    }
+}
+
+/// One node, two families: each camera is told the address by which it reaches us, whatever is announced to the other.
+#[test]
+fn field_47_on_several_addresses_each_device_is_told_its_own() {
+    let node = Node::start(&[
+        ("GANTRY_SIP_LISTEN", "[::]:0"),
+        ("GANTRY_MEDIA_PUBLIC_IP", "203.0.113.9"),
+        ("GANTRY_MEDIA_ADVERTISED_IP", "127.0.0.1"),
+    ]);
+    let token = node.login();
+    for (server, id, line) in [
+        (
+            "127.0.0.1",
+            "34020000001320000351",
+            "\nc=IN IP4 127.0.0.1\r",
+        ),
+        ("::1", "34020000001320000352", "\nc=IN IP6 ::1\r"),
+    ] {
+        let server = SocketAddr::new(server.parse().expect("an address"), node.sip.port());
+        let one = ["--count", "1", "--channels", "1", "--id-base", id];
+        let server = ["--server", &server.to_string()].map(str::to_owned);
+        let server = server.each_ref().map(String::as_str);
+        let password = ["--password", "12345678"];
+        let _devices = Devices::at(&[server.as_slice(), &password, &one].concat());
+        let puid = format!("PU_{id}");
+        let (_, file) = plays(&node, &token, &puid, Duration::from_secs(1));
+        decodes(&file);
+        let offer = last_offer(&node, &token, &puid);
+        assert!(offer.contains(line), "{offer}");
     }
 }
 

@@ -9,6 +9,7 @@ use gantry::sim;
 use serde_json::{Value, json};
 
 use super::node::{Devices, Node, wait_until};
+use super::path::offers;
 use super::player::{HttpStream, WebSocket};
 
 /// A port that is free for UDP and TCP now, for a node that must come back to the same one.
@@ -89,6 +90,39 @@ fn a_node_goes_on_after_a_restart() {
     let refused = node.post("/bvcsp/v1/pu/list", Some(&token), &json!({}));
     assert_ne!(refused["code"], 0, "a token that was logged out stays so");
     drop(devices);
+}
+
+/// A device that takes TCP only costs a refused INVITE once, not once after each restart.
+#[test]
+fn the_transport_that_worked_for_a_device_is_offered_first_after_a_restart() {
+    let sip = free_sip_port().to_string();
+    let variables = [("GANTRY_SIP_LISTEN", sip.as_str())];
+    let node = Node::start(&variables);
+    let id = "34020000001320000371";
+    let puid = format!("PU_{id}");
+    let one = ["--count", "1", "--channels", "1", "--id-base", id];
+    let more = ["--keepalive", "5", "--quirk", "tcp-only"];
+    let _devices = Devices::start(&node, &[one.as_slice(), &more].concat());
+    let token = node.login();
+    node.wait_for_device(&token, &puid, 1);
+    let watch = |node: &Node| {
+        let stream = HttpStream::open(node.http, &format!("/live/{puid}/0.flv?token={token}"));
+        assert_eq!(stream.status, 200, "{}", stream.head);
+        let offers = offers(node, &token, &puid);
+        let over_tcp = |sdp: &String| sdp.contains(" TCP/RTP/AVP ");
+        offers.iter().map(over_tcp).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        watch(&node),
+        [false, true],
+        "UDP, which it refuses, then TCP"
+    );
+    let ended = node.terminate();
+    assert_eq!(ended.code, Some(0));
+    let node = Node::start_in(ended.dir, &variables);
+    // Its keepalive shows where it is.
+    node.wait_for_metric("gantry_keepalives_total", "", |n| n >= 1.0);
+    assert_eq!(watch(&node), [true], "what worked");
 }
 
 #[test]
@@ -249,4 +283,37 @@ fn a_crash_is_no_event_for_a_thousand_devices() {
         0.0
     );
     cameras.stop();
+}
+
+/// A view that ran when the node was killed is in the log afterwards, with why it ended.
+#[test]
+fn a_dialog_that_a_kill_cut_off_is_in_the_log() {
+    let node = Node::start(&[]);
+    let token = node.login();
+    let puid = "PU_34020000001320000001";
+    let arguments = ["--count", "1", "--channels", "1", "--id-base", &puid[3..]];
+    let _devices = Devices::start(&node, &arguments);
+    node.wait_for_device(&token, puid, 1);
+    let live = format!("/live/{puid}/0.flv?token={token}");
+    let picture = HttpStream::open(node.http, &live);
+    assert_eq!(picture.status, 200);
+    let dialogs = |node: &Node, token: &str| {
+        let filter = json!({"filter": {"puId": puid}});
+        node.post("/bvcsp/v1/log/dialog", Some(token), &filter)["data"].clone()
+    };
+    let open = wait_until("the dialog is in the log", || {
+        let list = dialogs(&node, &token);
+        list.get(0).cloned()
+    });
+    assert_eq!(
+        (&open["closeTime"], &open["failure"]),
+        (&Value::Null, &json!(""))
+    );
+    let node = Node::start_in(node.kill(), &[]);
+    let token = node.login();
+    let closed = dialogs(&node, &token);
+    assert_eq!(closed[0]["id"], open["id"], "{closed}");
+    assert_eq!(closed[0]["failure"], "node restart");
+    assert!(closed[0]["closeTime"].as_i64() >= open["time"].as_i64());
+    assert_eq!(closed.as_array().map(Vec::len), Some(1));
 }

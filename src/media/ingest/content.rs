@@ -236,7 +236,11 @@ struct Out<'a, S> {
 impl<S: Sink> Out<'_, S> {
     fn picture(&mut self, made: picture::Made) {
         match made {
-            picture::Made::Track(track) => self.sink.put(Output::Track(track)),
+            picture::Made::Track(track) => {
+                let rate = track.video().and_then(|video| video.fps_milli);
+                self.timeline.set_frame_rate(rate);
+                self.sink.put(Output::Track(track));
+            }
             picture::Made::Dropped => self.stats.dropped_frames += 1,
             picture::Made::Foreign(stream_type) => self.unsupported_video(stream_type),
             picture::Made::Unit(unit) => {

@@ -41,6 +41,8 @@ const TIME_MASK: u64 = (1 << 33) - 1;
 pub(super) struct Stream {
     pub content: Content,
     maps: RtpMaps,
+    /// The same from one who may be wrong.
+    hints: RtpMaps,
     lanes: SmallVec<[Lane; limits::PAYLOAD_TYPES_MAX]>,
     ps: Demux,
     ts: ts::Demux,
@@ -60,7 +62,7 @@ pub(super) struct Stream {
 struct Lane {
     payload_type: u8,
     kind: Option<Kind>,
-    /// What the type says by itself.
+    /// What the type says by itself, or was hinted at.
     by_type: Option<RtpMap>,
     /// What its packets looked like lately, against what is believed, and how much that weighs.
     candidate: Option<Kind>,
@@ -104,6 +106,7 @@ impl Stream {
         Stream {
             content: Content::new(),
             maps,
+            hints: RtpMaps::default(),
             lanes: SmallVec::new(),
             ps: Demux::new(),
             ts: ts::Demux::new(),
@@ -114,6 +117,17 @@ impl Stream {
             sender_changed: false,
             first_unit_told: false,
             unknown_told: false,
+        }
+    }
+
+    /// Hints count for types whose packets are still to come, or are not decided.
+    pub fn set_hints(&mut self, hints: RtpMaps) {
+        self.hints = hints;
+        for lane in self.lanes.iter_mut().filter(|l| l.kind.is_none()) {
+            if let Some(hint) = find(&hints, lane.payload_type) {
+                lane.by_type = Some(*hint);
+                lane.clock.hz = hint.clock_hz;
+            }
         }
     }
 
@@ -195,12 +209,9 @@ impl Stream {
             let undecided = self.lanes.iter().position(|l| l.kind.is_none());
             self.lanes.remove(undecided.unwrap_or(0));
         }
-        let declared = self
-            .maps
-            .iter()
-            .flatten()
-            .find(|m| m.payload_type == payload_type);
-        let by_type = RtpMap::of_type(payload_type);
+        let declared = find(&self.maps, payload_type);
+        let hint = find(&self.hints, payload_type).copied();
+        let by_type = hint.or_else(|| RtpMap::of_type(payload_type));
         let clock_hz = declared
             .or(by_type.as_ref())
             .map_or(TICKS_PER_SECOND as u32, |m| m.clock_hz);
@@ -431,6 +442,11 @@ impl Stream {
     }
 }
 
+fn find(maps: &RtpMaps, payload_type: u8) -> Option<&RtpMap> {
+    let mut maps = maps.iter().flatten();
+    maps.find(|map| map.payload_type == payload_type)
+}
+
 impl Lane {
     /// Counts a look that speaks against what is believed. Gives what it is, once that is enough.
     fn weigh(&mut self, kind: Kind, weight: u8, old: Option<Kind>) -> Option<Kind> {
@@ -446,7 +462,7 @@ impl Lane {
         (self.weight >= enough).then_some(kind)
     }
 
-    /// A static payload type is believed when its packets do not look like a container: at once beside one, which is the
+    /// A static payload type, or a hint, is believed when its packets do not look like a container: at once beside one, which is the
     /// picture then.
     fn trust_type(&mut self, look: Look, payload: &[u8], has_container: bool) -> Option<Kind> {
         let by_type = self.by_type.filter(|_| self.kind.is_none())?;

@@ -205,9 +205,20 @@ impl Ingest {
         }
     }
 
+    /// What somebody says of the payload types who need not know: believed of a type that is not yet decided when its packets
+    /// do not look like anything else, as static types are.
+    pub fn set_hints(&mut self, hints: RtpMaps) {
+        self.stream.set_hints(hints);
+    }
+
     /// The SSRC whose packets are taken.
     pub fn ssrc(&self) -> Option<Ssrc> {
         self.ssrc
+    }
+
+    /// Whether an RTP packet of an SSRC would be taken now: the one that is followed, or one that may take its place.
+    pub fn fits(&self, now: Instant, seen: Ssrc) -> bool {
+        self.ssrc == Some(seen) || self.may_follow(now, seen)
     }
 
     /// Nothing of the right SSRC has come yet.
@@ -368,20 +379,29 @@ impl Ingest {
     /// Whether packets of an SSRC that is not followed are taken from now on.
     #[cold]
     fn admit(&mut self, now: Instant, seen: Ssrc, sink: &mut impl Sink) -> bool {
-        let silent = self
-            .last_packet
-            .is_none_or(|at| now.saturating_duration_since(at) >= LATCH_SILENCE);
-        let any = self.config.ssrc.is_none() || self.config.any_ssrc;
-        if any && (silent || self.config.ssrc == Some(seen)) {
+        if self.may_follow(now, seen) {
             self.follow(Some(seen));
             return true;
         }
         self.stream.content.stats.foreign += 1;
-        if silent && self.foreign_told != Some(seen) {
+        if self.fell_silent(now) && self.foreign_told != Some(seen) {
             self.foreign_told = Some(seen);
             sink.put(Output::Fact(Fact::ForeignSsrc { seen }));
         }
         false
+    }
+
+    /// Whether an SSRC that is not followed may be from now on: where any may come while none of the right one does, and the
+    /// right one always.
+    fn may_follow(&self, now: Instant, seen: Ssrc) -> bool {
+        let any = self.config.ssrc.is_none() || self.config.any_ssrc;
+        any && (self.fell_silent(now) || self.config.ssrc == Some(seen))
+    }
+
+    /// Nothing of the SSRC that is followed comes, or none has come.
+    fn fell_silent(&self, now: Instant) -> bool {
+        self.last_packet
+            .is_none_or(|at| now.saturating_duration_since(at) >= LATCH_SILENCE)
     }
 
     fn follow(&mut self, ssrc: Option<Ssrc>) {

@@ -476,6 +476,34 @@ fn foreign_packets_and_junk_are_counted_and_left_out() {
     assert_eq!(seen.pictures.len(), 1);
 }
 
+/// Whether a newer connection of one who sends an SSRC takes the place of an older one.
+#[test]
+fn field_23_what_fits_is_what_would_be_taken() {
+    let other = Ssrc(9);
+    for (agreed, any_ssrc, fits_first, fits_later) in [
+        // Refused by policy, or the port is shared: the agreed one alone.
+        (Some(SSRC), false, [true, false], [true, false]),
+        // Another one while the agreed one does not come.
+        (Some(SSRC), true, [true, true], [true, true]),
+        (None, false, [true, true], [true, true]),
+    ] {
+        let mut device = Device::new();
+        let now = device.start;
+        let mut ingest = Ingest::new(Config {
+            ssrc: agreed,
+            any_ssrc,
+            ..config()
+        });
+        let fits = |ingest: &Ingest, now| [SSRC, other].map(|ssrc| ingest.fits(now, ssrc));
+        assert_eq!(fits(&ingest, now), fits_first, "{agreed:?} {any_ssrc}");
+        push_all(&mut ingest, now, &device.picture(), &mut Seen::default());
+        assert_eq!(fits(&ingest, now), [true, false], "it comes");
+        let later = now + LATCH_SILENCE;
+        assert_eq!(fits(&ingest, later), fits_later, "it came");
+        assert_eq!(ingest.ssrc(), Some(SSRC), "asking changes nothing");
+    }
+}
+
 #[test]
 fn field_05_rtcp_does_not_pin_the_ssrc() {
     let mut device = Device::new();

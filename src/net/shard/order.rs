@@ -16,6 +16,7 @@ use crate::egress::{AudioPolicy, Form, Unit};
 use crate::id::{SessionId, StreamId};
 use crate::limits;
 use crate::media::frame::Track;
+use crate::net::cutoff::Cutoff;
 use crate::net::peer::{Arrival, NewPeer, RestartIce};
 use crate::net::sound::Made;
 use crate::net::stream::FanKey;
@@ -105,7 +106,7 @@ pub(in crate::net) struct NewViewer {
 
 pub(in crate::net) enum NewIo {
     Socket(std::net::TcpStream),
-    Channel(mpsc::Sender<Bytes>),
+    Channel(mpsc::Sender<Bytes>, Option<Cutoff>),
 }
 
 impl NewViewer {

@@ -19,6 +19,7 @@ use crate::gb28181::MediaTransport;
 use crate::id::StreamId;
 use crate::limits;
 use crate::media::rtp;
+use crate::net::buffer::{self, Buffered};
 use crate::net::conn::Conn;
 use crate::net::udp::{self, Sender};
 
@@ -33,8 +34,9 @@ pub(in crate::net) struct OwnPort {
     rtp: Sender,
     rtcp: Sender,
     tcp: Option<TcpListener>,
-    /// Datagrams that the kernel dropped on the RTP socket, as it last said.
+    /// Datagrams that the kernel dropped on the RTP socket, as it last said, and on the RTCP socket.
     pub(super) kernel_dropped: u32,
+    rtcp_kernel_dropped: u32,
 }
 
 impl OwnPort {
@@ -45,9 +47,12 @@ impl OwnPort {
             send_buffer_bytes: 1 << 16,
         };
         let (rtp, got) = udp::bind(addr, options(limits::OWN_PORT_RECEIVE_BUFFER_BYTES))?;
-        super::super::warn_of_small_buffer(limits::OWN_PORT_RECEIVE_BUFFER_BYTES, got);
+        let asked = limits::OWN_PORT_RECEIVE_BUFFER_BYTES;
+        buffer::note(Buffered::SessionRtp, asked, got);
         let beside = SocketAddr::new(addr.ip(), addr.port() | 1);
-        let (rtcp, _) = udp::bind(beside, options(1 << 16))?;
+        let asked = limits::OWN_RTCP_PORT_RECEIVE_BUFFER_BYTES;
+        let (rtcp, got) = udp::bind(beside, options(asked))?;
+        buffer::note(Buffered::SessionRtcp, asked, got);
         let tcp = match transport {
             MediaTransport::TcpPassive => Some(TcpListener::bind(addr)?),
             MediaTransport::Udp | MediaTransport::TcpActive => None,
@@ -58,7 +63,14 @@ impl OwnPort {
             rtcp: Sender::new(rtcp)?,
             tcp,
             kernel_dropped: 0,
+            rtcp_kernel_dropped: 0,
         })
+    }
+}
+
+impl OwnPort {
+    fn all_kernel_dropped(&self) -> u64 {
+        u64::from(self.kernel_dropped) + u64::from(self.rtcp_kernel_dropped)
     }
 }
 
@@ -99,7 +111,7 @@ impl Shard {
     pub(super) fn close_port(&mut self, key: usize) {
         // The sockets are closed on drop, which ends their registrations as well.
         if let Some(own) = self.own_ports.try_remove(key) {
-            self.own_dropped_gone += u64::from(own.kernel_dropped);
+            self.own_dropped_gone += own.all_kernel_dropped();
         }
     }
 
@@ -108,7 +120,7 @@ impl Shard {
         let open: u64 = self
             .own_ports
             .iter()
-            .map(|(_, own)| u64::from(own.kernel_dropped))
+            .map(|(_, own)| own.all_kernel_dropped())
             .sum();
         self.own_dropped_gone + open
     }
@@ -142,8 +154,13 @@ impl Shard {
             let Ok(n) = self.batch.recv(socket) else {
                 return;
             };
-            if !only_rtcp && let Some(dropped) = self.batch.kernel_dropped_now() {
-                own.kernel_dropped = dropped;
+            if let Some(dropped) = self.batch.kernel_dropped_now() {
+                let counter = if only_rtcp {
+                    &mut own.rtcp_kernel_dropped
+                } else {
+                    &mut own.kernel_dropped
+                };
+                *counter = dropped;
             }
             let Some(&stream_key) = self.by_id.get(&own.stream) else {
                 return;

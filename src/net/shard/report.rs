@@ -57,7 +57,7 @@ impl Shard {
         self.needs = needs;
         self.ring_bytes_reported = ring_bytes;
         let mut closed = Vec::new();
-        for (key, viewer) in &self.viewers {
+        for (key, viewer) in &mut self.viewers {
             let Some(fan) = self.fans.get(viewer.fan) else {
                 continue;
             };

@@ -92,10 +92,11 @@ impl Shard {
             };
             // RTCP says nothing of whose connection it is: its SSRC need not be that of the media.
             let is_rtcp = rtp::is_rtcp(packet);
-            let found = match bound.or(port_of) {
-                Some(id) => by_id.get(&id).copied(),
-                None if is_rtcp => None,
-                None => by_ssrc
+            let found = match (bound, port_of) {
+                (Some(id), _) => by_id.get(&id).copied(),
+                (None, _) if is_rtcp => None,
+                (None, Some(id)) => by_id.get(&id).copied(),
+                (None, None) => by_ssrc
                     .get(&ssrc)
                     .copied()
                     .or_else(|| claim(streams, peer, is_rtcp)),
@@ -104,7 +105,8 @@ impl Shard {
                 counters.unclaimed.inc();
                 return;
             };
-            if bound.is_none() && !is_rtcp {
+            // Until a packet fits it is a stranger's connection: what it brings is judged by its SSRC, and nobody makes way.
+            if bound.is_none() && stream.ingest.fits(now, ssrc) {
                 bound = Some(stream.id);
                 newly_bound = Some(stream.id);
             }
@@ -112,7 +114,9 @@ impl Shard {
                 stream.set_ssrc(ssrc);
                 by_ssrc.insert(ssrc, found);
             }
-            stream.tcp_peer = Some(peer);
+            if bound.is_some() {
+                stream.tcp_peer = Some(peer);
+            }
             if guarded(counters, || stream.push_framed(now, packet)).is_none() {
                 broken.push(stream.id);
                 return;

@@ -215,11 +215,11 @@ impl Shard {
                     SockRef::from(&socket).set_tcp_notsent_lowat(limits::VIEWER_UNSENT_BYTES_MAX);
                 Io::Socket(mio::net::TcpStream::from_std(socket))
             }
-            NewIo::Channel(channel) => Io::Channel(channel),
+            NewIo::Channel(channel, cutoff) => Io::Channel(channel, cutoff),
         };
         let init: &[u8] = match (new.framing, &io) {
             (Framing::WebSocket, Io::Socket(_)) => &fan.init.head,
-            (Framing::Http, _) | (_, Io::Channel(_)) => {
+            (Framing::Http, _) | (_, Io::Channel(..)) => {
                 &fan.init.head[usize::from(fan.init.ws_header_len)..]
             }
         };
@@ -294,10 +294,12 @@ impl Shard {
 
     /// A viewer is over by its own doing: its rendition is told.
     pub(super) fn close_viewer(&mut self, key: usize, why: Closed) {
-        let Some(fan_key) = self.viewers.get(key).map(|v| v.fan) else {
+        let Some(viewer) = self.viewers.get(key) else {
             return;
         };
+        let fan_key = viewer.fan;
         if why == Closed::TooSlow {
+            viewer.cut_off();
             self.counters.too_slow.inc();
         }
         self.drop_viewer(key);

@@ -13,8 +13,8 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::gb28181::{
-    CatalogItem, Command as GbCommand, EndedBy, Event as Gb, Invite, InviteFailure, InviteId,
-    MediaAnswer, MediaTransport, OfflineReason,
+    AnsweredPayload, CatalogItem, Command as GbCommand, EndedBy, Event as Gb, Invite,
+    InviteFailure, InviteId, MediaAnswer, MediaTransport, OfflineReason,
 };
 use crate::id::{DeviceId, SessionId, Ssrc, StreamId};
 use crate::time::WallClock;
@@ -215,6 +215,7 @@ impl Rig {
         let opened = self.media.iter().rev().find_map(|c| match c {
             MediaCommand::OpenIngest { stream, .. } => Some(*stream),
             MediaCommand::UpdateIngest { .. }
+            | MediaCommand::DescribeIngest { .. }
             | MediaCommand::SetPace { .. }
             | MediaCommand::CloseIngest { .. }
             | MediaCommand::CloseViewer { .. }
@@ -229,7 +230,7 @@ impl Rig {
             ssrc,
             remote: Some("192.0.2.7:15060".parse().expect("an address")),
             transport,
-            payload_type: Some(96),
+            payloads: Vec::new(),
         };
         self.gb(Gb::InviteAnswered { id, answer });
     }
@@ -299,6 +300,9 @@ impl Rig {
             | Event::Alarm(_)
             | Event::SnapShots { .. }
             | Event::Upgraded { .. }
+            | Event::SessionOpened { .. }
+            | Event::PtzPosition { .. }
+            | Event::VideoUploaded { .. }
             | Event::Positions { .. } => None,
         });
         closed.collect()
@@ -315,6 +319,7 @@ impl Rig {
                     open.remove(place.expect("only an open ingest is closed"));
                 }
                 MediaCommand::UpdateIngest { stream, .. }
+                | MediaCommand::DescribeIngest { stream, .. }
                 | MediaCommand::SetPace { stream, .. } => assert!(open.contains(stream)),
                 MediaCommand::CloseViewer { .. } | MediaCommand::ResetStatistics => {}
             }

@@ -15,6 +15,7 @@ fn ingest(s: &str, ssrc: Option<u32>) -> Command {
         transport: Udp,
         remote: None,
         payloads: Default::default(),
+        loss: LossChoice::Auto,
     }
 }
 
@@ -141,6 +142,7 @@ fn who_waits_stays_when_the_ingest_is_opened_anew() {
         transport: TcpPassive,
         remote: None,
         payloads: Default::default(),
+        loss: LossChoice::Auto,
     };
     assert!(rig.call(command).is_ok());
     let first = rig.last_stream();
@@ -157,6 +159,34 @@ fn who_waits_stays_when_the_ingest_is_opened_anew() {
 }
 
 #[test]
+fn loss_of_a_source_is_met_as_was_said_also_when_it_is_opened_anew() {
+    use crate::media::hold::LossPolicy;
+    for (usual, choice, then) in [
+        (LossPolicy::HoldBack, LossChoice::Auto, LossPolicy::HoldBack),
+        (LossPolicy::Show, LossChoice::Auto, LossPolicy::Show),
+        (LossPolicy::HoldBack, LossChoice::Show, LossPolicy::Show),
+        (LossPolicy::Show, LossChoice::HoldBack, LossPolicy::HoldBack),
+    ] {
+        let mut rig = Rig::with(CoreConfig {
+            loss: usual,
+            ..config()
+        });
+        let mut command = ingest("a", None);
+        if let Command::OpenIngest { loss, .. } = &mut command {
+            *loss = choice;
+        }
+        assert!(rig.call(command).is_ok());
+        rig.picture(rig.last_stream());
+        rig.progress(rig.last_stream(), Progress::Stalled);
+        let policies = rig.media.iter().filter_map(|c| match c {
+            MediaCommand::OpenIngest { options, .. } => Some(options.loss),
+            _ => None,
+        });
+        assert_eq!(policies.collect::<Vec<_>>(), [then; 2]);
+    }
+}
+
+#[test]
 fn tcp_active_tries_again() {
     let mut rig = Rig::with(config());
     let command = |remote| Command::OpenIngest {
@@ -165,6 +195,7 @@ fn tcp_active_tries_again() {
         transport: TcpActive,
         remote,
         payloads: Default::default(),
+        loss: LossChoice::Auto,
     };
     let bad = rig.call(command(None)).map(|_| ());
     assert!(matches!(bad, Err(Error::BadParameter { .. })));

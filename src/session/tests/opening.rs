@@ -410,7 +410,7 @@ fn tcp_active_without_an_address_is_a_bad_answer() {
         ssrc: None,
         remote: None,
         transport: TcpActive,
-        payload_type: None,
+        payloads: Vec::new(),
     };
     rig.gb(Gb::InviteAnswered { id, answer });
     assert_eq!(rig.failure(request).stage(), "bad answer");
@@ -449,6 +449,63 @@ fn the_ssrc_of_the_answer_counts_unless_another_stream_has_it() {
         Some(MediaCommand::UpdateIngest { ssrc: None, .. })
     ));
     assert_eq!(rig.core.counters().ssrc_changed, 1);
+}
+
+/// An answer of payload types with these rtpmaps.
+fn answer_of(payloads: &[(u8, &str)]) -> MediaAnswer {
+    let payload = |(payload_type, rtpmap): &(u8, &str)| AnsweredPayload {
+        payload_type: *payload_type,
+        rtpmap: (*rtpmap).to_owned(),
+        fmtp: "config=1408".to_owned(),
+    };
+    MediaAnswer {
+        file_bytes: None,
+        ssrc: None,
+        remote: Some("192.0.2.7:15060".parse().expect("an address")),
+        transport: Udp,
+        payloads: payloads.iter().map(payload).collect(),
+    }
+}
+
+#[test]
+fn what_an_answer_says_of_its_sound_is_told_to_the_media_thread() {
+    let mut rig = Rig::new();
+    rig.open(0);
+    let id = rig.invite().id;
+    let answer = answer_of(&[(96, "PS/90000"), (97, "MPEG4-GENERIC/16000/1")]);
+    rig.gb(Gb::InviteAnswered { id, answer });
+    let told = rig.media.iter().find_map(|command| match command {
+        MediaCommand::DescribeIngest { stream, hints } => Some((*stream, hints)),
+        _ => None,
+    });
+    let (stream, hints) = told.expect("it is told");
+    assert_eq!(stream, rig.last_stream());
+    let types: Vec<u8> = hints.iter().flatten().map(|m| m.payload_type).collect();
+    assert_eq!(types, [97]);
+}
+
+#[test]
+fn an_answer_that_offers_only_what_cannot_be_played_fails_by_its_name() {
+    for (rtpmap, stage) in [
+        ("SVAC/90000", "unsupported codec"),
+        ("JPEG/90000", "bad answer"),
+    ] {
+        let mut rig = Rig::with(CoreConfig {
+            fallback: false,
+            ..config()
+        });
+        rig.come(device(1), 1);
+        let request = rig.open(0);
+        let id = rig.invite().id;
+        let answer = answer_of(&[(99, rtpmap)]);
+        rig.gb(Gb::InviteAnswered { id, answer });
+        let failure = rig.failure(request);
+        assert_eq!(failure.stage(), stage, "{rtpmap}");
+        let svac = ViewFailure::UnsupportedCodec { stream_type: 0x80 };
+        assert_eq!(failure == svac, rtpmap.starts_with("SVAC"));
+        assert_eq!(rig.ended, [id], "the device answered: it needs a BYE");
+        rig.assert_empty();
+    }
 }
 
 #[test]

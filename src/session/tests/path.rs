@@ -17,6 +17,7 @@ fn options(rig: &Rig) -> port::IngestOptions {
     let opened = rig.media.iter().rev().find_map(|command| match command {
         MediaCommand::OpenIngest { options, .. } => Some(*options),
         MediaCommand::UpdateIngest { .. }
+        | MediaCommand::DescribeIngest { .. }
         | MediaCommand::SetPace { .. }
         | MediaCommand::CloseIngest { .. }
         | MediaCommand::CloseViewer { .. }

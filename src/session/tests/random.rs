@@ -113,6 +113,7 @@ fn command(dice: &mut Dice, seen: &Seen) -> Command {
             transport: [Udp, TcpPassive, TcpActive][dice.below(3)],
             remote: Some(peer()),
             payloads: Default::default(),
+            loss: LossChoice::Auto,
         },
         _ => Command::CloseIngest {
             name: dice

@@ -138,11 +138,27 @@ impl Store {
                     row.stored.online = false;
                 }
             }
-            // No world here is read by level, or killed in the middle of a view.
+            // No world here is read by level, killed in the middle of a view, or of GB 35114.
             Persist::Platform(
-                gb28181::Persist::DialogBegun { .. } | gb28181::Persist::DialogOver { .. },
+                gb28181::Persist::DialogBegun { .. }
+                | gb28181::Persist::DialogOver { .. }
+                | gb28181::Persist::Key { .. },
             )
-            | Persist::Directory { .. } => {}
+            | Persist::Directory { .. }
+            | Persist::Node { .. } => {}
+            Persist::Channel {
+                device,
+                place,
+                item,
+            } => {
+                if let Some(row) = self.0.get_mut(&device) {
+                    let place = place as usize;
+                    match row.channels.get_mut(place) {
+                        Some(channel) => *channel = *item,
+                        None => row.channels.push(*item),
+                    }
+                }
+            }
             Persist::Info { device, info } => {
                 if let Some(row) = self.devices.get_mut(&device) {
                     row.info = info;
@@ -602,6 +618,9 @@ impl Media {
                 if let (MediaTransport::TcpActive, Some(remote)) = (stream.transport, remote) {
                     return Some(Act::Connect { stream: id, remote });
                 }
+            }
+            MediaCommand::DescribeIngest { stream: id, hints } => {
+                self.streams.get_mut(&id)?.ingest.set_hints(hints);
             }
             MediaCommand::CloseIngest { stream: id } => {
                 match self.streams.remove(&id).map(|s| (s.own_port, s.ssrc)) {

@@ -334,6 +334,59 @@ fn aac_by_rfc_3640_and_adts_is_taken() {
     assert_eq!(source.seen.sounds[0].payload, vec![0x41; 100]);
 }
 
+/// What a device's answer says of its sound is believed; what it says against the bytes is not, whenever it says so.
+#[test]
+fn a_hint_helps_and_never_harms() {
+    let hinted = |source: &mut Packets, payload_type, rtpmap, fmtp| {
+        let mut hints = RtpMaps::default();
+        hints[0] = RtpMap::parse(payload_type, rtpmap, fmtp);
+        assert!(hints[0].is_some(), "{rtpmap}");
+        source.ingest.set_hints(hints);
+    };
+    let fmtp = "mode=AAC-hbr;sizelength=13;indexlength=3;indexdeltalength=3;config=1408";
+    let aac = [&[0, 16, 3, 0x20][..], &[0x41; 100]].concat();
+    // The answer comes before the first packet, or after it.
+    for early in [true, false] {
+        let mut source = Packets::new(97, &[]);
+        for n in 0..10 {
+            if n == u8::from(!early) {
+                hinted(&mut source, 97, "MPEG4-GENERIC/16000/1", fmtp);
+            }
+            source.put(&aac, true);
+            source.step(1_024, 64);
+        }
+        let sounds = &source.seen.sounds;
+        assert!(sounds.len() >= 8, "{}", sounds.len());
+        assert_eq!(sounds[0].payload, vec![0x41; 100]);
+        let steps = sounds.windows(2).map(|w| w[1].dts.0 - w[0].dts.0);
+        assert!(steps.skip(1).all(|step| step == 5_760));
+    }
+    // Beside a picture every packet counts.
+    let mut source = Packets::new(96, &[]);
+    hinted(&mut source, 104, "G726-32/8000", "");
+    source.ps();
+    for _ in 0..5 {
+        source.become_type(104);
+        source.put(&[0x55; 160], true);
+        source.become_type(96);
+        source.ps();
+    }
+    assert_eq!(source.seen.sounds.len(), 5);
+    assert_eq!(source.seen.pictures.len(), 6);
+    // Nonsense: a sound where the picture comes.
+    for rtpmap in ["PCMA/8000", "G7221/16000"] {
+        let mut source = Packets::new(96, &[]);
+        hinted(&mut source, 96, rtpmap, "");
+        (0..3).for_each(|_| source.ps());
+        assert_eq!(source.seen.pictures.len(), 3, "{rtpmap}");
+        let mut source = Packets::new(96, &[]);
+        hinted(&mut source, 96, rtpmap, "");
+        (0..20).for_each(|n| source.h264(n % 5 == 0));
+        assert!(source.seen.pictures.len() >= 15, "{rtpmap}");
+        assert!(source.seen.sounds.is_empty(), "{rtpmap}");
+    }
+}
+
 #[test]
 fn the_private_byte_before_the_program_stream_is_taken_away() {
     let mut source = Packets::new(96, &[]);
