@@ -33,7 +33,7 @@ pub enum Carrier {
 /// A datagram, or the next bytes of one direction of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Packet {
-    /// Microseconds since the Unix epoch.
+    /// Microseconds since the Unix epoch, never before it. A time that no clock can show is the last that fits.
     pub unix_us: i64,
     pub carrier: Carrier,
     pub from: SocketAddr,
@@ -222,7 +222,8 @@ impl Reader {
             self.capture.skipped += 1;
             return;
         };
-        self.frame(us as i64, interface.link, body.slice_ref(data));
+        let us = i64::try_from(us).unwrap_or(i64::MAX);
+        self.frame(us, interface.link, body.slice_ref(data));
     }
 
     fn frame(&mut self, us: i64, link: u32, frame: Bytes) {

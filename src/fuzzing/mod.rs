@@ -1,5 +1,6 @@
 //! Bodies of the fuzz targets that drive whole machines through sequences of operations, and of the parsers that have no
-//! folder of their own. Those of a parser lie beside it, in `sip::fuzzing`, `media::fuzzing` and `gb28181::fuzzing`.
+//! folder of their own. Those of a parser lie beside it, in `sip::fuzzing`, `media::fuzzing`, `gb28181::fuzzing` and
+//! `diagnosis::fuzzing`.
 //!
 //! They are here so that a normal build checks their types and a normal test runs the seeds in `fuzz/seeds`: a crash that
 //! was fixed stays fixed. Not for other use. A sequence is read from the bytes by `Script`, so any input is one.
@@ -13,6 +14,7 @@ mod jitter;
 mod parsers;
 mod platform;
 mod session;
+mod timeline;
 
 pub use agent::sip_agent;
 pub use demux::ps_loss;
@@ -21,14 +23,15 @@ pub use jitter::jitter;
 pub use parsers::{aac, answer, ids, websocket};
 pub use platform::gb_platform;
 pub use session::session;
+pub use timeline::timeline;
 
-use crate::{gb28181, media, sip};
+use crate::{diagnosis, gb28181, media, sip};
 
 /// The body of a target.
 pub type Body = fn(&[u8]);
 
 /// Every target by its name in `fuzz/fuzz_targets` that has a seed or may get one.
-pub const TARGETS: [(&str, Body); 22] = [
+pub const TARGETS: [(&str, Body); 25] = [
     ("sip_message", sip::fuzzing::sip_message),
     ("sip_stream", sip::fuzzing::sip_stream),
     ("sdp", sip::fuzzing::sdp),
@@ -51,6 +54,9 @@ pub const TARGETS: [(&str, Body); 22] = [
     ("ids", ids),
     ("websocket", websocket),
     ("rfc4571", rfc4571),
+    ("timeline", timeline),
+    ("capture", diagnosis::fuzzing::capture),
+    ("rtpdump", diagnosis::fuzzing::dump),
 ];
 
 /// Bytes read as decisions. At the end every decision is 0, and [`Script::is_over`] says so.

@@ -232,34 +232,3 @@ pub fn packets_of_file(file: &[u8], ssrc: Ssrc) -> Vec<Timed> {
     });
     packets
 }
-
-/// Records of an rtpdump file (rtptools): a line, 16 bytes, then length, packet length, milliseconds and the packet.
-/// `None`: not one.
-pub fn packets_of_rtpdump(file: &bytes::Bytes) -> Option<Vec<Timed>> {
-    if !file.starts_with(b"#!rtpplay1.0 ") {
-        return None;
-    }
-    let mut at = memchr::memchr(b'\n', file)? + 1 + 16;
-    let mut packets = Vec::new();
-    while let Some(head) = file.get(at..at + 8) {
-        let len = usize::from(u16::from_be_bytes([head[0], head[1]]));
-        let of_packet = usize::from(u16::from_be_bytes([head[2], head[3]]));
-        let ms = u32::from_be_bytes([head[4], head[5], head[6], head[7]]);
-        let end = at + len;
-        if len < 8 || end > file.len() {
-            break;
-        }
-        // Zero marks RTCP, which has its length in itself.
-        let until = if of_packet == 0 {
-            end
-        } else {
-            end.min(at + 8 + of_packet)
-        };
-        packets.push(Timed {
-            us: i64::from(ms) * 1_000,
-            packet: file.slice(at + 8..until),
-        });
-        at = end;
-    }
-    Some(packets)
-}

@@ -24,6 +24,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
+use crate::diagnosis::rtpdump;
 use crate::diagnosis::sentence::{self, Facts};
 use crate::id::Ssrc;
 use crate::limits;
@@ -97,8 +98,12 @@ fn look(epoch: Instant, file: &Bytes) -> Option<Report> {
     if let Some(report) = capture::read(epoch, file) {
         return Some(report);
     }
-    if let Some(packets) = media::packets_of_rtpdump(file) {
-        return Some(of_packets(epoch, "rtpdump", packets));
+    if let Some(records) = rtpdump::read(file) {
+        let packets = records.into_iter().map(|record| Timed {
+            us: i64::from(record.ms) * 1_000,
+            packet: record.packet,
+        });
+        return Some(of_packets(epoch, "rtpdump", packets.collect()));
     }
     let kind = if file.starts_with(&[0, 0, 1, 0xba]) {
         "program stream"

@@ -23,6 +23,37 @@ fn parameter<'a>(challenge: &'a str, name: &str) -> &'a str {
         .expect("a value")
 }
 
+/// What a device answers to a challenge.
+fn authorization<D: Digest>(challenge: &str, device: &str, password: &str, count: u32) -> String {
+    let of = |name| parameter(challenge, name);
+    let (realm, nonce, algorithm) = (of("realm"), of("nonce"), of("algorithm"));
+    let uri = "sip:34020000002000000001@3402000000";
+    let a1 = hex::<D>(&format!("{device}:{realm}:{password}"));
+    let a2 = hex::<D>(&format!("REGISTER:{uri}"));
+    let response = hex::<D>(&format!("{a1}:{nonce}:{count:08x}:0a4f113b:auth:{a2}"));
+    format!(
+        "Authorization: Digest username=\"{device}\", realm=\"{realm}\", nonce=\"{nonce}\", uri=\"{uri}\", response=\"{response}\", \
+         algorithm={algorithm}, qop=auth, nc={count:08x}, cnonce=\"0a4f113b\"\r\n"
+    )
+}
+
+fn challenge_of<'a>(refused: &'a str, algorithm: &str) -> &'a str {
+    assert!(refused.starts_with("SIP/2.0 401"), "{refused}");
+    let mut lines = refused.lines();
+    lines
+        .find(|l| l.starts_with("WWW-Authenticate") && parameter(l, "algorithm") == algorithm)
+        .unwrap_or_else(|| panic!("{algorithm} is not offered: {refused}"))
+}
+
+/// Registers a device with the password of the tests. The socket is connected to the node.
+pub fn log_in(socket: &UdpSocket, device: &str) {
+    let refused = register(socket, 1, device, "");
+    let challenge = challenge_of(&refused, "MD5");
+    let right = authorization::<Md5>(challenge, device, "12345678", 1);
+    let answer = register(socket, 2, device, &right);
+    assert!(answer.starts_with("SIP/2.0 200"), "{device}: {answer}");
+}
+
 fn register(socket: &UdpSocket, n: u32, device: &str, authorization: &str) -> String {
     let local = socket.local_addr().expect("bound");
     let own = format!("<sip:{device}@3402000000>");
@@ -50,22 +81,8 @@ fn logs_in<D: Digest>(node: &Node, algorithm: &str, device: &str) {
         .set_read_timeout(Some(PATIENCE))
         .expect("a valid time");
     let refused = register(&socket, 1, device, "");
-    assert!(refused.starts_with("SIP/2.0 401"), "{refused}");
-    let challenge = refused
-        .lines()
-        .find(|l| l.starts_with("WWW-Authenticate") && parameter(l, "algorithm") == algorithm)
-        .unwrap_or_else(|| panic!("{algorithm} is not offered: {refused}"));
-    let (realm, nonce) = (parameter(challenge, "realm"), parameter(challenge, "nonce"));
-    let uri = "sip:34020000002000000001@3402000000";
-    let answer = |password: &str, count: u32| {
-        let a1 = hex::<D>(&format!("{device}:{realm}:{password}"));
-        let a2 = hex::<D>(&format!("REGISTER:{uri}"));
-        let response = hex::<D>(&format!("{a1}:{nonce}:{count:08x}:0a4f113b:auth:{a2}"));
-        format!(
-            "Authorization: Digest username=\"{device}\", realm=\"{realm}\", nonce=\"{nonce}\", uri=\"{uri}\", response=\"{response}\", \
-             algorithm={algorithm}, qop=auth, nc={count:08x}, cnonce=\"0a4f113b\"\r\n"
-        )
-    };
+    let challenge = challenge_of(&refused, algorithm);
+    let answer = |password, count| authorization::<D>(challenge, device, password, count);
     let wrong = register(&socket, 2, device, &answer("wrong", 1));
     assert!(wrong.starts_with("SIP/2.0 401"), "{wrong}");
     let right = register(&socket, 3, device, &answer("12345678", 2));

@@ -12,9 +12,14 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use gantry::net::outbox::Outbox;
 
+use super::flv::Flv;
 use super::node::{Devices, Node};
 use super::player::HttpStream;
 
+/// Between two pictures of the simulated devices.
+const PICTURE_MS: u32 = 40;
+/// How much of the rubbish that was asked for must have been sent, in percent: else nothing was shown.
+const SENT_PERCENT_MIN: u64 = 95;
 /// Memory that a flood may cost: tables of sources, transactions, and what the allocator keeps.
 const GROWTH_BYTES_MAX: u64 = 64 << 20;
 
@@ -53,6 +58,29 @@ fn rubbish(n: u64) -> Bytes {
         _ => head("MESSAGE", &unknown, ""),
     };
     Bytes::from(text)
+}
+
+/// What a viewer was given: nothing may be missing between two pictures.
+#[derive(Default)]
+struct Played {
+    flv: Flv,
+    bytes: usize,
+}
+
+impl Played {
+    fn take(&mut self, piece: &[u8]) {
+        self.bytes += piece.len();
+        self.flv.push(piece);
+    }
+
+    /// Times of the pictures, in milliseconds. The configuration in front of them is none.
+    fn pictures(&self) -> Vec<u32> {
+        let pictures = self.flv.tags(9).filter(|tag| match tag.body[0] & 0x80 {
+            0 => tag.body[1] == 1,
+            _ => tag.body[0] & 0x0f != 0,
+        });
+        pictures.map(|tag| tag.time_ms).collect()
+    }
 }
 
 /// Sends `per_s` datagrams a second from `ports` ports until `stop`; counts them.
@@ -116,19 +144,18 @@ fn devices_and_streams_stand_a_flood_of_rubbish() {
     node.wait_for_device(&token, &puid, 1);
     let mut picture = HttpStream::open(node.http, &format!("/live/{puid}/0.flv?token={token}"));
     assert_eq!(picture.status, 200, "{}", picture.head);
-    picture.some();
+    let mut shown = Played::default();
+    while shown.pictures().is_empty() {
+        shown.take(&picture.some());
+    }
     let stop = Arc::new(AtomicBool::new(false));
     let watcher = {
         let stop = stop.clone();
         std::thread::spawn(move || {
-            let mut bytes = 0;
             while !stop.load(Ordering::Relaxed) {
-                match picture.next() {
-                    Some(piece) => bytes += piece.len(),
-                    None => return None,
-                }
+                shown.take(&picture.some());
             }
-            Some(bytes)
+            shown
         })
     };
 
@@ -157,23 +184,41 @@ fn devices_and_streams_stand_a_flood_of_rubbish() {
     for sender in senders {
         sender.join().expect("it does not panic");
     }
-    let bytes = watcher.join().expect("it does not panic");
+    let shown = watcher.join().expect("the stream goes on");
+    let pictures = shown.pictures();
     let heard = node.wait_for_metric("gantry_keepalives_total", "known", |n| n > keepalives);
     let sent = sent.load(Ordering::Relaxed);
     let played = node.metric("gantry_frames_total") - frames;
     println!(
         "flood: {sent} datagrams in {took:.1} s ({:.0}/s), {} dropped unread, {} dropped by the kernel; {} keepalives, \
-         {played} frames, {} RTP packets lost, {:?} bytes played; memory {} KiB, at most {} KiB",
+         {played} frames, {} RTP packets lost, {} pictures and {} bytes shown; memory {} KiB, at most {} KiB",
         sent as f64 / took,
         node.metric("gantry_sip_dropped_total"),
         node.metric_where("gantry_kernel_drops_total", "socket=\"sip\""),
         heard - keepalives,
         lost(&node) - lost_before,
-        bytes,
+        pictures.len(),
+        shown.bytes,
         rss >> 10,
         peak >> 10,
     );
-    assert!(bytes.is_some_and(|n| n > 0), "the stream goes on");
+    let wanted = (took * per_s as f64) as u64;
+    assert!(
+        sent * 100 >= wanted * SENT_PERCENT_MIN,
+        "{sent} of {wanted} datagrams were sent"
+    );
+    let steps = pictures.windows(2).map(|two| two[1] - two[0]);
+    let holes: Vec<u32> = steps.filter(|ms| *ms != PICTURE_MS).collect();
+    assert!(
+        holes.is_empty(),
+        "pictures are missing: steps of {holes:?} ms"
+    );
+    // It kept up: the sender has its own clock, and half of the time is far from what a busy machine makes of it.
+    let shown_ms = pictures.last().expect("it began") - pictures[0];
+    assert!(
+        u64::from(shown_ms) >= seconds * 500,
+        "{shown_ms} ms of pictures in {took:.1} s"
+    );
     assert_eq!(lost(&node), lost_before, "the stream loses nothing");
     assert!(played > 0.0);
     assert!(node.metric("gantry_sip_dropped_total") > 0.0);

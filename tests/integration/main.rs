@@ -21,6 +21,7 @@ mod field_reports;
 mod field_signalling;
 #[cfg(feature = "node")]
 mod flood;
+mod flv;
 #[cfg(feature = "node")]
 mod gb35114;
 #[cfg(feature = "node")]
@@ -56,6 +57,8 @@ mod probe;
 mod relay;
 #[cfg(feature = "node")]
 mod replay;
+#[cfg(feature = "node")]
+mod replay_known;
 #[cfg(feature = "node")]
 mod restart;
 #[cfg(feature = "node")]

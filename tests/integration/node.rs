@@ -451,7 +451,7 @@ pub fn tool(name: &str, arguments: &[&str]) -> Option<std::process::Output> {
     {
         Ok(output) => Some(output),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-            assert!(std::env::var_os("CI").is_none(), "{name} is missing");
+            assert!(!crate::vectors::is_ci(), "{name} is missing");
             eprintln!("SKIPPED: {name} is not installed");
             None
         }

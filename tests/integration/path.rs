@@ -26,7 +26,7 @@ type Timed = (Duration, Vec<u8>);
 /// Some seconds of the package's clip as packets. `None`: the splitter of the tests needs ffprobe.
 fn packets(seconds: u64) -> Option<Vec<Timed>> {
     if !has_tool("ffprobe") {
-        assert!(std::env::var_os("CI").is_none(), "ffprobe is missing");
+        assert!(!crate::vectors::is_ci(), "ffprobe is missing");
         eprintln!("SKIPPED: ffprobe is not installed");
         return None;
     }

@@ -1,4 +1,4 @@
-//! Where the test vectors lie, and their tables.
+//! Where the test vectors lie, and their tables; and whether something may be missing at all.
 
 use std::path::{Path, PathBuf};
 
@@ -15,6 +15,23 @@ pub fn folder(name: &str) -> Option<PathBuf> {
     }
     println!("skipped: no vectors at {}", folder.display());
     None
+}
+
+/// Whether this run must not leave anything out: `CI` is set, and not to `false`.
+pub fn is_ci() -> bool {
+    std::env::var_os("CI").is_some_and(|ci| !ci.is_empty() && ci != "false")
+}
+
+/// The same as [`folder`], where a run in CI needs it. `GANTRY_VECTORS` set to nothing says that there are none on this
+/// machine and that this is known.
+pub fn needed(name: &str) -> Option<PathBuf> {
+    let found = folder(name);
+    let known = std::env::var_os("GANTRY_VECTORS").is_some_and(|root| root.is_empty());
+    assert!(
+        found.is_some() || known || !is_ci(),
+        "the vectors are missing"
+    );
+    found
 }
 
 /// Rows of a TSV file without its heading; quotes as spreadsheets write them are taken off.

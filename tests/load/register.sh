@@ -8,6 +8,9 @@
 # messages, which all devices share (0 here, so that the memory is the devices' own); EMPTY=true = first the same against a
 # SIPp that only answers, whose retransmissions are what the tools themselves lose on this machine; KEEPALIVE=SECONDS = then so
 # long 3,000 keepalives a second of the registered devices.
+#
+# It fails when a registration failed; and for the keepalives, when one failed or was not sent, when one in a hundred waited
+# longer than 20 ms for its answer, or when they took a whole core of the node.
 set -euo pipefail
 gantry=${1:?usage: register.sh GANTRY [DEVICES] [PER_SECOND]}
 devices=${2:-20000}
@@ -66,6 +69,9 @@ printf '{"devices":%d,"per_s":%d,"ok":%s,"failed":%s,"retransmissions":%s,"cpu_u
   "$devices" "$rate" "$(column stat 'SuccessfulCall(C)')" "$(column stat 'FailedCall(C)')" "$(column stat 'Retransmissions(C)')" \
   "$(awk "BEGIN { print ($cpu1 - $cpu0) / $devices / 1000 }")" "$(awk "BEGIN { print ($cpu2 - $cpu0) / $devices / 1000 }")" \
   "$(awk "BEGIN { print ($rss1 - $rss0) * 1024 / $devices }")"
+bad=0
+fail() { echo "FAILED: $1" >&2; bad=1; }
+[[ $(column stat 'SuccessfulCall(C)') == "$devices" ]] || fail "not every device is registered"
 
 if [[ ${KEEPALIVE:-0} != 0 ]]; then
   began=$(date +%s%N)
@@ -74,7 +80,16 @@ if [[ ${KEEPALIVE:-0} != 0 ]]; then
     -i 127.0.0.1 -nostdin -trace_stat -stf alive.csv -fd 1 -trace_rtt -rtt_freq 1000 -timeout $((KEEPALIVE + 30)) >alive.out 2>&1) || true
   cpu1=$(cpu_ns)
   took=$(($(date +%s%N) - began))
-  p99=$(cat "$work"/keepalive_*_rtt.csv | awk -F';' '$3 == "1" || $3 == "\"1\"" { print $2 }' | sort -n | awk '{ v[NR] = $1 } END { print v[int(NR * 0.99)] + 0 }')
-  printf '{"keepalives_ok":%s,"failed":%s,"retransmissions":%s,"p99_ms":%s,"core":%.3f}\n' "$(column alive 'SuccessfulCall(C)')" \
-    "$(column alive 'FailedCall(C)')" "$(column alive 'Retransmissions(C)')" "$p99" "$(awk "BEGIN { print ($cpu1 - $cpu0) / $took }")"
+  read -r times p99 < <(cat "$work"/keepalive_*_rtt.csv | awk -F';' '$3 == "1" || $3 == "\"1\"" { print $2 }' | sort -n |
+    awk '{ v[NR] = $1 } END { print NR, v[int(NR * 0.99)] + 0 }')
+  core=$(awk "BEGIN { printf \"%.3f\", ($cpu1 - $cpu0) / $took }")
+  printf '{"keepalives_ok":%s,"failed":%s,"retransmissions":%s,"per_s":%d,"p99_ms":%s,"core":%s}\n' "$(column alive 'SuccessfulCall(C)')" \
+    "$(column alive 'FailedCall(C)')" "$(column alive 'Retransmissions(C)')" "$((KEEPALIVE * 3000 * 1000000000 / took))" "$p99" "$core"
+  [[ $(column alive 'SuccessfulCall(C)') == $((KEEPALIVE * 3000)) ]] || fail "not every keepalive was answered"
+  [[ $(column alive 'FailedCall(C)') == 0 ]] || fail "keepalives failed"
+  ((took < (KEEPALIVE + 5) * 1000000000)) || fail "they came at less than 3,000 a second"
+  # Without a single time of an answer there is nothing to judge.
+  awk "BEGIN { exit !($times > 0 && $p99 < 20) }" || fail "one in a hundred waited $p99 ms"
+  awk "BEGIN { exit !($core < 1) }" || fail "the node took $core of a core"
 fi
+exit "$bad"

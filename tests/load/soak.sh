@@ -78,10 +78,12 @@ fds() { ls "/proc/$node/fd" | wc -l; }
 for ((n = 0; n < crews; n++)); do start_crew "$n"; done
 for ((n = 0; n < devices; n++)); do view "$n" 2>/dev/null & viewer_pid[$n]=$!; done
 
-# More than limits::SESSIONS_CLOSED_MAX short visits in the first two minutes.
+# More than limits::SESSIONS_CLOSED_MAX short visits in the first two minutes, once there is something to visit.
 visits() {
   local round n
-  sleep 20
+  while (($(metric 'gantry_devices{state="online"}') * 10 < devices * 9)); do
+    sleep 0.5
+  done
   for ((round = 0; round * devices < 1100; round++)); do
     for ((n = 0; n < devices; n++)); do
       curl -s -o /dev/null -m 1 "$(printf 'http://%s/live/PU_34020000001320%06d/0.flv' "$http" $((n + 1)))" &

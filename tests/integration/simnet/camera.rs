@@ -49,6 +49,8 @@ pub struct View {
     /// Where the world sees its packets come from.
     pub from: SocketAddr,
     pub conn: Option<u64>,
+    /// Number of its first packet.
+    pub first_sequence: u16,
     sent: u64,
     writer: rtp::Writer,
     mux: Mux,
@@ -120,9 +122,8 @@ impl Camera {
     pub fn rebind(&mut self) {
         self.rebinds = self.rebinds % 1_000 + 1;
         self.public.set_port(5_060 + self.rebinds);
-        for view in &mut self.views {
-            let port = view.from.port();
-            view.from.set_port(port % 30_000 + 30_000);
+        for (n, view) in (0..16).zip(&mut self.views) {
+            view.from.set_port(30_000 + self.rebinds * 16 + n);
         }
     }
 
@@ -135,6 +136,7 @@ impl Camera {
             offer,
             started: None,
             conn: None,
+            first_sequence,
             sent: 0,
             writer: rtp::Writer::new(offer.ssrc, offer.payload_type, first_sequence),
             mux: Mux::new(Some(&self.clip.track), None),

@@ -15,4 +15,5 @@ mod day;
 mod link;
 mod matrix;
 mod node;
+mod trouble;
 mod world;

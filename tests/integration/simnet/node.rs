@@ -10,7 +10,7 @@ use gantry::egress::{Form, Mux, Unit};
 use gantry::gb28181::{self, MediaTransport, Platform};
 use gantry::id::{DeviceId, SessionId, Ssrc, StreamId};
 use gantry::limits;
-use gantry::media::frame::{Frame, Params, Track, TrackId, nals};
+use gantry::media::frame::{Frame, Track, TrackId};
 use gantry::media::hold::{HoldBack, Verdict};
 use gantry::media::hub::Hub;
 use gantry::media::ingest::{self, Ingest};
@@ -21,13 +21,14 @@ use gantry::session::intake::{self, Claimant, Liveness};
 use gantry::session::port::{IngestOptions, MediaCommand, MediaEvent, Progress, ViewerStats};
 use gantry::session::wiring::{self, Outward};
 use gantry::session::{
-    Command, Core, CoreConfig, Error, Event, Owner, Persist, Reply, RequestId, RestoredDevice,
-    Target, ViewKind,
+    Command, Core, CoreConfig, DevicePolicy, Error, Event, Owner, Persist, Reply, RequestId,
+    RestoredDevice, Target, ViewKind,
 };
 use gantry::sip::Transmit;
 use gantry::time::{WallClock, earliest};
 
 pub const PLATFORM: &str = "34020000002000000001";
+/// The port that all streams share, unless they have their own.
 const RTP_PORT: u16 = 30_000;
 /// What a ring may hold in these tests.
 pub const RING_BYTES: usize = 4 << 20;
@@ -38,6 +39,8 @@ pub struct Setup {
     pub sip: SocketAddr,
     pub transport: MediaTransport,
     pub fallback: bool,
+    /// First and last port of streams that each have their own.
+    pub session_ports: Option<(u16, u16)>,
     pub keepalive: Duration,
     pub wall: WallClock,
     /// Whether viewers keep what they are given.
@@ -62,8 +65,6 @@ pub struct Watch {
     pub session: Option<SessionId>,
     pub failed: Option<Error>,
     pub flv: Vec<u8>,
-    /// Pictures with their parameter sets behind start codes.
-    pub elementary: Vec<u8>,
     pub pictures: Vec<Seen>,
     /// Where the viewer's own rendition stands.
     mux: Option<Mux>,
@@ -93,14 +94,29 @@ pub struct Node {
 
 /// What survives the node.
 #[derive(Default)]
-pub struct Store(BTreeMap<DeviceId, RestoredDevice>);
+pub struct Store {
+    devices: BTreeMap<DeviceId, RestoredDevice>,
+    policies: BTreeMap<DeviceId, DevicePolicy>,
+}
 
 impl Store {
+    pub fn set_policy(&mut self, device: DeviceId, policy: DevicePolicy) {
+        self.policies.insert(device, policy);
+    }
+
+    fn restored(&self) -> Vec<RestoredDevice> {
+        let rows = self.devices.iter().map(|(device, row)| RestoredDevice {
+            policy: self.policies.get(device).copied().unwrap_or_default(),
+            ..row.clone()
+        });
+        rows.collect()
+    }
+
     fn take(&mut self, persist: Persist) {
         match persist {
             Persist::Platform(gb28181::Persist::Device(stored)) => {
                 let row = self
-                    .0
+                    .devices
                     .entry(stored.device)
                     .or_insert_with(|| RestoredDevice {
                         stored: stored.clone(),
@@ -113,12 +129,12 @@ impl Store {
                 row.stored = stored;
             }
             Persist::Platform(gb28181::Persist::Seen { device, unix_s }) => {
-                if let Some(row) = self.0.get_mut(&device) {
+                if let Some(row) = self.devices.get_mut(&device) {
                     row.stored.last_seen_unix_s = unix_s;
                 }
             }
             Persist::Platform(gb28181::Persist::Offline { device }) => {
-                if let Some(row) = self.0.get_mut(&device) {
+                if let Some(row) = self.devices.get_mut(&device) {
                     row.stored.online = false;
                 }
             }
@@ -144,12 +160,12 @@ impl Store {
                 }
             }
             Persist::Info { device, info } => {
-                if let Some(row) = self.0.get_mut(&device) {
+                if let Some(row) = self.devices.get_mut(&device) {
                     row.info = info;
                 }
             }
             Persist::Transport { device, transport } => {
-                if let Some(row) = self.0.get_mut(&device) {
+                if let Some(row) = self.devices.get_mut(&device) {
                     row.transport = Some(transport);
                 }
             }
@@ -158,7 +174,7 @@ impl Store {
                 channels,
                 partial,
             } => {
-                if let Some(row) = self.0.get_mut(&device) {
+                if let Some(row) = self.devices.get_mut(&device) {
                     row.channels = channels;
                     row.partial = partial;
                 }
@@ -180,6 +196,7 @@ impl Node {
             shards: 1,
             rtp_ports: vec![RTP_PORT],
             ssrc_realm: CoreConfig::realm_of(id),
+            session_ports: setup.session_ports,
             media_address: gantry::session::MediaAddress {
                 configured: Some(setup.sip.ip()),
                 ..Default::default()
@@ -201,7 +218,7 @@ impl Node {
             shutdown: None,
             presence: Vec::new(),
         };
-        node.core.restore(store.0.values().cloned().collect());
+        node.core.restore(store.restored());
         node.drain(now, store);
         node
     }
@@ -241,12 +258,20 @@ impl Node {
         }
     }
 
-    pub fn media_datagram(&mut self, now: Instant, from: SocketAddr, packet: &[u8]) {
-        self.media.datagram(now, from, packet);
+    /// A datagram of media came `to` a port.
+    pub fn media_datagram(&mut self, now: Instant, from: SocketAddr, to: u16, packet: &[u8]) {
+        self.media.datagram(now, from, to, packet);
     }
 
-    pub fn conn_opened(&mut self, conn: u64, peer: SocketAddr, stream: Option<StreamId>) {
-        self.media.conn_opened(conn, peer, stream);
+    /// A connection is up: one that the node made for a stream, or one of somebody who came to a port.
+    pub fn conn_opened(
+        &mut self,
+        conn: u64,
+        peer: SocketAddr,
+        made_for: Option<StreamId>,
+        to: u16,
+    ) {
+        self.media.conn_opened(conn, peer, made_for, to);
     }
 
     pub fn conn_failed(&mut self, stream: StreamId) {
@@ -283,6 +308,8 @@ impl Node {
             streams: gauges.streams,
             sessions: gauges.sessions,
             ssrcs: gauges.ssrcs_in_use,
+            ports: gauges.ports_in_use,
+            ports_open: self.media.by_port.len(),
             invites: self.platform.gauges().invites,
             ingests: self.media.streams.len(),
             conns: self.media.conns.len(),
@@ -293,6 +320,25 @@ impl Node {
     /// Bytes that the streams' rings hold.
     pub fn ring_bytes(&self) -> usize {
         self.media.streams.values().map(|s| s.hub.bytes()).sum()
+    }
+
+    /// RTP packets that the streams miss.
+    pub fn packets_lost(&mut self, now: Instant) -> u64 {
+        let streams = self.media.streams.values_mut();
+        streams.map(|s| s.ingest.stats(now).lost).sum()
+    }
+
+    /// How often the streams' packets came from another address from then on, and how many were refused for theirs.
+    pub fn source_moves(&self) -> (u64, u64) {
+        let sources = self.media.streams.values().map(|s| &s.source);
+        sources.fold((0, 0), |(moves, refused), source| {
+            (moves + source.moves(), refused + source.refused())
+        })
+    }
+
+    /// Ports that another program had when a stream was to have them.
+    pub fn ports_refused(&self) -> u64 {
+        self.media.ports_refused
     }
 
     /// Drives the cores until nobody has anything to say, as the control thread does.
@@ -366,7 +412,7 @@ impl Node {
                 if self.setup.keep {
                     put(&mut watch.flv, &mux.init());
                     for frame in stream.hub.frames() {
-                        watch.take(now, &mut mux, frame, stream.hub.video());
+                        watch.take(now, &mut mux, frame);
                     }
                 }
                 watch.mux = Some(mux);
@@ -406,7 +452,7 @@ impl Node {
                             if let Some(watch) = self.watches.get_mut(request)
                                 && let Some(mut mux) = watch.mux.take()
                             {
-                                watch.take(now, &mut mux, &frame, stream.hub.video());
+                                watch.take(now, &mut mux, &frame);
                                 watch.mux = Some(mux);
                             }
                         }
@@ -435,6 +481,10 @@ pub struct Sizes {
     pub streams: usize,
     pub sessions: usize,
     pub ssrcs: usize,
+    /// Pairs of ports given out, as the session core counts.
+    pub ports: usize,
+    /// The same as the media side has them open.
+    pub ports_open: usize,
     pub invites: usize,
     pub ingests: usize,
     pub conns: usize,
@@ -442,28 +492,12 @@ pub struct Sizes {
 }
 
 impl Watch {
-    fn take(&mut self, now: Instant, mux: &mut Mux, frame: &Frame, track: Option<&Track>) {
+    fn take(&mut self, now: Instant, mux: &mut Mux, frame: &Frame) {
         let mut units = Vec::new();
         mux.push(frame, &mut units);
         units.iter().for_each(|unit| put(&mut self.flv, unit));
         if frame.track != TrackId::Video {
             return;
-        }
-        let sets = track.filter(|_| frame.key).map(|t| &*t.params);
-        if let Some(Params::Video(video)) = sets {
-            let sets = [
-                video.vps.as_deref().unwrap_or_default(),
-                &video.sps,
-                &video.pps,
-            ];
-            for set in sets.into_iter().filter(|s| !s.is_empty()) {
-                self.elementary.extend([0, 0, 0, 1]);
-                self.elementary.extend(set);
-            }
-        }
-        for nal in nals(&frame.payload) {
-            self.elementary.extend([0, 0, 0, 1]);
-            self.elementary.extend(nal);
         }
         self.pictures.push(Seen {
             at: now,
@@ -478,10 +512,19 @@ fn put(out: &mut Vec<u8>, unit: &Unit) {
     out.extend_from_slice(&unit.tail);
 }
 
+/// Every hundredth port of a range is one that somebody else has open.
+fn is_of_another_program(port: u16) -> bool {
+    port.is_multiple_of(100)
+}
+
 /// One media thread.
 struct Media {
     streams: BTreeMap<StreamId, Stream>,
+    /// Streams that share a port.
     by_ssrc: HashMap<Ssrc, StreamId>,
+    /// Those that have their own.
+    by_port: HashMap<u16, StreamId>,
+    ports_refused: u64,
     conns: BTreeMap<u64, Conn>,
     viewers: HashMap<SessionId, StreamId>,
     events: VecDeque<MediaEvent>,
@@ -494,6 +537,7 @@ struct Stream {
     hold: HoldBack,
     hub: Hub,
     ssrc: Option<Ssrc>,
+    own_port: Option<u16>,
     transport: MediaTransport,
     remote: Option<SocketAddr>,
     outputs: Vec<ingest::Output>,
@@ -505,6 +549,8 @@ struct Stream {
 struct Conn {
     framer: Framer,
     peer: SocketAddr,
+    /// Whose port it came to.
+    port_of: Option<StreamId>,
     stream: Option<StreamId>,
     last_byte: Option<Instant>,
 }
@@ -514,6 +560,8 @@ impl Media {
         Media {
             streams: BTreeMap::new(),
             by_ssrc: HashMap::new(),
+            by_port: HashMap::new(),
+            ports_refused: 0,
             conns: BTreeMap::new(),
             viewers: HashMap::new(),
             events: VecDeque::new(),
@@ -534,11 +582,19 @@ impl Media {
                 transport,
                 options,
             } => {
-                let opened = Stream::new(ssrc, transport, &options);
-                self.streams.insert(stream, opened);
-                if let Some(ssrc) = ssrc {
+                if let Some(port) = options.port {
+                    if is_of_another_program(port) || self.by_port.contains_key(&port) {
+                        self.ports_refused += 1;
+                        self.progress(stream, Progress::PortTaken);
+                        return None;
+                    }
+                    self.by_port.insert(port, stream);
+                    self.progress(stream, Progress::PortOpen);
+                } else if let Some(ssrc) = ssrc {
                     self.by_ssrc.insert(ssrc, stream);
                 }
+                let opened = Stream::new(ssrc, transport, &options);
+                self.streams.insert(stream, opened);
             }
             MediaCommand::UpdateIngest {
                 stream: id,
@@ -548,10 +604,13 @@ impl Media {
             } => {
                 let stream = self.streams.get_mut(&id)?;
                 if let Some(new) = ssrc {
-                    if let Some(old) = stream.ssrc.replace(new) {
-                        self.by_ssrc.remove(&old);
+                    let old = stream.ssrc.replace(new);
+                    if stream.own_port.is_none() {
+                        if let Some(old) = old {
+                            self.by_ssrc.remove(&old);
+                        }
+                        self.by_ssrc.insert(new, id);
                     }
-                    self.by_ssrc.insert(new, id);
                     stream.ingest.set_ssrc(Some(new));
                     stream.source = SourceGuard::default();
                 }
@@ -564,10 +623,17 @@ impl Media {
                 self.streams.get_mut(&id)?.ingest.set_hints(hints);
             }
             MediaCommand::CloseIngest { stream: id } => {
-                if let Some(ssrc) = self.streams.remove(&id).and_then(|s| s.ssrc) {
-                    self.by_ssrc.remove(&ssrc);
+                match self.streams.remove(&id).map(|s| (s.own_port, s.ssrc)) {
+                    Some((Some(port), _)) => {
+                        self.by_port.remove(&port);
+                    }
+                    Some((None, Some(ssrc))) => {
+                        self.by_ssrc.remove(&ssrc);
+                    }
+                    Some((None, None)) | None => {}
                 }
-                self.conns.retain(|_, conn| conn.stream != Some(id));
+                self.conns
+                    .retain(|_, conn| conn.stream.or(conn.port_of) != Some(id));
                 self.viewers.retain(|_, stream| *stream != id);
             }
             MediaCommand::CloseViewer { session, .. } => self.remove_viewer(session),
@@ -598,14 +664,18 @@ impl Media {
             silent: stream.ingest.is_silent(),
         };
         self.by_ssrc.get(&ssrc).copied().or_else(|| {
-            let all = self.streams.iter();
+            let all = self.streams.iter().filter(|(_, s)| s.own_port.is_none());
             let all = all.map(|(id, stream)| (*id, claimant(stream)));
             intake::claim(all, from, rtp::is_rtcp(packet))
         })
     }
 
-    fn datagram(&mut self, now: Instant, from: SocketAddr, packet: &[u8]) {
-        if let Some(id) = self.owner(from, packet)
+    fn datagram(&mut self, now: Instant, from: SocketAddr, to: u16, packet: &[u8]) {
+        let owner = match to {
+            RTP_PORT => self.owner(from, packet),
+            own => self.by_port.get(&own).copied(),
+        };
+        if let Some(id) = owner
             && let Some(stream) = self.streams.get_mut(&id)
         {
             let follows = stream.ingest.ssrc();
@@ -615,17 +685,18 @@ impl Media {
         }
     }
 
-    fn conn_opened(&mut self, id: u64, peer: SocketAddr, stream: Option<StreamId>) {
+    fn conn_opened(&mut self, id: u64, peer: SocketAddr, made_for: Option<StreamId>, to: u16) {
         self.conns.insert(
             id,
             Conn {
                 framer: Framer::new(),
                 peer,
-                stream,
+                port_of: self.by_port.get(&to).copied(),
+                stream: made_for,
                 last_byte: None,
             },
         );
-        if let Some(stream) = stream {
+        if let Some(stream) = made_for {
             self.progress(stream, Progress::Connected);
         }
     }
@@ -640,9 +711,10 @@ impl Media {
             .framer
             .push(bytes, &mut |p| packets.push(p.to_vec()))
             .is_ok();
-        let (peer, mut bound) = (conn.peer, conn.stream);
+        let (peer, port_of, mut bound) = (conn.peer, conn.port_of, conn.stream);
         for packet in packets {
-            let Some(stream) = bound.or_else(|| self.owner(peer, &packet)) else {
+            let known = bound.or(port_of);
+            let Some(stream) = known.or_else(|| self.owner(peer, &packet)) else {
                 continue;
             };
             if bound.is_none() && !rtp::is_rtcp(&packet) {
@@ -728,6 +800,7 @@ impl Stream {
             hold: HoldBack::new(options.loss),
             hub: Hub::new(RING_BYTES),
             ssrc,
+            own_port: options.port,
             transport,
             remote: None,
             outputs: Vec::new(),

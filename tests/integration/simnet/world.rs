@@ -9,14 +9,14 @@ use bytes::Bytes;
 use gantry::gb28181::MediaTransport;
 use gantry::gb28181::device::{self, MediaId, MediaOffer};
 use gantry::id::{DeviceId, StreamId};
-use gantry::session::{Command, RequestId};
+use gantry::session::{Command, DevicePolicy, RequestId};
 use gantry::sip::{Path, Transport};
 use gantry::time::WallClock;
 
 use super::camera::Camera;
 use super::clip::Clip;
 use super::link::{Dice, Link, Quality};
-use super::node::{Act, Node, Setup, Store};
+use super::node::{Act, Node, Setup, Store, Watch};
 
 /// How long a camera goes on sending when the platform has gone without a word.
 const NOTICES_SILENCE: Duration = Duration::from_secs(30);
@@ -34,6 +34,7 @@ enum What {
     },
     Media {
         from: SocketAddr,
+        to: u16,
         packet: Vec<u8>,
     },
     Connected {
@@ -65,7 +66,10 @@ struct Conn {
     camera: usize,
     view: MediaId,
     peer: SocketAddr,
+    /// The node made it, for this stream.
     stream: Option<StreamId>,
+    /// The node's port, where the camera made it.
+    to: u16,
     link: Link,
 }
 
@@ -78,7 +82,9 @@ pub struct World {
     /// How media of new connections is carried, and datagrams of media.
     pub media: Quality,
     pub presence: Presence,
-    /// Bytes held by the node, if the caller wants to know: called before and after each of its turns.
+    /// Bytes held by this thread, if the caller wants to know what the node holds: called before and after each of its
+    /// turns. Messages are made on one side and dropped on the other, so the sum is off by what they take: right for a
+    /// while and for what is large; [`World::weigh_node`] is exact.
     pub held: Option<fn() -> i64>,
     pub node_bytes: i64,
     pub node_bytes_max: i64,
@@ -112,6 +118,7 @@ impl World {
             sip: SocketAddr::from(([203, 0, 113, 1], 5060)),
             transport,
             fallback: false,
+            session_ports: None,
             keepalive,
             wall: WallClock {
                 at: now,
@@ -157,6 +164,23 @@ impl World {
         self.presence.offline_since.insert(camera.id, self.now);
         self.cameras.push(camera);
         n
+    }
+
+    /// Streams have ports of their own from now on: the node starts anew.
+    pub fn give_ports(&mut self, first: u16, last: u16) {
+        self.setup.session_ports = Some((first, last));
+        self.stop_node(false);
+        self.start_node();
+    }
+
+    /// Sets a policy of a device, for this node and those after it.
+    pub fn force(&mut self, camera: usize, key: &str, word: &str) {
+        let device = self.cameras[camera].id;
+        let mut policy = DevicePolicy::default();
+        policy.set(key, word).expect("a policy");
+        self.store.set_policy(device, policy);
+        let command = Command::SetDevicePolicy { device, policy };
+        self.with_node(|node, now| node.ask(now, command));
     }
 
     pub fn power_on(&mut self, n: usize) {
@@ -208,11 +232,7 @@ impl World {
     /// The node ends: with notice to everybody, or without.
     pub fn stop_node(&mut self, gracefully: bool) {
         if gracefully {
-            let now = self.now;
-            if let Some(node) = &mut self.node {
-                node.ask(now, Command::Shutdown);
-            }
-            self.node_turn();
+            self.with_node(|node, now| node.ask(now, Command::Shutdown));
             let patience = self.now + Duration::from_secs(10);
             while self.node.as_ref().is_some_and(|n| !n.shut_down) && self.now < patience {
                 self.run_for(Duration::from_millis(100));
@@ -244,19 +264,42 @@ impl World {
         self.node_turn();
     }
 
+    /// What the node alone holds, by what comes back when it goes. A new one takes its place.
+    pub fn weigh_node(&mut self) -> i64 {
+        let held = self.held.expect("a counter of bytes");
+        let before = held();
+        drop(self.node.take().expect("a node"));
+        let weight = before - held();
+        self.stop_node(false);
+        self.start_node();
+        weight
+    }
+
     pub fn watch(&mut self, camera: usize) -> Option<RequestId> {
-        let (now, id) = (self.now, self.cameras[camera].id);
-        let request = self.node.as_mut()?.watch(now, id, 0);
-        self.node_turn();
-        Some(request)
+        let id = self.cameras[camera].id;
+        self.with_node(|node, now| node.watch(now, id, 0))
     }
 
     pub fn leave(&mut self, request: RequestId) {
-        let now = self.now;
-        if let Some(node) = &mut self.node {
-            node.leave(now, request);
-        }
-        self.node_turn();
+        self.with_node(|node, now| node.leave(now, request));
+    }
+
+    /// The viewer goes, and what it was given with it.
+    pub fn forget(&mut self, request: RequestId) -> Option<Watch> {
+        self.leave(request);
+        let watch = self.with_node(|node, _| node.watches.remove(&request));
+        watch.flatten()
+    }
+
+    /// A packet of media arrives from anywhere.
+    pub fn inject(&mut self, from: SocketAddr, to: u16, packet: Vec<u8>) {
+        let at = self.now;
+        self.push(at, What::Media { from, to, packet });
+    }
+
+    /// Datagrams of media of a camera that its link lost.
+    pub fn media_lost(&self, camera: usize) -> u64 {
+        self.media_links.get(&camera).map_or(0, |link| link.lost)
     }
 
     pub fn run_for(&mut self, time: Duration) {
@@ -329,28 +372,31 @@ impl World {
             What::NodeWake if self.node_wake != Some(now) => {}
             What::NodeWake => {
                 self.node_wake = None;
-                self.with_node(|node, _| node.handle_timeout(now));
+                self.with_node(|node, now| node.handle_timeout(now));
             }
             What::ToNode { path, bytes } => {
-                self.with_node(|node, _| node.platform.handle_message(now, path, bytes));
+                self.with_node(|node, now| node.platform.handle_message(now, path, bytes));
             }
-            What::Media { from, packet } => {
-                self.with_node(|node, _| node.media_datagram(now, from, &packet));
+            What::Media { from, to, packet } => {
+                self.with_node(|node, now| node.media_datagram(now, from, to, &packet));
             }
             What::Connected { conn } => {
-                if let Some((peer, stream)) = self.conns.get(&conn).map(|c| (c.peer, c.stream)) {
-                    self.with_node(|node, _| node.conn_opened(conn, peer, stream));
+                if let Some(known) = self.conns.get(&conn) {
+                    let (peer, stream, to) = (known.peer, known.stream, known.to);
+                    self.with_node(|node, _| node.conn_opened(conn, peer, stream, to));
                 }
             }
             What::Bytes { conn, bytes } => {
                 if self.conns.contains_key(&conn) {
-                    self.with_node(|node, _| node.conn_data(now, conn, &bytes));
+                    self.with_node(|node, now| node.conn_data(now, conn, &bytes));
                     if self.node.as_ref().is_some_and(|n| !n.has_conn(conn)) {
                         self.cut(conn);
                     }
                 }
             }
-            What::Cut { conn } => self.with_node(|node, _| node.conn_closed(conn)),
+            What::Cut { conn } => {
+                self.with_node(|node, _| node.conn_closed(conn));
+            }
             What::ToCamera { peer, bytes } => {
                 let Some(n) = self.by_address.get(&peer).copied() else {
                     return;
@@ -405,20 +451,21 @@ impl World {
         }
     }
 
-    fn with_node(&mut self, act: impl FnOnce(&mut Node, Instant)) {
+    /// One turn of the node, if there is one: whatever is done to it is done here, so that its bytes are counted.
+    fn with_node<T>(&mut self, act: impl FnOnce(&mut Node, Instant) -> T) -> Option<T> {
         let (now, before) = (self.now, self.held.map(|f| f()));
-        let Some(node) = &mut self.node else { return };
-        act(node, now);
+        let node = self.node.as_mut()?;
+        let answer = act(node, now);
         node.drain(now, &mut self.store);
         self.account(before);
         self.node_turn();
+        Some(answer)
     }
 
     /// Carries what the node wants, and notes when it is to be woken.
     fn node_turn(&mut self) {
         let now = self.now;
         let Some(node) = &mut self.node else { return };
-        node.drain(now, &mut self.store);
         let acts = std::mem::take(&mut node.acts);
         let presence = std::mem::take(&mut node.presence);
         let deadline = node.next_deadline();
@@ -464,7 +511,9 @@ impl World {
                 });
                 match there {
                     Some((camera, view)) => self.connect(camera, view, Some(stream)),
-                    None => self.with_node(|node, _| node.conn_failed(stream)),
+                    None => {
+                        self.with_node(|node, _| node.conn_failed(stream));
+                    }
                 }
             }
         }
@@ -479,7 +528,7 @@ impl World {
         let mut link = Link::new(self.media);
         let at = self.now + link.quality.delay * 2;
         link.open_at(at);
-        let peer = known.from;
+        let (peer, to) = (known.from, known.offer.remote.port());
         self.conns.insert(
             conn,
             Conn {
@@ -487,6 +536,7 @@ impl World {
                 view,
                 peer,
                 stream,
+                to,
                 link,
             },
         );
@@ -578,8 +628,9 @@ impl World {
         let Some(known) = camera.view_mut(view) else {
             return;
         };
-        let (from, conn, tcp) = (
+        let (from, to, conn, tcp) = (
             known.from,
+            known.offer.remote.port(),
             known.conn,
             known.offer.transport != MediaTransport::Udp,
         );
@@ -599,7 +650,7 @@ impl World {
                 arrivals.extend(at.into_iter().flatten().map(|at| (at, packet.clone())));
             }
             for (at, packet) in arrivals {
-                self.push(at, What::Media { from, packet });
+                self.push(at, What::Media { from, to, packet });
             }
         }
         let life = self.cameras[n].up_since;
