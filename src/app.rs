@@ -245,7 +245,10 @@ impl Node {
         let failed = |e: crate::store::Error| StartError(e.to_string());
         let lists = Lists::read(&store).await.map_err(failed)?;
         core.restore_access(lists.devices);
+        let unix_s = wall.unix_ms(now).div_euclid(1000);
+        store.close_left_over(unix_s).await.map_err(failed)?;
         core.end_left_over(store.left_over().await.map_err(failed)?);
+        core.restore_keys(store.shared_keys().await.map_err(failed)?);
         core.restore_subscriptions(store.subscriptions().await.map_err(failed)?);
         let kept = Retention {
             alarm_days: config.history.alarm_days,
@@ -273,6 +276,14 @@ impl Node {
                     persisting.save_transport(device, transport);
                 }
                 Persist::Directory { device, nodes } => persisting.save_directory(device, nodes),
+                Persist::Channel {
+                    device,
+                    place,
+                    item,
+                } => persisting.save_channel(device, place, *item),
+                Persist::Node { device, id, item } => {
+                    persisting.save_node(device, id, item.map(|item| *item));
+                }
                 Persist::Channels {
                     device,
                     channels,

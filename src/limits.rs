@@ -113,6 +113,16 @@ pub const ANSWER_ITEMS_MAX: usize = 1_024;
 /// Subscriptions at all devices together: four of every device of a large node. At it: refused.
 pub const SUBSCRIPTIONS_MAX: usize = 40_000;
 
+/// Nodes of a device's directory in the store that notifications may add. Beyond: left out until the next directory.
+pub const DIRECTORY_NODES_MAX: i64 = 100_000;
+
+/// Changes of single nodes of one device that wait for the store, a few hundred bytes each. Beyond: left out until the next
+/// directory.
+pub const NODE_CHANGES_WAITING_MAX: usize = 1_000;
+
+/// Subscriptions for single channels at one device, such as a lower platform. At it: busy.
+pub const CHANNEL_SUBSCRIPTIONS_MAX: usize = 1_000;
+
 /// Seconds before the end of a subscription at which it is refreshed, or a third of its life if that is less.
 pub const SUBSCRIBE_AHEAD_S: u64 = 60;
 
@@ -162,8 +172,18 @@ pub const RECORD_SPAN_S_MAX: u32 = 86_400;
 /// Playbacks and downloads of this node at once; each is a stream with a ring of its own. At it: busy.
 pub const PLAYBACKS_MAX: usize = 1_000;
 
+/// Channels of a device whose records are searched by one call for any channel. Beyond: bad parameter, a channel must be named.
+pub const RECORD_SEARCH_CHANNELS_MAX: usize = 64;
+
+/// Of them, so many are asked at once; fewer than [`ASKS_PER_DEVICE_MAX`], so that others are served meanwhile.
+pub const RECORD_SEARCHES_AT_ONCE: usize = 4;
+
 /// Download tasks that are known, with those that are done; about 300 bytes each. At it: busy.
 pub const DOWNLOAD_TASKS_MAX: usize = 10_000;
+
+/// How long after it was made a download waits for a device that is not there, in seconds: a week. After that it fails when
+/// the device is found away again, and can be taken up by hand.
+pub const DOWNLOAD_AWAY_S_MAX: i64 = 7 * 86_400;
 
 /// Samples of one track of a downloaded file, about 40 bytes each while it is made: a day at 60 pictures a second. Beyond:
 /// the task fails.
@@ -656,10 +676,10 @@ pub const MEDIA_EVENTS_MAX: usize = 16_384;
 
 /// From this many streams on, a media thread pauses between turns so that packets gather to batches.
 pub const COALESCE_STREAMS_MIN: usize = 4;
-pub const COALESCE_US: u64 = 1_000;
-/// From this many streams on, for longer: latency grows by 2 ms at most.
+pub const COALESCE_US: u64 = 2_000;
+/// From this many streams on, for longer: latency grows by 4 ms at most, and what a wake-up costs is shared by more packets.
 pub const COALESCE_STREAMS_MANY: usize = 64;
-pub const COALESCE_MANY_US: u64 = 2_000;
+pub const COALESCE_MANY_US: u64 = 4_000;
 
 /// Media connections (RTP over TCP) of one thread. At it: refused, counted.
 pub const MEDIA_CONNS_MAX: usize = 4_096;
@@ -832,8 +852,11 @@ pub const SIM_CHANNELS_MAX: u32 = 99;
 /// Views of one simulated device at the same time. At it: 486.
 pub const SIM_MEDIA_MAX: usize = 64;
 
-/// Subscriptions at one simulated device: four topics of two platforms. At it: 503.
-pub const SIM_SUBSCRIPTIONS_MAX: usize = 8;
+/// Subscriptions at one simulated device: four topics of two platforms, and eight of channels. At it: 503.
+pub const SIM_SUBSCRIPTIONS_MAX: usize = 16;
+
+/// Alarms that one simulated device remembers for who asks. Beyond: the oldest is forgotten.
+pub const SIM_ALARMS_KEPT_MAX: usize = 64;
 
 /// Upgrades and series of pictures that one simulated device has under way. At it: the order gets ERROR.
 pub const SIM_JOBS_MAX: usize = 16;

@@ -51,13 +51,25 @@ pub fn changes(method: &Method, path: &str) -> bool {
     !reads && !of_its_own
 }
 
+/// Put into a response by a call that changed something though its method or its caller do not show it: a file that was
+/// fetched for the first time, a session that was ended by its key.
+#[derive(Clone, Debug, Default)]
+pub struct Changed {
+    /// On whose behalf, if the request carries no token.
+    pub user: String,
+}
+
+/// A GET that makes a task when what it asks for is not there yet.
+const MAKES_BY_GET: &str = "/bvcsp/v1/pu/download/{puid}/{fileid}";
+
 /// Writes the row after the call.
 pub async fn write_down(State(state): State<ApiState>, request: Request, next: Next) -> Response {
     let matched = request.extensions().get::<MatchedPath>();
     let Some(path) = matched.map(|path| path.as_str().to_owned()) else {
         return next.run(request).await;
     };
-    if !changes(request.method(), &path) {
+    let only_if_changed = !changes(request.method(), &path);
+    if only_if_changed && path != MAKES_BY_GET {
         return next.run(request).await;
     }
     let (parts, body) = request.into_parts();
@@ -71,8 +83,15 @@ pub async fn write_down(State(state): State<ApiState>, request: Request, next: N
     };
     let description = without_secrets(&body);
     let response = next.run(Request::from_parts(parts, Body::from(body))).await;
-    // Who has no token changes nothing.
-    if let Some(login) = who {
+    let changed = response.extensions().get::<Changed>();
+    if only_if_changed && changed.is_none() {
+        return response;
+    }
+    // Who has neither a token nor the key of a session changes nothing.
+    let by_key = changed.map(|changed| &changed.user);
+    let by_key = by_key.filter(|user| !user.is_empty()).cloned();
+    let user = who.map(|login| login.user.to_string()).or(by_key);
+    if let Some(user_id) = user {
         let code = response.extensions().get::<CodeOf>();
         let result = code.map_or(i64::from(response.status().as_u16()), |code| {
             i64::from(code.0)
@@ -81,7 +100,7 @@ pub async fn write_down(State(state): State<ApiState>, request: Request, next: N
         let row = OperationRow {
             id: chronicle.next_id(),
             time: i64::try_from(unix_s()).unwrap_or(0),
-            user_id: login.user.to_string(),
+            user_id,
             address,
             method,
             path,

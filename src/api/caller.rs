@@ -48,6 +48,11 @@ pub struct HttpCaller {
     pub login: Login,
 }
 
+/// An administrator where HTTP statuses speak: without a token 401, without the right 403.
+pub struct HttpAdmin {
+    pub login: Login,
+}
+
 /// Who wants media: a login, or anybody where the config opens media. Without: 401.
 pub struct Viewer(pub Owner);
 
@@ -93,6 +98,19 @@ impl FromRequestParts<ApiState> for HttpCaller {
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Problem> {
         let login = login(parts, state).ok_or_else(Problem::unauthorised)?;
         Ok(HttpCaller { login })
+    }
+}
+
+impl FromRequestParts<ApiState> for HttpAdmin {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Problem> {
+        let HttpCaller { login } = HttpCaller::from_request_parts(parts, state).await?;
+        if login.admin {
+            Ok(HttpAdmin { login })
+        } else {
+            Err(Problem::admin_needed())
+        }
     }
 }
 

@@ -28,6 +28,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, MutexGuard};
 use utoipa::ToSchema;
 
+use crate::gb28181::DeviceAuth;
 use crate::gb28181::gb35114::{Certificate, Key};
 use crate::id::DeviceId;
 use crate::limits::GM_CERTIFICATE_DAYS_MAX;
@@ -106,6 +107,42 @@ impl<'a> Open<'a> {
 
 fn broken(e: crate::store::Error) -> Failure {
     Failure::new(Code::ErrorDatabase, e.to_string())
+}
+
+/// Refuses to let a device log in otherwise while it must prove itself: a call that sets a password would undo that unseen.
+///
+/// Errors: code 3 for such a device; the store cannot be read.
+pub async fn leave_alone(state: &ApiState, device: DeviceId) -> Result<(), Failure> {
+    match proof_of(state, device).await? {
+        None => Ok(()),
+        Some(_) => Err(Failure::new(
+            Code::Exist,
+            "the device must prove itself by GB 35114: set its status to 0 at /28181in/gmdevice first",
+        )),
+    }
+}
+
+/// How a device logs in if it must prove itself; `None`: it need not.
+///
+/// Errors: the store cannot be read.
+pub async fn proof_of(state: &ApiState, device: DeviceId) -> Result<Option<DeviceAuth>, Failure> {
+    let mut open = Open::read(state).await?;
+    let auth = open.book().auth_of(&device.to_string());
+    Ok(auth.and_then(|(_, auth)| match auth {
+        DeviceAuth::Certificate { .. } => Some(auth),
+        DeviceAuth::Default | DeviceAuth::Password(_) | DeviceAuth::NotNeeded => None,
+    }))
+}
+
+/// A device was removed with all that hangs on it: it is no device of GB 35114 any more. What was issued for it stays known.
+///
+/// Errors: the store cannot be read or written.
+pub async fn forget_device(state: &ApiState, device: DeviceId) -> Result<(), Failure> {
+    let mut open = Open::read(state).await?;
+    if open.book().remove_device(device) {
+        open.keep().await?;
+    }
+    Ok(())
 }
 
 /// Tells the platform at the start who we are.

@@ -8,7 +8,9 @@ use tokio::sync::broadcast::error::RecvError;
 use crate::gb28181::notice::{Position, alarm_name};
 use crate::id::DeviceId;
 use crate::session::{AlarmView, Command, DeviceView, Event, Reply, SessionView};
-use crate::store::history::{AlarmRow, Chronicle, DialogRow, Entry, PositionRow, PresenceRow};
+use crate::store::history::{
+    AlarmRow, Chronicle, DialogRow, Entry, NoticeRow, PositionRow, PresenceRow,
+};
 use crate::store::rows::{Snapshot, UpgradeRow};
 use crate::store::table::{Filter, Value};
 
@@ -54,7 +56,24 @@ async fn take(state: &ApiState, event: Event) {
                 chronicle.note(Entry::Position(position(chronicle, device, &told)));
             }
         }
-        Event::SessionClosed { session } => {
+        Event::PtzPosition {
+            device,
+            index,
+            position,
+        } => {
+            let payload = serde_json::to_string(&position);
+            notice(chronicle, device, index, PTZ_POSITION, payload);
+        }
+        Event::VideoUploaded {
+            device,
+            index,
+            upload,
+        } => {
+            let payload = serde_json::to_string(&upload);
+            notice(chronicle, device, index, VIDEO_UPLOAD, payload);
+        }
+        // Written when it begins too, so that a node that is killed has not forgotten it.
+        Event::SessionOpened { session } | Event::SessionClosed { session } => {
             let asked = state.session.call(Command::Session { session }).await;
             if let Ok(Reply::Session(view)) = asked {
                 chronicle.note(Entry::Dialog(Box::new(dialog(&view))));
@@ -76,6 +95,27 @@ async fn take(state: &ApiState, event: Event) {
         }
         Event::DeviceChanged { .. } => {}
     }
+}
+
+/// What a notice is called in the log and on the WebSocket.
+pub(super) const PTZ_POSITION: &str = "ptzPosition";
+pub(super) const VIDEO_UPLOAD: &str = "videoUpload";
+
+fn notice(
+    chronicle: &Chronicle,
+    device: DeviceId,
+    index: Option<u32>,
+    kind: &str,
+    payload: serde_json::Result<String>,
+) {
+    chronicle.note(Entry::Notice(Box::new(NoticeRow {
+        id: chronicle.next_id(),
+        time: now(),
+        device: device.pu_id(),
+        place: index.map(i64::from),
+        kind: kind.to_owned(),
+        payload: payload.unwrap_or_default(),
+    })));
 }
 
 /// Notes the end of an order.
@@ -149,7 +189,7 @@ fn dialog(view: &SessionView) -> DialogRow {
         Some((device, _)) => (device.pu_id(), view.index),
         None => (view.key.to_string(), 0),
     };
-    let close_time = view.closed_unix_s.unwrap_or_else(now);
+    let close_time = view.closed_unix_s;
     DialogRow {
         id: i64::try_from(view.session.0).unwrap_or(i64::MAX),
         time: view.created_unix_s,
@@ -162,7 +202,7 @@ fn dialog(view: &SessionView) -> DialogRow {
             .map_or_else(String::new, |peer| peer.to_string()),
         kind: view.kind.name().to_owned(),
         close_time,
-        duration: (close_time - view.created_unix_s).max(0),
+        duration: close_time.map_or(0, |closed| (closed - view.created_unix_s).max(0)),
         sent_bytes: i64::try_from(view.sent_bytes).unwrap_or(i64::MAX),
         failure: view
             .failure

@@ -1,8 +1,8 @@
 //! Orders, questions and settings of GB/T 28181 that bvcsp has no call for, under `/gantry/v1/device`, and those bvcsp
 //! calls that are one order or question: recording, restart, position, storage (bvcsp 2.5, 2.6).
 //!
-//! Every order of [`Control`] but PTZCmd, every [`Question`] and every type of [`Settings`] can be reached here; PTZCmd has
-//! its calls in `gimbal`. Restart, upgrade, formatting and settings need an administrator.
+//! Every order of [`Control`], every [`Question`] and every type of [`Settings`] can be reached here; of PTZCmd the scan and
+//! the switches: the rest has its calls in `gimbal`. Restart, upgrade, formatting and settings need an administrator.
 
 use axum::Json;
 use axum::body::Bytes;
@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 use crate::gb28181::answer::SdCard;
 use crate::gb28181::control::{Area, HomePosition, PtzPrecise, Tracking, Upgrade};
 use crate::gb28181::notice::PtzPosition;
+use crate::gb28181::ptz::{Ptz, ScanOrder, TWELVE_BITS_MAX, WIPER};
 use crate::gb28181::question::{AlarmFilter, RecordFilter};
 use crate::gb28181::settings::{ConfigType, Settings};
 use crate::gb28181::{Answer as DeviceAnswer, Ask, Control, Question};
@@ -21,7 +22,7 @@ use crate::id::GbId;
 use crate::session::{Command, Reply};
 
 use super::ApiState;
-use super::caller::{Caller, HttpCaller};
+use super::caller::{Caller, HttpAdmin, HttpCaller};
 use super::envelope::{Answer, Code, Done, Failure, Path, wrong_reply};
 use super::gimbal;
 use super::problem::{HttpPath, Problem};
@@ -64,6 +65,61 @@ pub enum Order {
         panorama: Option<String>,
         area: Option<Area>,
     },
+    /// Lets a camera look to and fro between two edges (annex A.3.6).
+    Scan {
+        /// Which one.
+        scan: u8,
+        action: ScanAction,
+        /// With `speed`, and only then: 0 to 4095.
+        speed: Option<u16>,
+    },
+    /// An auxiliary switch (annex A.3.7).
+    Auxiliary {
+        /// 1 to 255; 1 is the wiper.
+        number: u8,
+        on: bool,
+    },
+    Wiper {
+        on: bool,
+    },
+}
+
+/// What a scan is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum ScanAction {
+    Start,
+    /// Ends it, and whatever else moves the camera.
+    Stop,
+    /// Its left edge is where the camera looks now.
+    Left,
+    /// Its right edge is where the camera looks now.
+    Right,
+    Speed,
+}
+
+/// The order of a scan.
+fn scan_order(scan: u8, action: ScanAction, speed: Option<u16>) -> Result<Ptz, Problem> {
+    let order = match (action, speed) {
+        (ScanAction::Speed, Some(speed)) if speed <= TWELVE_BITS_MAX => ScanOrder::Speed(speed),
+        (ScanAction::Speed, _) => {
+            return Err(bad(&format!("speed must be 0 to {TWELVE_BITS_MAX}")));
+        }
+        (_, Some(_)) => return Err(bad("speed goes with the action speed only")),
+        (ScanAction::Stop, None) => return Ok(Ptz::STOP),
+        (ScanAction::Start, None) => ScanOrder::Start,
+        (ScanAction::Left, None) => ScanOrder::LeftEdge,
+        (ScanAction::Right, None) => ScanOrder::RightEdge,
+    };
+    Ok(Ptz::Scan { scan, order })
+}
+
+fn ptz(order: Ptz) -> Control {
+    Control::Ptz {
+        order,
+        preset_name: None,
+        cruise_name: None,
+    }
 }
 
 /// A question.
@@ -101,7 +157,10 @@ impl Order {
             | Order::DragZoom { .. }
             | Order::HomePosition(_)
             | Order::PtzPrecise(_)
-            | Order::TargetTrack { .. } => false,
+            | Order::TargetTrack { .. }
+            | Order::Scan { .. }
+            | Order::Auxiliary { .. }
+            | Order::Wiper { .. } => false,
         }
     }
 
@@ -130,6 +189,14 @@ impl Order {
                     .map_err(|_| bad("panorama must be a code of 1 to 20 digits"))?,
                 area,
             },
+            Order::Scan {
+                scan,
+                action,
+                speed,
+            } => ptz(scan_order(scan, action, speed)?),
+            Order::Auxiliary { number: 0, .. } => return Err(bad("number must be 1 to 255")),
+            Order::Auxiliary { number, on } => ptz(Ptz::Auxiliary { number, on }),
+            Order::Wiper { on } => ptz(Ptz::Auxiliary { number: WIPER, on }),
         })
     }
 }
@@ -160,10 +227,6 @@ impl Query {
 
 fn bad(what: &str) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, format!("bad parameter: {what}"))
-}
-
-fn admin_needed() -> Problem {
-    Problem::new(StatusCode::FORBIDDEN, "an administrator is needed")
 }
 
 fn read<T: serde::de::DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
@@ -208,8 +271,8 @@ async fn ask(
     responses((status = 204, description = "done, as far as the device says"), (status = 400, body = Problem),
         (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
         (status = 409, body = Problem, description = "the device is offline"),
-        (status = 502, body = Problem, description = "the device refused"), (status = 503, body = Problem),
-        (status = 504, body = Problem, description = "the device did not answer; what was sent and how long was waited")))]
+        (status = 424, body = Problem, description = "the device refused (code 1 or 8), or did not answer (code 6): what was sent and how long was waited"),
+        (status = 429, body = Problem, description = "at a limit")))]
 pub async fn control(
     State(state): State<ApiState>,
     caller: HttpCaller,
@@ -218,7 +281,7 @@ pub async fn control(
 ) -> Result<StatusCode, Problem> {
     let order: Order = read(&body)?;
     if order.needs_admin() && !caller.login.admin {
-        return Err(admin_needed());
+        return Err(Problem::admin_needed());
     }
     ask(&state, &place, Ask::Control(order.control()?)).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -231,8 +294,8 @@ pub async fn control(
     responses((status = 200, body = DeviceAnswer, example = json!({"presets": [{"id": 1, "name": "Gate"}]})),
         (status = 400, body = Problem), (status = 401, body = Problem), (status = 404, body = Problem),
         (status = 409, body = Problem, description = "the device is offline"),
-        (status = 502, body = Problem, description = "the device refused"), (status = 503, body = Problem),
-        (status = 504, body = Problem, description = "the device did not answer; what was sent and how long was waited")))]
+        (status = 424, body = Problem, description = "the device refused (code 1 or 8), or did not answer (code 6): what was sent and how long was waited"),
+        (status = 429, body = Problem, description = "at a limit")))]
 pub async fn query(
     State(state): State<ApiState>,
     _: HttpCaller,
@@ -251,17 +314,14 @@ pub async fn query(
     responses((status = 204, description = "done"), (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 403, body = Problem), (status = 404, body = Problem),
         (status = 409, body = Problem, description = "the device is offline"),
-        (status = 502, body = Problem, description = "the device refused"), (status = 503, body = Problem),
-        (status = 504, body = Problem, description = "the device did not answer")))]
+        (status = 424, body = Problem, description = "the device refused (code 1 or 8), or did not answer (code 6)"),
+        (status = 429, body = Problem, description = "at a limit")))]
 pub async fn set(
     State(state): State<ApiState>,
-    caller: HttpCaller,
+    _: HttpAdmin,
     HttpPath(place): HttpPath<(String, String)>,
     body: Bytes,
 ) -> Result<StatusCode, Problem> {
-    if !caller.login.admin {
-        return Err(admin_needed());
-    }
     let settings: Settings = read(&body)?;
     ask(&state, &place, Ask::Set(settings)).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -272,8 +332,7 @@ pub async fn set(
     params(("puid" = String, Path, example = "PU_34020000001110000001"), ("index" = String, Path, example = "0")),
     responses((status = 200, body = PtzPosition, example = json!({"pan": 180.0, "tilt": -10.5, "zoom": 4.0})),
         (status = 400, body = Problem), (status = 401, body = Problem), (status = 404, body = Problem),
-        (status = 409, body = Problem), (status = 502, body = Problem), (status = 503, body = Problem),
-        (status = 504, body = Problem)))]
+        (status = 409, body = Problem), (status = 424, body = Problem), (status = 429, body = Problem)))]
 pub async fn position(
     State(state): State<ApiState>,
     _: HttpCaller,
@@ -282,7 +341,7 @@ pub async fn position(
     let answer = ask(&state, &place, Ask::Query(Question::PtzPosition)).await?;
     let DeviceAnswer::PtzPosition(position) = answer else {
         return Err(Problem::new(
-            StatusCode::BAD_GATEWAY,
+            StatusCode::FAILED_DEPENDENCY,
             "the device answered something else",
         ));
     };
@@ -450,5 +509,75 @@ fn progress_of(card: &SdCard) -> FormatProgress {
             action: 0,
             percent: 100,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scans_and_switches_are_read_and_bounded() {
+        let order = |body: &str| -> Result<String, Problem> {
+            let order: Order = read(&Bytes::copy_from_slice(body.as_bytes()))?;
+            match order.control()? {
+                Control::Ptz { order, .. } => Ok(order.text()),
+                other => panic!("{other:?}"),
+            }
+        };
+        for (body, text) in [
+            (
+                r#"{"order": "scan", "scan": 3, "action": "start"}"#,
+                "A50F018903000041",
+            ),
+            (
+                r#"{"order": "scan", "scan": 3, "action": "left"}"#,
+                "A50F018903010042",
+            ),
+            (
+                r#"{"order": "scan", "scan": 3, "action": "right"}"#,
+                "A50F018903020043",
+            ),
+            (
+                r#"{"order": "scan", "scan": 3, "action": "stop"}"#,
+                "A50F0100000000B5",
+            ),
+            (
+                r#"{"order": "scan", "scan": 3, "action": "speed", "speed": 4095}"#,
+                "A50F018A03FFF031",
+            ),
+            (
+                r#"{"order": "auxiliary", "number": 2, "on": true}"#,
+                "A50F018C02000043",
+            ),
+            (r#"{"order": "wiper", "on": true}"#, "A50F018C01000042"),
+            (r#"{"order": "wiper", "on": false}"#, "A50F018D01000043"),
+        ] {
+            assert_eq!(order(body).as_deref(), Ok(text), "{body}");
+        }
+        for (body, what) in [
+            (
+                r#"{"order": "scan", "scan": 3, "action": "speed", "speed": 4096}"#,
+                "speed",
+            ),
+            (
+                r#"{"order": "scan", "scan": 3, "action": "speed"}"#,
+                "speed",
+            ),
+            (
+                r#"{"order": "scan", "scan": 3, "action": "left", "speed": 1}"#,
+                "speed",
+            ),
+            (r#"{"order": "scan", "scan": 256, "action": "left"}"#, "256"),
+            (r#"{"order": "scan", "scan": 3, "action": "up"}"#, "up"),
+            (
+                r#"{"order": "auxiliary", "number": 0, "on": true}"#,
+                "number",
+            ),
+        ] {
+            let problem = order(body).expect_err(body);
+            assert_eq!(problem.status, 400);
+            assert!(problem.detail.contains(what), "{}", problem.detail);
+        }
     }
 }

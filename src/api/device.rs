@@ -4,6 +4,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::gb28181::Condition;
 use crate::id::DeviceId;
 use crate::limits;
 use crate::session::{ChannelView, Command, DeviceView, Reply};
@@ -96,6 +97,9 @@ pub struct Channel {
     pub ptz: i64,
     /// 0 offline, 1 online, as the device says.
     pub status: u8,
+    /// Why it is offline, if the device said so: `videoLost` or `defect`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub condition: Option<&'static str>,
     /// The code of what it hangs under in the device's tree.
     pub parent_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -104,6 +108,7 @@ pub struct Channel {
 
 /// Decimal degrees.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[schema(as = GpsPosition)]
 pub struct Position {
     pub lng: f64,
     pub lat: f64,
@@ -138,9 +143,11 @@ pub struct OnlineStatus {
 pub fn show(view: DeviceView, with_status: bool) -> PuInfo {
     let code = view.device.map_or_else(String::new, |d| d.to_string());
     let time = view.last_seen_unix_s;
-    let channel_count = view.channels.len();
+    let is_there = |channel: &ChannelView| channel.condition != Condition::Deleted;
+    let channel_count = view.channels.iter().filter(|c| is_there(c)).count();
     let channels: Vec<Channel> = (0..)
         .zip(view.channels)
+        .filter(|(_, channel)| is_there(channel))
         .take(limits::LIST_CHANNELS_MAX)
         .map(|(index, channel)| show_channel(index, channel, time))
         .collect();
@@ -195,8 +202,18 @@ fn show_channel(index: u32, channel: ChannelView, time: i64) -> Channel {
         media_dir: MEDIA_DIR_SENDS,
         ptz: if channel.ptz { i64::from(index) } else { -1 },
         status: u8::from(channel.online),
+        condition: condition_name(channel.condition),
         parent_id: channel.parent_id,
         gps,
+    }
+}
+
+/// What callers are told of a channel beyond being there or not.
+pub fn condition_name(condition: Condition) -> Option<&'static str> {
+    match condition {
+        Condition::Described | Condition::Deleted => None,
+        Condition::VideoLost => Some("videoLost"),
+        Condition::Defect => Some("defect"),
     }
 }
 
@@ -233,7 +250,7 @@ impl DeviceFilter {
         let part = |of: &str| format!("LOWER({of}) LIKE ? ESCAPE '\\'");
         let condition = format!(
             "({} OR {} OR EXISTS (SELECT 1 FROM device_facts f WHERE f.device = devices.id AND {}) \
-             OR EXISTS (SELECT 1 FROM channels c WHERE c.device = devices.id AND ({} OR {})))",
+             OR EXISTS (SELECT 1 FROM channels c WHERE c.device = devices.id AND (c.flags & 24) <> 24 AND ({} OR {})))",
             part("devices.id"),
             part("devices.name"),
             part("f.name"),
@@ -259,13 +276,22 @@ pub async fn list(
     Body(request): Body<DeviceListRequest>,
 ) -> Result<Answer<Vec<PuInfo>>, Failure> {
     let filter = request.filter.unwrap_or_default().rows();
-    let order = match request.sort.as_deref().map(str::trim).unwrap_or_default() {
+    let order = order_of(request.sort.as_deref())?;
+    manage::page_of_devices(&state, filter, request.paging, order, request.need_status).await
+}
+
+/// In which order devices are listed, in the words of the database.
+///
+/// Errors: code 4 for another field.
+pub fn order_of(sort: Option<&str>) -> Result<&'static str, Failure> {
+    Ok(match sort.map(str::trim).unwrap_or_default() {
         "" | "id" => "id",
         "-id" => "id DESC",
         "name" => "name, id",
         "-name" => "name DESC, id DESC",
-        "lastTime" => "last_seen_s, id",
-        "-lastTime" => "last_seen_s DESC, id DESC",
+        // As `/28181in` calls it.
+        "lastTime" | "lastKeepalive" => "last_seen_s, id",
+        "-lastTime" | "-lastKeepalive" => "last_seen_s DESC, id DESC",
         "status" => "online, id",
         "-status" => "online DESC, id DESC",
         _ => {
@@ -273,8 +299,7 @@ pub async fn list(
                 "sort must be id, name, lastTime or status",
             ));
         }
-    };
-    manage::page_of_devices(&state, filter, request.paging, order, request.need_status).await
+    })
 }
 
 /// One device with its channels.

@@ -1,8 +1,8 @@
 //! `/gantry/v1/devices/{puid}/auth`: how a device proves who it is when it registers (GB/T 28181-2016, 9.1).
 //!
 //! The vendor's API keeps a password in its list of devices that may register, which this node does not need: whoever
-//! knows the right password comes in. So this is a call beside it. A password is never shown again, and lies encrypted in
-//! the store.
+//! knows the right password comes in. So this is a call beside it, for administrators. A password is never shown again, and
+//! lies encrypted in the store. A device that must prove itself by GB 35114 is left to `/28181in/gmdevice`.
 
 use axum::body::Bytes;
 use axum::extract::State;
@@ -16,7 +16,9 @@ use crate::limits::DEVICE_PASSWORD_BYTES_MAX;
 use crate::session::Command;
 
 use super::ApiState;
-use super::caller::HttpCaller;
+use super::caller::HttpAdmin;
+use super::certificate;
+use super::envelope::Code;
 use super::problem::{HttpPath, Problem};
 
 /// What is asked of a device at REGISTER.
@@ -48,10 +50,12 @@ pub struct DeviceAuthRequest {
         ("own password" = (value = json!({"kind": "password", "password": "gate-7-camera"}))),
         ("default password" = (value = json!({"kind": "default"}))),
         ("none" = (value = json!({"kind": "none"}))))),
-    responses((status = 204, description = "set"), (status = 400, body = Problem), (status = 401, body = Problem)))]
+    responses((status = 204, description = "set"), (status = 400, body = Problem), (status = 401, body = Problem),
+        (status = 403, body = Problem, description = "an administrator is needed"),
+        (status = 409, body = Problem, description = "it must prove itself by GB 35114")))]
 pub async fn set(
     State(state): State<ApiState>,
-    caller: HttpCaller,
+    caller: HttpAdmin,
     HttpPath(puid): HttpPath<String>,
     body: Bytes,
 ) -> Result<StatusCode, Problem> {
@@ -60,6 +64,16 @@ pub async fn set(
     let request: DeviceAuthRequest = serde_json::from_slice(&body)
         .map_err(|_| bad("the body must be {kind: default, password or none; password}"))?;
     let auth = read(request).map_err(bad)?;
+    certificate::leave_alone(&state, device)
+        .await
+        .map_err(|failure| {
+            let status = if failure.code == Code::Exist {
+                StatusCode::CONFLICT
+            } else {
+                StatusCode::INTERNAL_SERVER_ERROR
+            };
+            Problem::new(status, failure.msg)
+        })?;
     let kind = match auth {
         gb28181::DeviceAuth::Default => "default",
         gb28181::DeviceAuth::Password(_) => "password",

@@ -23,10 +23,11 @@ use crate::record::{State as TaskState, Task, shell::Refused};
 use crate::session::{Command, Reply};
 
 use super::ApiState;
+use super::audit::Changed;
 use super::auth::Login;
 use super::caller::{Caller, HttpCaller, query_value};
 use super::device::read_puid;
-use super::envelope::{Answer, Body, Code, Failure, Paging, Path, kind, wrong_reply};
+use super::envelope::{Answer, Body, Code, Done, Failure, Paging, Path, kind, wrong_reply};
 use super::playback::{FileId, RecordOf};
 use super::problem::Problem;
 
@@ -138,7 +139,7 @@ fn refused_problem(refused: Refused) -> Problem {
     let status = match &refused {
         Refused::NotFound => StatusCode::NOT_FOUND,
         Refused::Not(_) => StatusCode::CONFLICT,
-        Refused::Full { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        Refused::Full { .. } => StatusCode::TOO_MANY_REQUESTS,
         Refused::Store(_) => StatusCode::INTERNAL_SERVER_ERROR,
     };
     Problem::new(status, refused.to_string())
@@ -176,7 +177,7 @@ async fn create(
     let Reply::Device(view) = state.session.call(Command::Device { device }).await? else {
         return Err(wrong_reply());
     };
-    if file.index as usize >= view.channels.len() {
+    if view.channel(file.index as usize).is_none() {
         return Err(Failure::new(Code::NotFound, "channel not found"));
     }
     if !view.online {
@@ -234,7 +235,7 @@ pub async fn progress(
     params(("taskid" = String, Path, example = "T3"), ("token" = Option<String>, Query, description = "or Authorization"),
         ("download" = Option<bool>, Query, description = "true = to be saved, with a name"),
         ("Range" = Option<String>, Header, description = "bytes=0-1023")),
-    responses((status = 200, description = "the MP4 file; JSON with a code if there is none", content_type = "video/mp4"),
+    responses((status = 200, description = "the MP4 file; JSON with a code if there is none", content((Vec<u8> = "video/mp4"), (Done = "application/json"))),
         (status = 206, description = "a part of it"), (status = 416, description = "no such part")))]
 pub async fn file(
     State(state): State<ApiState>,
@@ -268,7 +269,7 @@ pub async fn file(
         ("token" = Option<String>, Query, description = "or Authorization"),
         ("download" = Option<bool>, Query, description = "true = to be saved, with a name"),
         ("Range" = Option<String>, Header, description = "bytes=0-1023")),
-    responses((status = 200, description = "the MP4 file; JSON with a code if there is none", content_type = "video/mp4"),
+    responses((status = 200, description = "the MP4 file; JSON with a code if there is none", content((Vec<u8> = "video/mp4"), (Done = "application/json"))),
         (status = 202, body = Answer<TaskInfo>, description = "it is being fetched; ask again after Retry-After"),
         (status = 206, description = "a part of it"), (status = 416, description = "no such part")))]
 pub async fn of_device(
@@ -281,21 +282,28 @@ pub async fn of_device(
     let device = read_puid(&puid)?;
     let file: FileId = fileid.parse()?;
     let downloads = state.downloads().ok_or_else(not_found)?;
-    let task = match downloads.find(device, file.index, file.span) {
-        Some(task) => task,
+    let login = &caller.login;
+    let owner = (!login.admin).then_some(&*login.user);
+    match downloads.find(device, file.index, file.span, owner) {
+        Some(task) => answer_of(&state, task, query.as_deref(), &headers).await,
         None => {
-            create(
-                &state,
-                &caller.login,
-                &puid,
-                file,
-                limits::DOWNLOAD_SPEED_MAX,
-            )
-            .await?
+            let task = create(&state, login, &puid, file, limits::DOWNLOAD_SPEED_MAX).await?;
+            let mut response = answer_of(&state, task, query.as_deref(), &headers).await?;
+            response.extensions_mut().insert(Changed::default());
+            Ok(response)
         }
-    };
+    }
+}
+
+/// The file of a task, or how far it is.
+async fn answer_of(
+    state: &ApiState,
+    task: Task,
+    query: Option<&str>,
+    headers: &HeaderMap,
+) -> Result<Response, Failure> {
     match task.state {
-        TaskState::Done => send(&state, &task, query.as_deref(), &headers)
+        TaskState::Done => send(state, &task, query, headers)
             .await
             .map_err(|error| Failure::new(Code::NotFound, format!("the file is gone: {error}"))),
         TaskState::Failed => Err(Failure::new(Code::Fail, task.reason)),

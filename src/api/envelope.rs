@@ -170,6 +170,9 @@ impl From<crate::store::Error> for Failure {
 }
 
 /// THE table of failures: which code and which HTTP status each has.
+///
+/// No status of a failing server for what a caller or a device can cause: monitors would take a camera for a broken node.
+/// What a device does or leaves undone is 424, a bound of ours 429, what may be there soon 409. 503 is our own end alone.
 pub fn kind(error: &session::Error) -> (Code, StatusCode) {
     use session::Error;
     match error {
@@ -184,7 +187,7 @@ pub fn kind(error: &session::Error) -> (Code, StatusCode) {
         // WHEP answers 409 with Retry-After when there is nothing to watch yet (draft-ietf-wish-whep, 4.2).
         Error::DeviceOffline => (Code::Offline, StatusCode::CONFLICT),
         Error::View(failure) => view_kind(failure),
-        Error::Busy { .. } => (Code::Busy, StatusCode::SERVICE_UNAVAILABLE),
+        Error::Busy { .. } => (Code::Busy, StatusCode::TOO_MANY_REQUESTS),
         Error::ShuttingDown => (Code::Forbidden, StatusCode::SERVICE_UNAVAILABLE),
     }
 }
@@ -195,8 +198,8 @@ fn ask_kind(failure: &AskFailure) -> (Code, StatusCode) {
             (Code::NotFound, StatusCode::NOT_FOUND)
         }
         AskFailure::DeviceOffline | AskFailure::DeviceLost => (Code::Offline, StatusCode::CONFLICT),
-        AskFailure::TooMany { .. } => (Code::Busy, StatusCode::SERVICE_UNAVAILABLE),
-        AskFailure::NoAnswer { .. } => (Code::Timeout, StatusCode::GATEWAY_TIMEOUT),
+        AskFailure::TooMany { .. } => (Code::Busy, StatusCode::TOO_MANY_REQUESTS),
+        AskFailure::NoAnswer { .. } => (Code::Timeout, StatusCode::FAILED_DEPENDENCY),
         // The device says ERROR to what it does not know, and 404 to a channel that it does not have.
         AskFailure::Failed {
             too_new: Some(_), ..
@@ -204,14 +207,14 @@ fn ask_kind(failure: &AskFailure) -> (Code, StatusCode) {
         | AskFailure::Refused {
             status: 405 | 415 | 488 | 501 | 606,
             ..
-        } => (Code::Unsupported, StatusCode::BAD_GATEWAY),
+        } => (Code::Unsupported, StatusCode::FAILED_DEPENDENCY),
         AskFailure::Refused { status: 404, .. } => (Code::NotFound, StatusCode::NOT_FOUND),
         AskFailure::Refused {
             status: 486 | 503 | 600,
             ..
-        } => (Code::Busy, StatusCode::SERVICE_UNAVAILABLE),
+        } => (Code::Busy, StatusCode::CONFLICT),
         AskFailure::Refused { .. } | AskFailure::Failed { .. } | AskFailure::BadAnswer { .. } => {
-            (Code::Fail, StatusCode::BAD_GATEWAY)
+            (Code::Fail, StatusCode::FAILED_DEPENDENCY)
         }
     }
 }
@@ -221,20 +224,22 @@ fn view_kind(failure: &ViewFailure) -> (Code, StatusCode) {
         ViewFailure::NoAnswer
         | ViewFailure::NoConnection
         | ViewFailure::NoRtp
-        | ViewFailure::NoKeyFrame => (Code::Timeout, StatusCode::GATEWAY_TIMEOUT),
+        | ViewFailure::NoKeyFrame => (Code::Timeout, StatusCode::FAILED_DEPENDENCY),
         ViewFailure::Rejected { status, .. } => match status {
             404 => (Code::NotFound, StatusCode::NOT_FOUND),
             480 => (Code::Offline, StatusCode::CONFLICT),
-            486 | 503 | 600 => (Code::Busy, StatusCode::SERVICE_UNAVAILABLE),
-            415 | 488 | 606 => (Code::Unsupported, StatusCode::BAD_GATEWAY),
-            _ => (Code::Fail, StatusCode::BAD_GATEWAY),
+            486 | 503 | 600 => (Code::Busy, StatusCode::CONFLICT),
+            415 | 488 | 606 => (Code::Unsupported, StatusCode::FAILED_DEPENDENCY),
+            _ => (Code::Fail, StatusCode::FAILED_DEPENDENCY),
         },
         ViewFailure::NoProgramStream
         | ViewFailure::NoPsm
-        | ViewFailure::UnsupportedCodec { .. } => (Code::Unsupported, StatusCode::BAD_GATEWAY),
+        | ViewFailure::UnsupportedCodec { .. } => {
+            (Code::Unsupported, StatusCode::FAILED_DEPENDENCY)
+        }
         ViewFailure::BadAnswer { .. }
         | ViewFailure::ForeignSsrc { .. }
-        | ViewFailure::EndedByDevice => (Code::Fail, StatusCode::BAD_GATEWAY),
+        | ViewFailure::EndedByDevice => (Code::Fail, StatusCode::FAILED_DEPENDENCY),
         ViewFailure::DeviceLost => (Code::Offline, StatusCode::CONFLICT),
     }
 }
@@ -260,7 +265,7 @@ pub fn viewer_kind(error: &ViewerError) -> (Code, StatusCode, String) {
         ),
         ViewerError::Busy { limit } => (
             Code::Busy,
-            StatusCode::SERVICE_UNAVAILABLE,
+            StatusCode::TOO_MANY_REQUESTS,
             format!("busy: at the limit {limit}"),
         ),
     }
@@ -434,6 +439,78 @@ mod tests {
         assert_eq!(cut(2, limits::API_PAGE_ITEMS_MAX).0.len(), 500);
         assert_eq!(cut(0, 0).0.len(), 100);
         assert!(cut(u32::MAX, u32::MAX).0.is_empty());
+    }
+
+    #[test]
+    fn what_a_caller_or_device_causes_is_no_failure_of_the_server() {
+        use crate::session::{Error, PlayEnd};
+        let rejected = |status| {
+            let reason = String::new();
+            Error::View(ViewFailure::Rejected { status, reason })
+        };
+        let refused = |status| {
+            let reason = String::new();
+            Error::Ask(AskFailure::Refused {
+                sent: "x",
+                status,
+                reason,
+                too_new: None,
+            })
+        };
+        let mut errors = vec![
+            Error::NotFound { what: "device" },
+            Error::Exists { what: "device" },
+            Error::BadParameter { what: "x" },
+            Error::DeviceOffline,
+            Error::PlaybackOver {
+                end: PlayEnd::Closed,
+            },
+            Error::Busy { limit: "x" },
+            Error::Ask(AskFailure::DeviceUnknown),
+            Error::Ask(AskFailure::DeviceOffline),
+            Error::Ask(AskFailure::DeviceLost),
+            Error::Ask(AskFailure::TooMany { limit: "x" }),
+            Error::Ask(AskFailure::NoDialog { sent: "x" }),
+            Error::Ask(AskFailure::Failed {
+                sent: "x",
+                too_new: None,
+            }),
+            Error::Ask(AskFailure::NoAnswer {
+                sent: "x",
+                waited_ms: 1,
+                taken: true,
+                too_new: None,
+            }),
+            Error::Ask(AskFailure::BadAnswer {
+                sent: "x",
+                what: String::new(),
+            }),
+        ];
+        let views = [
+            ViewFailure::NoAnswer,
+            ViewFailure::BadAnswer { what: "x" },
+            ViewFailure::NoConnection,
+            ViewFailure::NoRtp,
+            ViewFailure::NoProgramStream,
+            ViewFailure::NoPsm,
+            ViewFailure::NoKeyFrame,
+            ViewFailure::UnsupportedCodec { stream_type: 0x80 },
+            ViewFailure::EndedByDevice,
+            ViewFailure::DeviceLost,
+        ];
+        errors.extend(views.map(Error::View));
+        errors.extend((300..700).map(rejected));
+        errors.extend((300..700).map(refused));
+        for error in errors {
+            let (_, status) = kind(&error);
+            assert!(status.is_client_error(), "{error:?}: {status}");
+        }
+        let (_, status, _) = viewer_kind(&ViewerError::Busy { limit: "x" });
+        assert_eq!(status, StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(
+            kind(&Error::ShuttingDown).1,
+            StatusCode::SERVICE_UNAVAILABLE
+        );
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! `/ws/event/onlinestatus`, `/ws/event/alarm`, `/ws/gpsdata`: devices that come and go, alarms, and positions, as
-//! WebSocket messages (bvcsp 1.3, 3.6).
+//! WebSocket messages (bvcsp 1.3, 3.6); and `/gantry/v1/ws/notices`: what else devices tell.
 //!
 //! Downlink: JSON text, one event a message, nothing older than the upgrade. Uplink: for positions
 //! `{"badd": true, "puid": ["PU_…"]}` adds devices, with `false` it removes them; everything else is ignored, and keeps the
@@ -30,6 +30,7 @@ use crate::session::{AlarmView, DeviceView, Event};
 use super::ApiState;
 use super::auth::{Auth, unix_s};
 use super::caller::{Caller, header_token, query_value};
+use super::chronicle::{PTZ_POSITION, VIDEO_UPLOAD};
 use super::device::{Network, PuInfo, network, show};
 use super::envelope::{Code, Failure};
 use super::login::UserInfo;
@@ -88,6 +89,19 @@ struct GpsMessage {
     time: u64,
 }
 
+/// Something else that a device told.
+#[derive(Debug, Serialize)]
+struct NoticeMessage {
+    /// `ptzPosition` or `videoUpload`.
+    r#type: &'static str,
+    puid: String,
+    /// Index of the channel; -1 = the device.
+    index: i64,
+    /// Unix seconds.
+    time: u64,
+    data: serde_json::Value,
+}
+
 /// Which devices a socket wants the positions of.
 #[derive(Debug, Deserialize)]
 struct GpsUplink {
@@ -99,6 +113,7 @@ struct GpsUplink {
 enum Channel {
     OnlineStatus,
     Alarm,
+    Notices,
     /// Of these devices.
     Gps(BTreeSet<DeviceId>),
 }
@@ -195,6 +210,20 @@ pub async fn alarm(
     upgrade: Upgrade,
 ) -> Response {
     open(state, caller, upgrade, Channel::Alarm)
+}
+
+/// Upgrades to a WebSocket of what devices tell beside alarms and positions: `{"type": "ptzPosition", "puid": "PU_…",
+/// "index": 0, "time": 1792000000, "data": {"pan": 180.0}}`, and `videoUpload` likewise.
+#[utoipa::path(get, path = "/gantry/v1/ws/notices", operation_id = "noticeEvents", tag = "event", security(("token" = [])),
+    params(("token" = Option<String>, Query, description = "or as Sec-WebSocket-Protocol, or Authorization")),
+    responses((status = 101, description = "notices follow"),
+        (status = 401, description = "bad token: no upgrade")))]
+pub async fn notices(
+    State(state): State<ApiState>,
+    caller: SocketCaller,
+    upgrade: Upgrade,
+) -> Response {
+    open(state, caller, upgrade, Channel::Notices)
 }
 
 /// Upgrades to a WebSocket of positions, of the devices that the client names with `{"badd": true, "puid": ["PU_…"]}`.
@@ -311,14 +340,33 @@ fn messages(channel: &Channel, event: Event, state: &ApiState) -> Vec<String> {
                 .collect()
         }
         (
-            Channel::OnlineStatus | Channel::Alarm | Channel::Gps(_),
+            Channel::Notices,
+            Event::PtzPosition {
+                device,
+                index,
+                position,
+            },
+        ) => text(&notice_message(PTZ_POSITION, device, index, &position)),
+        (
+            Channel::Notices,
+            Event::VideoUploaded {
+                device,
+                index,
+                upload,
+            },
+        ) => text(&notice_message(VIDEO_UPLOAD, device, index, &upload)),
+        (
+            Channel::OnlineStatus | Channel::Alarm | Channel::Notices | Channel::Gps(_),
             Event::DeviceOnline { .. }
             | Event::DeviceOffline { .. }
             | Event::DeviceChanged { .. }
+            | Event::SessionOpened { .. }
             | Event::SessionClosed { .. }
             | Event::Alarm(_)
             | Event::SnapShots { .. }
             | Event::Upgraded { .. }
+            | Event::PtzPosition { .. }
+            | Event::VideoUploaded { .. }
             | Event::Positions { .. },
         ) => Vec::new(),
     }
@@ -386,6 +434,21 @@ fn gps_message(device: DeviceId, position: &Position) -> GpsMessage {
     }
 }
 
+fn notice_message(
+    kind: &'static str,
+    device: DeviceId,
+    index: Option<u32>,
+    told: &impl Serialize,
+) -> NoticeMessage {
+    NoticeMessage {
+        r#type: kind,
+        puid: device.pu_id(),
+        index: index.map_or(-1, i64::from),
+        time: unix_s(),
+        data: serde_json::to_value(told).unwrap_or_default(),
+    }
+}
+
 fn status_message(status: u8, view: DeviceView, state: &ApiState) -> StatusMessage {
     StatusMessage {
         r#type: "PU",
@@ -445,7 +508,7 @@ mod tests {
         let mut channel = Channel::Gps(BTreeSet::new());
         let wants = |channel: &Channel| match channel {
             Channel::Gps(devices) => devices.len(),
-            Channel::OnlineStatus | Channel::Alarm => 0,
+            Channel::OnlineStatus | Channel::Alarm | Channel::Notices => 0,
         };
         let change = |badd: bool, numbers: std::ops::Range<usize>| {
             let puid: Vec<String> = numbers.map(|n| format!("PU_{n}")).collect();

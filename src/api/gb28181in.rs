@@ -13,10 +13,12 @@ use crate::gb28181::DeviceAuth;
 use crate::session::{Command, DeviceView};
 use crate::store::rows::{ChannelRow, NodeRow};
 use crate::store::table::{Filter, Page, Value};
+use crate::store::{NOT_DELETED, condition_in};
 
 use super::ApiState;
 use super::caller::{Admin, Caller};
-use super::device::{find, read_puid};
+use super::certificate;
+use super::device::{condition_name, find, order_of, read_puid};
 use super::envelope::{Answer, Body, Done, Failure, Path};
 use super::list::{ListRequest, bad, not_found};
 use super::manage::{self, DeviceChange, adopt, auth_of, facts};
@@ -107,7 +109,8 @@ async fn registrants(
     let filter = of_kind(kind)
         .equal_if("online", asked.status.map(|status| i64::from(status != 0)))
         .contains(&["id", "name"], &asked.keyword);
-    let page = manage::page_of_devices(state, filter, request.paging, "id", true).await?;
+    let order = order_of(request.sort.as_deref())?;
+    let page = manage::page_of_devices(state, filter, request.paging, order, true).await?;
     let infos = page.data.unwrap_or_default();
     let codes: Vec<String> = infos
         .iter()
@@ -159,6 +162,9 @@ async fn change(
         Some(password) if password.is_empty() => Some(DeviceAuth::Default),
         Some(password) => Some(auth_of(Some(password))?),
     };
+    if auth.is_some() {
+        certificate::leave_alone(state, device).await?;
+    }
     let mut row = facts(state, device).await?;
     row.kind = kind.to_owned();
     request.change.apply(state, &mut row).await?;
@@ -188,6 +194,7 @@ async fn remove(state: &ApiState, id: &str, kind: &str) -> Result<Done, Failure>
     let device = read_puid(id)?;
     state.session.call(Command::Forget { device }).await?;
     state.store.remove_device(device).await?;
+    certificate::forget_device(state, device).await?;
     Ok(Done::new())
 }
 
@@ -393,9 +400,12 @@ pub struct TreeItem {
     /// Of a channel: 0 offline, 1 online.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u8>,
+    /// Of a channel: why it is offline, if the device said so: `videoLost` or `defect`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub condition: Option<&'static str>,
 }
 
-/// One level of a device's directory: nodes first, then channels, in the order of the directory.
+/// One level of a device's directory: nodes first, then channels, in the order of the directory or by `id` or `name`.
 #[utoipa::path(post, path = "/gantry/v1/devices/{puid}/tree", operation_id = "deviceTree", tag = "28181in", security(("token" = [])),
     params(("puid" = String, Path, example = "PU_34020000002000000002")),
     request_body(content = ListRequest<TreeFilter>, example = json!({"page": 0, "pageSize": 100, "filter": {"parent": ""}})),
@@ -412,6 +422,7 @@ pub async fn tree(
         .equal("device", device.clone())
         .contains(&["id", "name"], &asked.keyword);
     let nodes = of_device.clone().equal_if("parent", asked.parent.clone());
+    let of_device = of_device.sql(NOT_DELETED, []);
     let channels = match asked.parent.as_deref() {
         None => of_device,
         // What hangs on nothing that is known hangs at the top.
@@ -421,11 +432,19 @@ pub async fn tree(
         ),
         Some(parent) => of_device.equal("parent_id", parent),
     };
+    let order = match request.sort.as_deref().map(str::trim).unwrap_or_default() {
+        "" => "place",
+        "id" => "id, place",
+        "-id" => "id DESC, place",
+        "name" => "name, place",
+        "-name" => "name DESC, place",
+        _ => return Err(bad("sort must be id or name")),
+    };
     let (skip, take) = (request.paging.skip(), i64::from(request.paging.size()));
     let page = |skip: i64, take: i64| Page {
         skip,
         take,
-        order: "place".into(),
+        order: order.into(),
     };
     let (found, node_count) = state
         .store
@@ -440,6 +459,7 @@ pub async fn tree(
             civil_code: node.civil_code,
             index: None,
             status: None,
+            condition: None,
         })
         .collect();
     let left = take - i64::try_from(items.len()).unwrap_or(0);
@@ -451,6 +471,7 @@ pub async fn tree(
         civil_code: channel.civil_code,
         index: Some(channel.place),
         status: Some(u8::from(channel.flags & 4 != 0)),
+        condition: condition_name(condition_in(channel.flags)),
     }));
     Ok(request.paging.answer(items, node_count + channel_count))
 }

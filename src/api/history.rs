@@ -9,7 +9,10 @@ use sqlx::Row;
 use utoipa::ToSchema;
 
 use crate::session::{Command, Reply};
-use crate::store::history::{AlarmRow, DialogRow, OperationRow, PositionRow, PresenceRow};
+use crate::store::NOT_DELETED;
+use crate::store::history::{
+    AlarmRow, DialogRow, NoticeRow, OperationRow, PositionRow, PresenceRow,
+};
 use crate::store::table::{Filter, Value};
 
 use super::ApiState;
@@ -260,6 +263,41 @@ pub async fn track(
     request.run(&state, filter, "id").await
 }
 
+/// Which notices.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct NoticeFilter {
+    /// `ptzPosition` or `videoUpload`.
+    kind: Option<String>,
+    /// Index of the channel.
+    index: Option<u32>,
+    /// Unix seconds, the first that counts.
+    begin_time: Option<i64>,
+    /// Unix seconds, the last that counts.
+    end_time: Option<i64>,
+}
+
+/// What a device told beside alarms and positions, newest first: where its cameras look, that it uploaded a video.
+#[utoipa::path(post, path = "/gantry/v1/devices/{puid}/notices/list", operation_id = "listNotices", tag = "history", security(("token" = [])),
+    params(("puid" = String, Path, example = "PU_34020000001110000001")),
+    request_body(content = ListRequest<NoticeFilter>, example = json!({"page": 0, "pageSize": 100, "filter": {"kind": "ptzPosition"}})),
+    responses((status = 200, body = Answer<Vec<NoticeRow>>, description = "in the envelope of bvcsp")))]
+pub async fn notices(
+    State(state): State<ApiState>,
+    _: Caller,
+    Path(puid): Path<String>,
+    Body(mut request): Body<ListRequest<NoticeFilter>>,
+) -> Result<Answer<Vec<NoticeRow>>, Failure> {
+    super::device::find(&state, &puid).await?;
+    let asked = request.take_filter();
+    let filter = Filter::all()
+        .equal("device", read_puid(&puid)?.pu_id())
+        .equal_if("kind", asked.kind)
+        .equal_if("place", asked.index.map(i64::from))
+        .within("time", asked.begin_time, asked.end_time);
+    request.run(&state, filter, "-id").await
+}
+
 // ---- logs ----
 
 /// Which rows of a log.
@@ -425,7 +463,7 @@ pub async fn operations(
     request.run(&state, filter, "-id").await
 }
 
-/// Dialogs that are over, newest first.
+/// Dialogs, newest first. Those without `closeTime` are open.
 #[utoipa::path(post, path = "/bvcsp/v1/log/dialog", operation_id = "dialogLog", tag = "history", security(("token" = [])),
     request_body(content = ListRequest<LogFilter>, example = json!({"page": 0, "pageSize": 20})),
     responses((status = 200, body = Answer<Vec<DialogRow>>)))]
@@ -504,7 +542,11 @@ pub async fn statistics(
             Filter::all().equal("online", 1),
         )
         .await?,
-        channel_count: count("SELECT COUNT(*) FROM channels", Filter::all()).await?,
+        channel_count: count(
+            "SELECT COUNT(*) FROM channels",
+            Filter::all().sql(NOT_DELETED, []),
+        )
+        .await?,
         user_count: count("SELECT COUNT(*) FROM users", Filter::all()).await?,
         dialog_count: sessions.len() as u64,
         alarm_open: store

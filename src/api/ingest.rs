@@ -131,7 +131,7 @@ pub struct Ingest {
     responses((status = 200, body = Ingest, example = json!({"port": 30000, "ssrc": 1234567890})),
         (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 409, body = Problem, description = "the name or the SSRC is taken"),
-        (status = 503, body = Problem, description = "at a limit")))]
+        (status = 429, body = Problem, description = "at a limit")))]
 pub async fn open(
     State(state): State<ApiState>,
     caller: HttpCaller,

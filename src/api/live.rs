@@ -203,8 +203,8 @@ pub fn authorise(
         (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 404, body = Problem, description = "there is none, or it is over"),
         (status = 409, body = Problem, description = "the device is offline"),
-        (status = 502, body = Problem, description = "the device refused"),
-        (status = 504, body = Problem, description = "no answer, no RTP or no key frame; see stage")))]
+        (status = 424, body = Problem, description = "the device refused, or no answer, no RTP or no key frame; see stage"),
+        (status = 429, body = Problem, description = "at a limit")))]
 pub async fn serve_playback(State(state): State<ApiState>, request: Request) -> Response {
     match answer(&state, request).await {
         Ok(response) => response,
@@ -222,7 +222,8 @@ pub async fn serve_playback(State(state): State<ApiState>, request: Request) -> 
         (status = 101, description = "the same as binary WebSocket messages"),
         (status = 401, body = Problem), (status = 404, body = Problem),
         (status = 409, body = Problem, description = "the device is offline"),
-        (status = 504, body = Problem, description = "no answer, no RTP or no key frame; see stage")))]
+        (status = 424, body = Problem, description = "the device refused, or no answer, no RTP or no key frame; see stage"),
+        (status = 429, body = Problem, description = "at a limit")))]
 pub async fn serve(State(state): State<ApiState>, request: Request) -> Response {
     match answer(&state, request).await {
         Ok(response) => response,

@@ -19,7 +19,8 @@ use crate::store::table::{Filter, Value};
 use super::ApiState;
 use super::auth::unix_s;
 use super::caller::{Admin, Caller};
-use super::device::{PuInfo, find, read_puid, show};
+use super::certificate;
+use super::device::{PuInfo, find, order_of, read_puid, show};
 use super::envelope::{Answer, Body, Done, Failure, Path, wrong_reply};
 use super::group::{check_class, check_group};
 use super::list::{ListRequest, NoFilter, bad, ids, not_found, text};
@@ -119,7 +120,13 @@ pub async fn adopt(
     kind: &'static str,
 ) -> Result<DeviceId, Failure> {
     let device = read_puid(id).map_err(|failure| bad(format_args!("id: {}", failure.msg)))?;
-    let auth = auth_of(password)?;
+    if password.is_some() {
+        certificate::leave_alone(state, device).await?;
+    }
+    let auth = match certificate::proof_of(state, device).await? {
+        Some(proof) => proof,
+        None => auth_of(password)?,
+    };
     let mut row = facts(state, device).await?;
     row.kind = kind.into();
     change.apply(state, &mut row).await?;
@@ -207,6 +214,7 @@ pub async fn delete(
     let device = read_puid(&puid)?;
     state.session.call(Command::Forget { device }).await?;
     state.store.remove_device(device).await?;
+    certificate::forget_device(&state, device).await?;
     Ok(Done::new())
 }
 
@@ -338,8 +346,7 @@ impl ChannelChange {
         let view = find(state, puid).await?;
         let place = usize::try_from(index).unwrap_or(usize::MAX);
         let channel = view
-            .channels
-            .get(place)
+            .channel(place)
             .ok_or_else(|| not_found("channel"))?
             .channel
             .to_string();
@@ -416,7 +423,14 @@ pub async fn ungrouped(
 ) -> Result<Answer<Vec<PuInfo>>, Failure> {
     let condition = "NOT EXISTS (SELECT 1 FROM device_facts f WHERE f.device = devices.id AND f.group_id <> '')";
     let filter = Filter::all().sql(condition, []);
-    page_of_devices(&state, filter, request.paging, "id", true).await
+    page_of_devices(
+        &state,
+        filter,
+        request.paging,
+        order_of(request.sort.as_deref())?,
+        true,
+    )
+    .await
 }
 
 /// A page of the devices that fit, as they are shown.

@@ -190,6 +190,11 @@ pub fn router(state: ApiState) -> Router {
             "/gantry/v1/devices/{puid}/subscriptions/{topic}",
             put(order::subscribe).delete(order::unsubscribe),
         )
+        .route(
+            "/gantry/v1/devices/{puid}/notices/list",
+            post(history::notices),
+        )
+        .route("/gantry/v1/ws/notices", get(event::notices))
         .route("/gantry/v1/snapshots/list", post(order::list_snapshots))
         .route("/gantry/v1/snapshots/{id}", get(order::snapshot_info))
         .route(

@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use utoipa::openapi::RefOr;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 
@@ -58,7 +59,7 @@ use super::{
         gimbal::delete_cruise,
         dialog::open_webrtc, dialog::open_bvrtc, dialog::close, dialog::list, dialog::info,
         dialog::services, dialog::reset_service,
-        event::online_status, event::alarm, event::gps,
+        event::online_status, event::alarm, event::gps, event::notices, history::notices,
         playback::open, playback::control, playback::start, playback::state, playback::order, playback::end,
         record::of_device, record::of_code, record::delete,
         download::create_task, download::progress, download::file, download::of_device, download::list,
@@ -77,7 +78,7 @@ use super::{
         certificate::device, certificate::revocations,
         observe::health, observe::metrics, serve,
     ),
-    modifiers(&Token, &Unsupported)
+    modifiers(&Token, &Unsupported, &Problems)
 )]
 struct Document;
 
@@ -103,6 +104,35 @@ struct Unsupported;
 impl Modify for Unsupported {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         unsupported::describe(document);
+    }
+}
+
+/// Failures outside bvcsp go as what RFC 9457 calls them.
+struct Problems;
+
+impl Modify for Problems {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let operations = document.paths.paths.values_mut().flat_map(|path| {
+            let all = [
+                &mut path.get,
+                &mut path.put,
+                &mut path.post,
+                &mut path.delete,
+                &mut path.patch,
+            ];
+            all.into_iter().flatten()
+        });
+        for response in operations.flat_map(|operation| operation.responses.responses.values_mut())
+        {
+            if let RefOr::T(response) = response
+                && let Some(RefOr::T(content)) = response.content.get("application/json")
+                && matches!(&content.schema, Some(RefOr::Ref(schema)) if schema.ref_location.ends_with("/Problem"))
+                && let Some(content) = response.content.shift_remove("application/json")
+            {
+                let problem = "application/problem+json".to_owned();
+                response.content.insert(problem, content);
+            }
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 
 use crate::gb28181::control::Upgrade;
 use crate::gb28181::settings::{Settings, SnapShotConfig};
-use crate::gb28181::subscribe::{SubscriptionState, Topic, Wanted};
+use crate::gb28181::subscribe::{Subject, SubscriptionState, Topic, Wanted};
 use crate::gb28181::{Ask, Control};
 use crate::id::DeviceId;
 use crate::limits;
@@ -27,7 +27,7 @@ use crate::store::table::{Filter, Page};
 
 use super::ApiState;
 use super::auth::unix_s;
-use super::caller::{Admin, Caller, HttpCaller};
+use super::caller::{Admin, Caller, HttpCaller, query_value};
 use super::device::{find, read_puid};
 use super::envelope::{Answer, Body, Done, Failure, Path, wrong_reply};
 use super::gimbal::ask;
@@ -47,6 +47,9 @@ pub struct SubscriptionInfo {
     /// `catalog`, `alarm`, `position` or `ptz`.
     #[schema(example = "alarm")]
     pub topic: String,
+    /// Index of the channel that it is for; missing = the device itself, with all that it has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channel: Option<u32>,
     /// true = wanted for this device; false = the config wants it for all, or nobody does.
     pub own: bool,
     /// Seconds that it lasts before it is refreshed.
@@ -77,10 +80,43 @@ fn topic_of(name: &str) -> Result<Topic, Failure> {
     Topic::from_name(name).ok_or_else(|| bad("topic must be catalog, alarm, position or ptz"))
 }
 
-fn row_of(device: DeviceId, topic: Topic) -> Filter {
+/// The topic of a call, and whose it is: the device's, or that of the channel with the index in the query.
+async fn subject_of(
+    state: &ApiState,
+    puid: &str,
+    topic: &str,
+    query: Option<&str>,
+) -> Result<Subject, Failure> {
+    let topic = topic_of(topic)?;
+    let given = query_value(query.unwrap_or_default(), "channel");
+    let Some(given) = given.filter(|given| !given.is_empty()) else {
+        return Ok(topic.into());
+    };
+    let index: usize = given
+        .parse()
+        .map_err(|_| bad("channel must be the index of a channel"))?;
+    if topic == Topic::Catalog {
+        return Err(bad("channel goes with alarm, position and ptz"));
+    }
+    let view = find(state, puid).await?;
+    let channel = view.channel(index).ok_or_else(|| not_found("channel"))?;
+    Ok(Subject {
+        topic,
+        channel: Some(channel.channel.0),
+    })
+}
+
+fn code_of(subject: Subject) -> String {
+    subject
+        .channel
+        .map_or_else(String::new, |channel| channel.to_string())
+}
+
+fn row_of(device: DeviceId, subject: Subject) -> Filter {
     Filter::all()
         .equal("device", device.to_string())
-        .equal("topic", topic.name())
+        .equal("topic", subject.topic.name())
+        .equal("channel", code_of(subject))
 }
 
 async fn subscriptions_of(state: &ApiState, puid: &str) -> Result<Vec<SubscriptionInfo>, Failure> {
@@ -89,20 +125,20 @@ async fn subscriptions_of(state: &ApiState, puid: &str) -> Result<Vec<Subscripti
     let Reply::Subscriptions(states) = state.session.call(command).await? else {
         return Err(wrong_reply());
     };
-    let kept: Vec<SubscriptionRow> = state
-        .store
-        .every(
-            Filter::all().equal("device", device.to_string()),
-            Topic::ALL.len(),
-        )
-        .await?;
-    let show = |topic: Topic| {
-        let row = kept.iter().find(|row| row.topic == topic.name());
-        let usual = Wanted::new(topic);
+    let view = find(state, puid).await?;
+    let filter = Filter::all().equal("device", device.to_string());
+    let bound = Topic::ALL.len() + limits::CHANNEL_SUBSCRIPTIONS_MAX;
+    let kept: Vec<SubscriptionRow> = state.store.every(filter, bound).await?;
+    let show = |subject: Subject| {
+        let code = code_of(subject);
+        let row = kept
+            .iter()
+            .find(|row| row.topic == subject.topic.name() && row.channel == code);
+        let usual = Wanted::new(subject.topic);
         let seconds = |d: std::time::Duration| i64::try_from(d.as_secs()).unwrap_or(0);
         let state = states
             .iter()
-            .find(|(of, _)| *of == topic)
+            .find(|(of, _)| *of == subject)
             .map(|(_, state)| *state);
         let (word, status) = match state {
             None => ("none", None),
@@ -111,8 +147,12 @@ async fn subscriptions_of(state: &ApiState, puid: &str) -> Result<Vec<Subscripti
             Some(SubscriptionState::Waiting) => ("waiting", None),
             Some(SubscriptionState::Refused { status }) => ("refused", Some(status)),
         };
+        let place = subject
+            .channel
+            .and_then(|channel| view.channels.iter().position(|c| c.channel.0 == channel));
         SubscriptionInfo {
-            topic: topic.name().to_owned(),
+            topic: subject.topic.name().to_owned(),
+            channel: place.and_then(|place| u32::try_from(place).ok()),
             own: row.is_some(),
             expires: row.map_or(seconds(usual.expires), |row| row.expires_s),
             interval: row.map_or(seconds(usual.interval), |row| row.interval_s),
@@ -120,13 +160,16 @@ async fn subscriptions_of(state: &ApiState, puid: &str) -> Result<Vec<Subscripti
             status,
         }
     };
-    Ok(Topic::ALL.map(show).into())
+    let of_channels = states.iter().map(|(subject, _)| *subject);
+    let of_channels = of_channels.filter(|subject| subject.channel.is_some());
+    let all = Topic::ALL.into_iter().map(Subject::from).chain(of_channels);
+    Ok(all.map(show).collect())
 }
 
 async fn subscribe_to(
     state: &ApiState,
     puid: &str,
-    topic: Topic,
+    subject: Subject,
     request: SubscriptionRequest,
 ) -> Result<Done, Failure> {
     let device = read_puid(puid)?;
@@ -139,7 +182,8 @@ async fn subscribe_to(
     let expires = within("expires", request.expires, 3_600, 60, 86_400)?;
     let interval = within("interval", request.interval, 5, 1, 3_600)?;
     let wanted = Wanted {
-        topic,
+        topic: subject.topic,
+        channel: subject.channel,
         expires: std::time::Duration::from_secs(expires.into()),
         interval: std::time::Duration::from_secs(interval.into()),
     };
@@ -149,7 +193,8 @@ async fn subscribe_to(
         .await?;
     let row = SubscriptionRow {
         device: device.to_string(),
-        topic: topic.name().to_owned(),
+        topic: subject.topic.name().to_owned(),
+        channel: code_of(subject),
         expires_s: expires.into(),
         interval_s: interval.into(),
     };
@@ -157,15 +202,15 @@ async fn subscribe_to(
     Ok(Done::new())
 }
 
-async fn unsubscribe_from(state: &ApiState, puid: &str, topic: Topic) -> Result<Done, Failure> {
+async fn unsubscribe_from(state: &ApiState, puid: &str, subject: Subject) -> Result<Done, Failure> {
     let device = read_puid(puid)?;
     state
         .session
-        .call(Command::Unsubscribe { device, topic })
+        .call(Command::Unsubscribe { device, subject })
         .await?;
     state
         .store
-        .remove::<SubscriptionRow>(row_of(device, topic))
+        .remove::<SubscriptionRow>(row_of(device, subject))
         .await?;
     Ok(Done::new())
 }
@@ -184,28 +229,34 @@ pub async fn list_subscriptions(
 
 /// Subscribes to something at a device, from now on, over its absences and over restarts.
 #[utoipa::path(put, path = "/gantry/v1/devices/{puid}/subscriptions/{topic}", operation_id = "subscribe", tag = "gb28181", security(("token" = [])),
-    params(("puid" = String, Path, example = "PU_34020000001110000001"), ("topic" = String, Path, example = "alarm")),
+    params(("puid" = String, Path, example = "PU_34020000001110000001"), ("topic" = String, Path, example = "alarm"),
+        ("channel" = Option<u32>, Query, description = "index of a channel, such as one of a lower platform; missing = the device itself")),
     request_body(content = SubscriptionRequest, example = json!({"expires": 3600})),
     responses((status = 200, body = Done, description = "in the envelope of bvcsp", example = json!({"code": 0, "msg": "success"}))))]
 pub async fn subscribe(
     State(state): State<ApiState>,
     _: Admin,
     Path((puid, topic)): Path<(String, String)>,
+    RawQuery(query): RawQuery,
     Body(request): Body<SubscriptionRequest>,
 ) -> Result<Done, Failure> {
-    subscribe_to(&state, &puid, topic_of(&topic)?, request).await
+    let subject = subject_of(&state, &puid, &topic, query.as_deref()).await?;
+    subscribe_to(&state, &puid, subject, request).await
 }
 
 /// Ends a subscription at a device. What the config wants of all devices comes back when the device registers anew.
 #[utoipa::path(delete, path = "/gantry/v1/devices/{puid}/subscriptions/{topic}", operation_id = "unsubscribe", tag = "gb28181", security(("token" = [])),
-    params(("puid" = String, Path, example = "PU_34020000001110000001"), ("topic" = String, Path, example = "alarm")),
+    params(("puid" = String, Path, example = "PU_34020000001110000001"), ("topic" = String, Path, example = "alarm"),
+        ("channel" = Option<u32>, Query, description = "index of a channel; missing = the device itself")),
     responses((status = 200, body = Done, description = "in the envelope of bvcsp", example = json!({"code": 0, "msg": "success"}))))]
 pub async fn unsubscribe(
     State(state): State<ApiState>,
     _: Admin,
     Path((puid, topic)): Path<(String, String)>,
+    RawQuery(query): RawQuery,
 ) -> Result<Done, Failure> {
-    unsubscribe_from(&state, &puid, topic_of(&topic)?).await
+    let subject = subject_of(&state, &puid, &topic, query.as_deref()).await?;
+    unsubscribe_from(&state, &puid, subject).await
 }
 
 /// Positions of a device (bvcsp 2.28): its subscription to them.
@@ -250,13 +301,13 @@ pub async fn set_gps(
     Body(config): Body<GpsConfig>,
 ) -> Result<Done, Failure> {
     if !config.enable {
-        return unsubscribe_from(&state, &puid, Topic::MobilePosition).await;
+        return unsubscribe_from(&state, &puid, Topic::MobilePosition.into()).await;
     }
     let request = SubscriptionRequest {
         expires: None,
         interval: config.interval,
     };
-    subscribe_to(&state, &puid, Topic::MobilePosition, request).await
+    subscribe_to(&state, &puid, Topic::MobilePosition.into(), request).await
 }
 
 // ---- new software ----
@@ -485,7 +536,7 @@ pub async fn set_snapshot_config(
 ) -> Result<Done, Failure> {
     let config = config.check()?;
     let view = find(&state, &puid).await?;
-    if view.channels.len() <= index as usize {
+    if view.channel(index as usize).is_none() {
         return Err(not_found("channel"));
     }
     let row = OwnSetting {

@@ -17,7 +17,7 @@ use crate::store::table::Filter;
 use super::ApiState;
 use super::auth::unix_s;
 use super::caller::{Admin, Caller};
-use super::device::{PuInfo, find, read_puid};
+use super::device::{PuInfo, find, order_of, read_puid};
 use super::envelope::{Answer, Body, Code, Done, Failure, Path};
 use super::group::{Made, new_id};
 use super::list::{ListRequest, NoFilter, bad, ids, name, not_found, text};
@@ -326,5 +326,6 @@ pub async fn without(
     let condition =
         "NOT EXISTS (SELECT 1 FROM config_plan_devices p WHERE p.device = 'PU_' || devices.id)";
     let filter = Filter::all().sql(condition, []);
-    manage::page_of_devices(&state, filter, request.paging, "id", true).await
+    let order = order_of(request.sort.as_deref())?;
+    manage::page_of_devices(&state, filter, request.paging, order, true).await
 }

@@ -343,8 +343,8 @@ pub async fn control(
         "beginTime": 1_781_402_400, "endTime": 1_781_406_000, "scale": 1.0})),
     responses((status = 200, body = PlaybackState), (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 404, body = Problem), (status = 409, body = Problem, description = "the device is offline"),
-        (status = 502, body = Problem, description = "the device refused"), (status = 503, body = Problem),
-        (status = 504, body = Problem, description = "no answer, no RTP or no key frame; see stage")))]
+        (status = 424, body = Problem, description = "the device refused, or no answer, no RTP or no key frame; see stage"),
+        (status = 429, body = Problem, description = "at a limit")))]
 pub async fn start(
     State(state): State<ApiState>,
     caller: HttpCaller,
@@ -406,8 +406,9 @@ pub async fn state(
     request_body(content = PlaybackOrder, example = json!({"cmd": "PLAY", "scale": 2.0, "range": [120.0]})),
     responses((status = 200, body = PlaybackState), (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 404, body = Problem, description = "there is none, or it is over"),
-        (status = 409, body = Problem), (status = 502, body = Problem, description = "the device refused"),
-        (status = 503, body = Problem), (status = 504, body = Problem, description = "the device did not answer")))]
+        (status = 409, body = Problem),
+        (status = 424, body = Problem, description = "the device refused (code 1 or 8), or did not answer (code 6)"),
+        (status = 429, body = Problem, description = "at a limit")))]
 pub async fn order(
     State(state): State<ApiState>,
     caller: HttpCaller,

@@ -11,7 +11,7 @@ use crate::id::DeviceId;
 use crate::session::{Command, DevicePolicy, Reply};
 
 use super::ApiState;
-use super::caller::HttpCaller;
+use super::caller::{HttpAdmin, HttpCaller};
 use super::problem::{HttpPath, Problem};
 
 /// The policies of a device. Each is `auto` unless it was forced.
@@ -112,10 +112,11 @@ pub async fn show(
 #[utoipa::path(put, path = "/gantry/v1/devices/{puid}/policy", operation_id = "setDevicePolicy", tag = "device", security(("token" = [])), request_body = Policy,
     params(("puid" = String, Path, description = "PU_ and the code", example = "PU_34020000001110000001")),
     responses((status = 200, body = Policy), (status = 400, body = Problem, description = "no such policy"),
-        (status = 401, body = Problem), (status = 404, body = Problem)))]
+        (status = 401, body = Problem), (status = 403, body = Problem, description = "an administrator is needed"),
+        (status = 404, body = Problem)))]
 pub async fn set(
     State(state): State<ApiState>,
-    caller: HttpCaller,
+    caller: HttpAdmin,
     HttpPath(puid): HttpPath<String>,
     body: Bytes,
 ) -> Result<Json<Policy>, Problem> {

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use crate::net::ViewerError;
 use crate::session;
 
-use super::envelope::{kind, viewer_kind};
+use super::envelope::{Code, kind, viewer_kind};
 
 /// Seconds after which a client may ask again when there is nothing to watch yet, or no room.
 const RETRY_AFTER_S: u16 = 5;
@@ -24,6 +24,10 @@ pub struct Problem {
     pub title: String,
     /// For people; a failed view names its stage first.
     pub detail: String,
+    /// The code that bvcsp has for it, if it has one: 2 not found, 4 bad parameter, 5 offline, 6 no answer, 7 busy, 8 not
+    /// supported, 9 no token, 16 no permission.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<u8>,
     /// The stage at which a view failed, such as "no RTP".
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stage: Option<String>,
@@ -35,6 +39,14 @@ impl Problem {
             status: status.as_u16(),
             title: status.canonical_reason().unwrap_or("Failed").into(),
             detail: detail.into(),
+            code: match status {
+                StatusCode::BAD_REQUEST => Some(Code::ErrorParam as u8),
+                StatusCode::UNAUTHORIZED => Some(Code::AuthFail as u8),
+                StatusCode::FORBIDDEN => Some(Code::NoPermission as u8),
+                StatusCode::NOT_FOUND => Some(Code::NotFound as u8),
+                StatusCode::TOO_MANY_REQUESTS => Some(Code::Busy as u8),
+                _ => None,
+            },
             stage: None,
         }
     }
@@ -44,6 +56,10 @@ impl Problem {
             StatusCode::UNAUTHORIZED,
             "a token is needed: Authorization: Bearer, or ?token=",
         )
+    }
+
+    pub fn admin_needed() -> Problem {
+        Problem::new(StatusCode::FORBIDDEN, "an administrator is needed")
     }
 
     /// A reply that the facade does not give to this command.
@@ -94,17 +110,22 @@ impl From<session::Error> for Problem {
             | session::Error::Busy { .. }
             | session::Error::ShuttingDown => None,
         };
+        let (code, status) = kind(&error);
         Problem {
+            code: Some(code as u8),
             stage,
-            ..Problem::new(kind(&error).1, error.to_string())
+            ..Problem::new(status, error.to_string())
         }
     }
 }
 
 impl From<ViewerError> for Problem {
     fn from(error: ViewerError) -> Problem {
-        let (_, status, detail) = viewer_kind(&error);
-        Problem::new(status, detail)
+        let (code, status, detail) = viewer_kind(&error);
+        Problem {
+            code: Some(code as u8),
+            ..Problem::new(status, detail)
+        }
     }
 }
 
@@ -122,7 +143,7 @@ impl IntoResponse for Problem {
         }
         if matches!(
             status,
-            StatusCode::CONFLICT | StatusCode::SERVICE_UNAVAILABLE
+            StatusCode::CONFLICT | StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
         ) {
             headers.insert(header::RETRY_AFTER, RETRY_AFTER_S.into());
         }

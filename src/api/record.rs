@@ -3,22 +3,26 @@
 //! The device is asked each time (RecordInfo, over as many messages as it takes); nothing of it is kept here. A file of the
 //! answer is a stretch of time of a channel, and so is its id: what a device calls its files says nothing to others.
 //!
+//! Bounds: [`limits::RECORD_SEARCH_CHANNELS_MAX`], [`limits::RECORD_SEARCHES_AT_ONCE`].
+//!
 //! Not done: deleting files of a device, which GB/T 28181 has no command for (code 8).
 
 use axum::extract::State;
+use futures_util::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::gb28181::answer::FileRecord;
 use crate::gb28181::question::RecordFilter;
-use crate::gb28181::{Answer as DeviceAnswer, Ask, Question, Span};
+use crate::gb28181::{Answer as DeviceAnswer, Ask, Condition, Question, Span};
 use crate::id::DeviceId;
-use crate::session::{Command, Reply};
+use crate::limits;
+use crate::session::DeviceView;
 use crate::time::{local_text, parse_local};
 
 use super::ApiState;
 use super::caller::Caller;
-use super::device::read_puid;
+use super::device::{find, read_puid};
 use super::envelope::{Answer, Body, Code, Done, Failure, Paging, Path, wrong_reply};
 use super::gimbal;
 use super::playback::{FileId, When, span};
@@ -40,7 +44,7 @@ pub struct RecordsFilter {
     /// At most 31 days after it.
     #[schema(example = 1_781_452_800)]
     end_time: Option<When>,
-    /// -1 is the first channel.
+    /// -1, or none: any channel, of a device with at most 64.
     #[schema(example = 0)]
     channel_index: Option<i64>,
     /// `time`, `alarm`, `manual`; none or several are all.
@@ -129,10 +133,12 @@ async fn search(
 ) -> Result<Answer<Vec<RecordFile>>, Failure> {
     let device = read_puid(puid)?;
     let filter = request.filter;
-    let index = match filter.channel_index {
-        None | Some(-1) => 0,
-        Some(index) => u32::try_from(index)
-            .map_err(|_| Failure::new(Code::ErrorParam, "channelIndex must be -1 or more"))?,
+    let named = match filter.channel_index {
+        None | Some(-1) => None,
+        Some(index) => Some(
+            u32::try_from(index)
+                .map_err(|_| Failure::new(Code::ErrorParam, "channelIndex must be -1 or more"))?,
+        ),
     };
     let offset_s = state.config.sip.utc_offset_min * 60;
     let wanted = read_span(&filter, offset_s)?;
@@ -143,35 +149,91 @@ async fn search(
     let videos = filter.file_type.is_none_or(|types| {
         types.is_empty() || types.iter().any(|t| t.eq_ignore_ascii_case("video"))
     });
-    let name = name_of(state, device).await?;
+    let view = find(state, puid).await?;
+    let indexes = match (videos, named) {
+        (false, _) => Vec::new(),
+        (true, Some(index)) => vec![index],
+        (true, None) => any_channel(&view)?,
+    };
+    let text = |unix_s: u32| local_text(unix_s.into(), offset_s);
+    let question = RecordFilter {
+        start_time: text(wanted.begin_unix_s),
+        end_time: text(wanted.end_unix_s),
+        secrecy: Some(0),
+        kind: Some(kind),
+        ..RecordFilter::default()
+    };
+    let answers = stream::iter(indexes)
+        .map(|index| {
+            let question = question.clone();
+            async move { (index, records_of(state, puid, index, question).await) }
+        })
+        .buffered(limits::RECORD_SEARCHES_AT_ONCE)
+        .collect::<Vec<_>>()
+        .await;
+    let asked = answers.len();
     let mut files = Vec::new();
+    let mut failures = Vec::new();
     let mut partial = false;
-    if videos {
-        let text = |unix_s: u32| local_text(unix_s.into(), offset_s);
-        let question = Question::Records(RecordFilter {
-            start_time: text(wanted.begin_unix_s),
-            end_time: text(wanted.end_unix_s),
-            secrecy: Some(0),
-            kind: Some(kind),
-            ..RecordFilter::default()
-        });
-        let asked = gimbal::ask(state, puid, Some(index), Ask::Query(question)).await?;
-        let DeviceAnswer::Records {
-            records,
-            partial: cut,
-        } = asked
-        else {
-            return Err(wrong_reply());
-        };
-        partial = cut;
-        let shown = records.into_iter();
-        files.extend(shown.filter_map(|r| show(r, device, &name, index, offset_s)));
+    for (index, answer) in answers {
+        match answer {
+            Ok((records, cut)) => {
+                partial |= cut;
+                let name = &view.info.name;
+                let shown = records.into_iter();
+                files.extend(shown.filter_map(|r| show(r, device, name, index, offset_s)));
+            }
+            Err(failure) => failures.push(failure),
+        }
+    }
+    let failed = failures.len();
+    if failed == asked
+        && let Some(first) = failures.into_iter().next()
+    {
+        return Err(first);
+    }
+    if named.is_none() {
+        files.sort_by_key(|file| (file.begin_time, file.channel_index));
     }
     let mut answer = request.paging.cut(files, |file| file);
-    if partial {
+    if failed > 0 {
+        answer.msg = format!("partial: {failed} of {asked} channels did not answer");
+    } else if partial {
         answer.msg = "partial: the device did not send all that it announced".into();
     }
     Ok(answer)
+}
+
+/// The channels that a search for any of them asks.
+fn any_channel(view: &DeviceView) -> Result<Vec<u32>, Failure> {
+    let there = (0..).zip(&view.channels);
+    let there: Vec<u32> = there
+        .filter(|(_, channel)| channel.condition != Condition::Deleted)
+        .map(|(index, _)| index)
+        .collect();
+    if there.len() > limits::RECORD_SEARCH_CHANNELS_MAX {
+        let msg = format!(
+            "channelIndex must name a channel: the device has more than {}",
+            limits::RECORD_SEARCH_CHANNELS_MAX
+        );
+        return Err(Failure::new(Code::ErrorParam, msg));
+    }
+    Ok(there)
+}
+
+/// What one channel recorded, and whether the device left some of it out.
+async fn records_of(
+    state: &ApiState,
+    puid: &str,
+    index: u32,
+    filter: RecordFilter,
+) -> Result<(Vec<FileRecord>, bool), Failure> {
+    let question = Ask::Query(Question::Records(filter));
+    let answer = gimbal::ask(state, puid, Some(index), question).await?;
+    let DeviceAnswer::Records { records, partial } = answer else {
+        return Err(wrong_reply());
+    };
+    Ok((records, partial))
 }
 
 fn read_span(filter: &RecordsFilter, offset_s: i32) -> Result<Span, Failure> {
@@ -191,13 +253,6 @@ fn read_span(filter: &RecordsFilter, offset_s: i32) -> Result<Span, Failure> {
     Ok(span)
 }
 
-async fn name_of(state: &ApiState, device: DeviceId) -> Result<String, Failure> {
-    match state.session.call(Command::Device { device }).await? {
-        Reply::Device(view) => Ok(view.info.name),
-        _ => Err(wrong_reply()),
-    }
-}
-
 /// `None`: a record without times, which nobody could play. One longer than may be asked for is cut.
 fn show(
     record: FileRecord,
@@ -209,7 +264,7 @@ fn show(
     let second =
         |text: &Option<String>| u32::try_from(parse_local(text.as_deref()?, offset_s)?).ok();
     let (begin, end) = (second(&record.start_time)?, second(&record.end_time)?);
-    let last = begin.checked_add(crate::limits::RECORD_SPAN_S_MAX)?;
+    let last = begin.checked_add(limits::RECORD_SPAN_S_MAX)?;
     let span = span(begin, end.min(last)).ok()?;
     let id = FileId { index, span }.to_string();
     Some(RecordFile {
@@ -229,4 +284,40 @@ fn show(
         end_time: span.end_unix_s,
         record_reason: record.kind.unwrap_or_default(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::ChannelView;
+
+    #[test]
+    fn a_search_for_any_channel_has_a_bound_and_leaves_out_what_is_gone() {
+        let channel = |n: usize| ChannelView {
+            channel: crate::id::ChannelId(format!("{n}").parse().expect("a code")),
+            name: String::new(),
+            online: true,
+            ptz: false,
+            longitude: None,
+            latitude: None,
+            parent_id: String::new(),
+            condition: if n == 1 {
+                Condition::Deleted
+            } else {
+                Condition::Described
+            },
+        };
+        let most = limits::RECORD_SEARCH_CHANNELS_MAX;
+        let mut view = DeviceView {
+            channels: (0..=most).map(channel).collect(),
+            ..DeviceView::default()
+        };
+        let asked = any_channel(&view).expect("as many as may be");
+        assert_eq!((asked.len(), &asked[..2]), (most, &[0, 2][..]));
+        view.channels.push(channel(most + 1));
+        assert_eq!(
+            any_channel(&view).expect_err("one more").code,
+            Code::ErrorParam
+        );
+    }
 }

@@ -381,7 +381,7 @@ pub async fn list_marks(
 #[utoipa::path(get, path = "/bvnru/v1/download/{fileid}", operation_id = "nruDownload", tag = "history", security(("token" = [])),
     params(("fileid" = String, Path, example = "T3"), ("token" = Option<String>, Query, description = "or Authorization"),
         ("Range" = Option<String>, Header, description = "bytes=0-1023")),
-    responses((status = 200, description = "the MP4 file; JSON with a code if there is none", content_type = "video/mp4"),
+    responses((status = 200, description = "the MP4 file; JSON with a code if there is none", content((Vec<u8> = "video/mp4"), (Done = "application/json"))),
         (status = 206, description = "a part of it"), (status = 416, description = "no such part")))]
 pub async fn bytes(
     State(state): State<ApiState>,

@@ -181,6 +181,7 @@ pub async fn of_device(state: &ApiState, device: DeviceId) -> Result<Vec<Entry>,
         | Reply::Session(_)
         | Reply::Devices(_)
         | Reply::Device(_)
+        | Reply::Presence(_)
         | Reply::DevicePolicy(_)
         | Reply::Answer(_)
         | Reply::Playback(_)

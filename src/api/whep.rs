@@ -7,6 +7,7 @@
 //! The entity tag is our ICE user fragment. Not done: refusing candidates of an ICE session that is over (they change
 //! nothing), server-sent events.
 
+use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -17,6 +18,7 @@ use crate::id::{DeviceId, SessionId};
 use crate::session::{Command, Owner, Reply, Target};
 
 use super::ApiState;
+use super::audit::Changed;
 use super::caller::{Viewer, header_token, query_value};
 use super::problem::Problem;
 use super::view;
@@ -34,7 +36,8 @@ const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
         (status = 400, body = Problem), (status = 401, body = Problem), (status = 404, body = Problem),
         (status = 409, body = Problem, description = "the device is offline"),
         (status = 415, body = Problem, description = "the body is not application/sdp"),
-        (status = 504, body = Problem, description = "no answer, no RTP or no key frame; see stage")))]
+        (status = 424, body = Problem, description = "the device refused, or no answer, no RTP or no key frame; see stage"),
+        (status = 429, body = Problem, description = "at a limit")))]
 pub async fn open_channel(
     State(state): State<ApiState>,
     Viewer(owner): Viewer,
@@ -139,10 +142,10 @@ pub async fn close(
     Path(dialogid): Path<String>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
-) -> Result<StatusCode, Problem> {
-    let session = allowed(&state, &dialogid, query.as_deref(), &headers).await?;
+) -> Result<Response, Problem> {
+    let (session, changed) = allowed(&state, &dialogid, query.as_deref(), &headers).await?;
     state.session.call(Command::Close { session }).await?;
-    Ok(StatusCode::OK)
+    Ok((Extension(changed), StatusCode::OK).into_response())
 }
 
 /// Takes trickled candidates, of which none is needed, and restarts ICE.
@@ -161,12 +164,12 @@ pub async fn trickle(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
-    let session = allowed(&state, &dialogid, query.as_deref(), &headers).await?;
+    let (session, changed) = allowed(&state, &dialogid, query.as_deref(), &headers).await?;
     let named = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let is_restart = named(header::IF_MATCH).is_some_and(|tag| tag.trim() == "*");
     let restart = std::str::from_utf8(&body).ok().and_then(Restart::parse);
     let Some(restart) = restart.filter(|_| is_restart) else {
-        return Ok(StatusCode::NO_CONTENT.into_response());
+        return Ok((Extension(changed), StatusCode::NO_CONTENT).into_response());
     };
     let host = named(header::HOST).map(str::to_owned);
     let answer = state.media.restart_ice(session, restart, host).await;
@@ -176,7 +179,7 @@ pub async fn trickle(
         (header::CONTENT_TYPE, FRAGMENT.to_owned()),
         (header::ETAG, entity_tag(&answer)),
     ];
-    Ok((StatusCode::OK, headers, answer).into_response())
+    Ok((StatusCode::OK, Extension(changed), headers, answer).into_response())
 }
 
 /// Names the ICE session of an answer.
@@ -185,13 +188,14 @@ fn entity_tag(answer: &str) -> String {
     format!("\"{}\"", ufrag.unwrap_or_default())
 }
 
-/// The session of a resource, if the caller was given its key, owns it, or is an administrator.
+/// The session of a resource, if the caller was given its key, owns it, or is an administrator; with who is to be written
+/// down for what is done with it.
 async fn allowed(
     state: &ApiState,
     dialogid: &str,
     query: Option<&str>,
     headers: &HeaderMap,
-) -> Result<SessionId, Problem> {
+) -> Result<(SessionId, Changed), Problem> {
     let session = dialogid
         .parse::<SessionId>()
         .map_err(|_| Problem::new(StatusCode::NOT_FOUND, "dialog not found"))?;
@@ -199,21 +203,28 @@ async fn allowed(
     let key = query_value(query, "key");
     // Over the canonical form: leading zeros and letter case name the same session.
     if key.is_some_and(|key| state.auth.has_capability(&session.to_string(), &key)) {
-        return Ok(session);
+        // Who has the key acts for whom it was given to. A session that is gone has nobody, and nothing to be changed.
+        let found = state.session.call(Command::Session { session }).await;
+        let user = match found {
+            Ok(Reply::Session(view)) => view.owner.user,
+            Ok(_) | Err(_) => String::new(),
+        };
+        return Ok((session, Changed { user }));
     }
     let token = header_token(headers).map(str::to_owned);
     let token = token.or_else(|| query_value(query, "token"));
     let login = token
         .and_then(|token| state.auth.check(&token))
         .ok_or_else(Problem::unauthorised)?;
+    let user = login.user.to_string();
     if login.admin {
-        return Ok(session);
+        return Ok((session, Changed { user }));
     }
     let Reply::Session(view) = state.session.call(Command::Session { session }).await? else {
         return Err(Problem::wrong_reply());
     };
     if view.owner.user == *login.user {
-        Ok(session)
+        Ok((session, Changed { user }))
     } else {
         Err(Problem::new(StatusCode::NOT_FOUND, "dialog not found"))
     }

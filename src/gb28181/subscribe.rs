@@ -11,13 +11,14 @@
 //! device comes back and after a restart of ours; a command can want more for one device. Sending is the
 //! [platform's](super::platform) part.
 //!
-//! Bounds: [`SUBSCRIPTIONS_MAX`]; one of each kind for a device.
+//! Bounds: [`SUBSCRIPTIONS_MAX`]; one of each kind for a device, and for each of its channels.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::manscdp::CmdType;
 use super::registrar::Slot;
+use crate::id::GbId;
 use crate::limits::{SUBSCRIBE_AHEAD_S, SUBSCRIBE_RETRY_S, SUBSCRIPTIONS_MAX};
 use crate::sip::Dialog;
 
@@ -75,10 +76,30 @@ impl Topic {
     }
 }
 
+/// What a subscription is about: a topic, of the device itself or of one of its channels. A lower platform is asked for a
+/// channel by the channel's code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Subject {
+    pub topic: Topic,
+    /// `None`: the device itself, and with it all that it has.
+    pub channel: Option<GbId>,
+}
+
+impl From<Topic> for Subject {
+    fn from(topic: Topic) -> Subject {
+        Subject {
+            topic,
+            channel: None,
+        }
+    }
+}
+
 /// What is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {
     pub topic: Topic,
+    /// `None`: of the device itself.
+    pub channel: Option<GbId>,
     pub expires: Duration,
     /// Of positions: how often, whole seconds.
     pub interval: Duration,
@@ -89,8 +110,16 @@ impl Wanted {
     pub fn new(topic: Topic) -> Wanted {
         Wanted {
             topic,
+            channel: None,
             expires: Duration::from_secs(3600),
             interval: Duration::from_secs(5),
+        }
+    }
+
+    pub fn subject(&self) -> Subject {
+        Subject {
+            topic: self.topic,
+            channel: self.channel,
         }
     }
 }
@@ -128,8 +157,8 @@ pub(super) struct Subscriptions {
     /// Between the first requests of two, so that thousands that come online at once are not asked at once.
     interval: Duration,
     next_start: Option<Instant>,
-    all: BTreeMap<(Slot, Topic), Subscription>,
-    deadlines: BTreeSet<(Instant, Slot, Topic)>,
+    all: BTreeMap<(Slot, Subject), Subscription>,
+    deadlines: BTreeSet<(Instant, Slot, Subject)>,
 }
 
 impl Subscriptions {
@@ -153,13 +182,13 @@ impl Subscriptions {
             .count()
     }
 
-    /// Wants a topic of a device, as soon as its turn comes. False at the bound.
+    /// Wants to be told of something by a device, as soon as its turn comes. False at the bound.
     pub fn want(&mut self, now: Instant, slot: Slot, wanted: Wanted, sn: u32) -> bool {
-        let key = (slot, wanted.topic);
+        let key = (slot, wanted.subject());
         if !self.all.contains_key(&key) && self.all.len() >= SUBSCRIPTIONS_MAX {
             return false;
         }
-        self.drop_deadline(slot, wanted.topic);
+        self.drop_deadline(slot, wanted.subject());
         let (dialog, event_id) = match self.all.remove(&key) {
             Some(kept) => (kept.dialog, kept.event_id),
             None => (None, sn),
@@ -178,43 +207,48 @@ impl Subscriptions {
         );
         let start = self.next_start.map_or(now, |at| at.max(now));
         self.next_start = Some(start + self.interval);
-        self.set_deadline(slot, wanted.topic, Some(start));
+        self.set_deadline(slot, wanted.subject(), Some(start));
         true
     }
 
-    pub fn get_mut(&mut self, slot: Slot, topic: Topic) -> Option<&mut Subscription> {
-        self.all.get_mut(&(slot, topic))
+    pub fn get_mut(&mut self, slot: Slot, subject: Subject) -> Option<&mut Subscription> {
+        self.all.get_mut(&(slot, subject))
     }
 
-    pub fn get(&self, slot: Slot, topic: Topic) -> Option<&Subscription> {
-        self.all.get(&(slot, topic))
+    pub fn get(&self, slot: Slot, subject: Subject) -> Option<&Subscription> {
+        self.all.get(&(slot, subject))
     }
 
-    pub fn remove(&mut self, slot: Slot, topic: Topic) -> Option<Subscription> {
-        self.drop_deadline(slot, topic);
-        self.all.remove(&(slot, topic))
+    pub fn remove(&mut self, slot: Slot, subject: Subject) -> Option<Subscription> {
+        self.drop_deadline(slot, subject);
+        self.all.remove(&(slot, subject))
     }
 
-    /// Topics of a device.
-    pub fn of(&self, slot: Slot) -> Vec<Topic> {
-        Topic::ALL
-            .into_iter()
-            .filter(|topic| self.all.contains_key(&(slot, *topic)))
+    /// What a device is subscribed to for.
+    pub fn of(&self, slot: Slot) -> Vec<Subject> {
+        let first = Subject {
+            topic: Topic::ALL[0],
+            channel: None,
+        };
+        self.all
+            .range((slot, first)..)
+            .take_while(|((of, _), _)| *of == slot)
+            .map(|((_, subject), _)| *subject)
             .collect()
     }
 
     /// The device granted so much from now on.
-    pub fn granted(&mut self, now: Instant, slot: Slot, topic: Topic, life: Duration) {
+    pub fn granted(&mut self, now: Instant, slot: Slot, subject: Subject, life: Duration) {
         let ahead = Duration::from_secs(SUBSCRIBE_AHEAD_S).min(life / 3);
-        if let Some(subscription) = self.all.get_mut(&(slot, topic)) {
+        if let Some(subscription) = self.all.get_mut(&(slot, subject)) {
             subscription.state = SubscriptionState::Active;
         }
-        self.set_deadline(slot, topic, Some(now + life - ahead));
+        self.set_deadline(slot, subject, Some(now + life - ahead));
     }
 
     /// Asks again after a pause, or at once, in a new dialog.
-    pub fn again(&mut self, now: Instant, slot: Slot, topic: Topic, at_once: bool) {
-        if let Some(subscription) = self.all.get_mut(&(slot, topic)) {
+    pub fn again(&mut self, now: Instant, slot: Slot, subject: Subject, at_once: bool) {
+        if let Some(subscription) = self.all.get_mut(&(slot, subject)) {
             subscription.dialog = None;
             subscription.state = if at_once {
                 SubscriptionState::Asking
@@ -223,55 +257,55 @@ impl Subscriptions {
             };
         }
         let pause = if at_once { 0 } else { SUBSCRIBE_RETRY_S };
-        self.set_deadline(slot, topic, Some(now + Duration::from_secs(pause)));
+        self.set_deadline(slot, subject, Some(now + Duration::from_secs(pause)));
     }
 
-    pub fn refused(&mut self, slot: Slot, topic: Topic, status: u16) {
-        if let Some(subscription) = self.all.get_mut(&(slot, topic)) {
+    pub fn refused(&mut self, slot: Slot, subject: Subject, status: u16) {
+        if let Some(subscription) = self.all.get_mut(&(slot, subject)) {
             subscription.dialog = None;
             subscription.state = SubscriptionState::Refused { status };
         }
-        self.drop_deadline(slot, topic);
+        self.drop_deadline(slot, subject);
     }
 
     /// The device is gone: its dialogs are forgotten, what is wanted stays.
     pub fn lost(&mut self, slot: Slot) {
-        for topic in Topic::ALL {
-            if let Some(subscription) = self.all.get_mut(&(slot, topic)) {
+        for subject in self.of(slot) {
+            if let Some(subscription) = self.all.get_mut(&(slot, subject)) {
                 subscription.dialog = None;
                 subscription.state = SubscriptionState::Waiting;
             }
-            self.drop_deadline(slot, topic);
+            self.drop_deadline(slot, subject);
         }
     }
 
     /// The next one to be asked for or refreshed.
-    pub fn poll_due(&mut self, now: Instant) -> Option<(Slot, Topic)> {
-        let &(at, slot, topic) = self.deadlines.first()?;
+    pub fn poll_due(&mut self, now: Instant) -> Option<(Slot, Subject)> {
+        let &(at, slot, subject) = self.deadlines.first()?;
         if at > now {
             return None;
         }
-        self.drop_deadline(slot, topic);
-        Some((slot, topic))
+        self.drop_deadline(slot, subject);
+        Some((slot, subject))
     }
 
     pub fn next_deadline(&self) -> Option<Instant> {
         self.deadlines.first().map(|(at, _, _)| *at)
     }
 
-    fn set_deadline(&mut self, slot: Slot, topic: Topic, at: Option<Instant>) {
-        self.drop_deadline(slot, topic);
-        if let (Some(subscription), Some(at)) = (self.all.get_mut(&(slot, topic)), at) {
+    fn set_deadline(&mut self, slot: Slot, subject: Subject, at: Option<Instant>) {
+        self.drop_deadline(slot, subject);
+        if let (Some(subscription), Some(at)) = (self.all.get_mut(&(slot, subject)), at) {
             subscription.deadline = Some(at);
-            self.deadlines.insert((at, slot, topic));
+            self.deadlines.insert((at, slot, subject));
         }
     }
 
-    fn drop_deadline(&mut self, slot: Slot, topic: Topic) {
-        if let Some(subscription) = self.all.get_mut(&(slot, topic))
+    fn drop_deadline(&mut self, slot: Slot, subject: Subject) {
+        if let Some(subscription) = self.all.get_mut(&(slot, subject))
             && let Some(at) = subscription.deadline.take()
         {
-            self.deadlines.remove(&(at, slot, topic));
+            self.deadlines.remove(&(at, slot, subject));
         }
     }
 }

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
 use super::answer::{Answer, AskFailure};
+use super::gb35114::SharedKey;
 use super::mansrtsp;
 use super::notice::Notice;
 use super::question::Ask;
 use super::quirk::Quirks;
-use super::subscribe::{SubscriptionState, Topic, Wanted};
+use super::subscribe::{Subject, SubscriptionState, Wanted};
 use crate::id::{ChannelId, DeviceId, GbId, Ssrc};
 
 /// Who connects and how media comes. The roles are ours: `TcpPassive` means that we listen and the device connects.
@@ -76,7 +77,7 @@ pub enum Command {
     },
     Unsubscribe {
         device: DeviceId,
-        topic: Topic,
+        subject: Subject,
     },
     /// What is stored about a device, before it speaks: given at the start, so that it is known and can be revived.
     Restore(StoredDevice),
@@ -104,6 +105,11 @@ pub enum Command {
     SetAuth {
         device: DeviceId,
         auth: DeviceAuth,
+    },
+    /// A key of GB 35114 that an earlier run agreed on, after [`Command::Restore`].
+    RestoreKey {
+        device: DeviceId,
+        key: SharedKey,
     },
     /// Who we are to GB 35114 devices. `None`: they cannot come in.
     SetIdentity(Option<Box<super::gb35114::Identity>>),
@@ -268,7 +274,7 @@ pub enum Event {
     },
     Subscription {
         device: DeviceId,
-        topic: Topic,
+        subject: Subject,
         state: SubscriptionState,
     },
     InviteProgress {
@@ -331,6 +337,21 @@ pub struct CatalogItem {
     pub latitude: Option<f64>,
     /// 0 unknown, 1 dome with PTZ, 2 half dome, 3 fixed gun, 4 gun with PTZ.
     pub ptz_type: u8,
+    /// What a notification said of it since it was described; in no response.
+    pub condition: Condition,
+}
+
+/// What became of an item of a directory beyond being there or not (GB/T 28181-2016, 9.11.4).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Condition {
+    #[default]
+    Described,
+    /// VLOST: it sends no picture.
+    VideoLost,
+    /// DEFECT.
+    Defect,
+    /// DEL: it is no more. Its place is kept for it.
+    Deleted,
 }
 
 /// What the device answered to our offer.
@@ -407,6 +428,11 @@ pub enum Persist {
     },
     DialogOver {
         call_id: String,
+    },
+    /// The key that was agreed with a device of GB 35114; `None`: it is void.
+    Key {
+        device: DeviceId,
+        key: Option<SharedKey>,
     },
 }
 

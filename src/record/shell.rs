@@ -3,7 +3,8 @@
 //! ```text
 //!  create ─► waiting ─► running ──end of file──► joined to one MP4 ─► done
 //!               ▲          │ the device stops, is lost, sends nothing: failed, with the reason; what came is kept
-//!               └─ resume ─┘ a restart of ours: waiting again
+//!               ├─ resume ─┘ a restart of ours: waiting again
+//!               └─ the device is away: waiting again, until it speaks
 //! ```
 //!
 //! A task is a view of the device like any other, of a viewer that writes to a file. It is written as fragmented MP4, which
@@ -12,15 +13,15 @@
 //!
 //! In the folder `downloads`: `{task}/{ms}.part`, by where in the record a part begins, and `{task}.mp4`.
 //!
-//! Bounds: [`limits::DOWNLOAD_TASKS_MAX`] tasks; `download.at_once` that run; `download.disk_bytes` of all files.
+//! Bounds: [`limits::DOWNLOAD_TASKS_MAX`] tasks; [`limits::DOWNLOAD_AWAY_S_MAX`] for a device that is away; `download.at_once` that run; `download.disk_bytes` of all files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use tokio::sync::{Notify, mpsc};
@@ -33,12 +34,18 @@ use crate::id::{DeviceId, SessionId};
 use crate::limits;
 use crate::net::MediaHandle;
 use crate::session::shell::Handle;
-use crate::session::{self, Command, Owner, PlayEnd, PlayView, Reply, Target, ViewKind};
+use crate::session::{
+    self, Command, Owner, PlayEnd, PlayView, Presence, Reply, Target, ViewFailure, ViewKind,
+};
 use crate::store::{self, DownloadRow, Store};
 
 /// How often a running task says how far it is, and how often that is stored.
 const WATCH: Duration = Duration::from_millis(500);
 const STORE_EVERY: u32 = 6;
+/// How often devices are looked for that tasks wait for.
+const LOOK: Duration = Duration::from_secs(2);
+/// After so many seconds a device that says that it is there is asked again though it was not heard since.
+const AWAY_RETRY_S: i64 = 60;
 
 /// Where a task stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +100,38 @@ pub struct Task {
     pub reason: String,
     pub created_unix_s: i64,
     running: Option<SessionId>,
+    /// When its device was found away, in Unix seconds.
+    away: Option<i64>,
+}
+
+/// Why a run of a task ended before its file was whole.
+#[derive(Debug, PartialEq, Eq)]
+enum Stopped {
+    /// The device is not there: the task waits for it.
+    Away(String),
+    Failed(String),
+}
+
+impl From<session::Error> for Stopped {
+    fn from(error: session::Error) -> Stopped {
+        let reason = error.to_string();
+        match error {
+            // A device that is there as far as the store knows, and does not answer, is as likely gone.
+            session::Error::DeviceOffline
+            | session::Error::View(ViewFailure::NoAnswer | ViewFailure::DeviceLost) => {
+                Stopped::Away(reason)
+            }
+            session::Error::NotFound { .. }
+            | session::Error::Exists { .. }
+            | session::Error::BadParameter { .. }
+            | session::Error::BadField(_)
+            | session::Error::Ask(_)
+            | session::Error::PlaybackOver { .. }
+            | session::Error::View(_)
+            | session::Error::Busy { .. }
+            | session::Error::ShuttingDown => Stopped::Failed(reason),
+        }
+    }
 }
 
 impl Task {
@@ -147,6 +186,7 @@ impl Task {
             reason: row.reason,
             created_unix_s: row.created_s,
             running: None,
+            away: None,
         })
     }
 }
@@ -305,6 +345,7 @@ impl Downloads {
                 reason: String::new(),
                 created_unix_s: now_unix_s,
                 running: None,
+                away: None,
             };
             tasks.insert(id, task.clone());
             task
@@ -326,11 +367,21 @@ impl Downloads {
         self.inner.lock().values().rev().cloned().collect()
     }
 
-    /// The task of the same stretch, if there is one that is not cancelled: done before others.
-    pub fn find(&self, device: DeviceId, index: u32, span: Span) -> Option<Task> {
+    /// The task of the same stretch, if there is one that is not cancelled: done before others. `owner`: of this user alone.
+    pub fn find(
+        &self,
+        device: DeviceId,
+        index: u32,
+        span: Span,
+        owner: Option<&str>,
+    ) -> Option<Task> {
         let tasks = self.inner.lock();
         let same = |t: &&Task| {
-            t.device == device && t.index == index && t.span == span && t.state != State::Cancelled
+            t.device == device
+                && t.index == index
+                && t.span == span
+                && t.state != State::Cancelled
+                && owner.is_none_or(|owner| t.owner == owner)
         };
         let done = tasks
             .values()
@@ -398,7 +449,14 @@ impl Downloads {
                         downloads.inner.wake.notify_one();
                     });
                 }
-                self.inner.wake.notified().await;
+                if self.is_any_away() {
+                    tokio::select! {
+                        () = self.inner.wake.notified() => {}
+                        () = tokio::time::sleep(LOOK) => self.look_for_devices().await,
+                    }
+                } else {
+                    self.inner.wake.notified().await;
+                }
             }
         };
         tokio::select! {
@@ -413,9 +471,38 @@ impl Downloads {
         if running >= self.inner.settings.at_once {
             return None;
         }
-        let next = tasks.values_mut().find(|t| t.state == State::Waiting)?;
+        let next = tasks
+            .values_mut()
+            .find(|t| t.state == State::Waiting && t.away.is_none())?;
         next.state = State::Running;
         Some(next.clone())
+    }
+
+    fn is_any_away(&self) -> bool {
+        self.inner.lock().values().any(|t| t.away.is_some())
+    }
+
+    /// Lets tasks run whose device is there again.
+    async fn look_for_devices(&self) {
+        let wanted: BTreeSet<DeviceId> = {
+            let tasks = self.inner.lock();
+            let away = tasks.values().filter(|t| t.away.is_some());
+            away.map(|t| t.device).collect()
+        };
+        let devices = wanted.into_iter().collect();
+        let command = Command::Presence { devices };
+        let Ok(Reply::Presence(found)) = self.inner.session.call(command).await else {
+            return;
+        };
+        let now = unix_s();
+        for task in self.inner.lock().values_mut() {
+            let device = found.iter().find(|p| p.device == task.device);
+            if let (Some(since), Some(device)) = (task.away, device)
+                && is_back(device, since, now)
+            {
+                task.away = None;
+            }
+        }
     }
 
     async fn work(&self, task: Task) {
@@ -430,7 +517,10 @@ impl Downloads {
             Ok(Some(note)) => self.finish(id).await.map(|bytes| (bytes, note)),
             // We are being shut down: it stays as it runs, and goes on at the next start.
             Ok(None) => return,
-            Err(reason) => Err(reason),
+            Err(Stopped::Away(reason)) if may_wait(task.created_unix_s, unix_s()) => {
+                return self.wait_for_device(id, reason).await;
+            }
+            Err(Stopped::Away(reason) | Stopped::Failed(reason)) => Err(reason),
         };
         match finished {
             Ok((bytes, note)) => {
@@ -457,9 +547,22 @@ impl Downloads {
         }
     }
 
+    /// Puts a task back whose device is away.
+    async fn wait_for_device(&self, id: u64, reason: String) {
+        tracing::info!(task = id, %reason, "download waits for its device");
+        self.inner
+            .change(id, |task| {
+                task.state = State::Waiting;
+                task.reason = format!("waiting for the device: {reason}");
+                task.running = None;
+                task.away = Some(unix_s());
+            })
+            .await;
+    }
+
     /// One run: from where the last one ended. `Ok(Some)`: all is here, with what is to be said of it; `Ok(None)`: the node
     /// is being shut down. Errors: why there is no more.
-    async fn fetch(&self, task: &Task) -> Result<Option<String>, String> {
+    async fn fetch(&self, task: &Task) -> Result<Option<String>, Stopped> {
         // Devices begin at a key frame at or after the second that they are asked for; a second twice is left out later.
         let from_s = (task.position_ms / 1_000).saturating_sub(1) as u32;
         let begin = task.span.begin_unix_s + from_s;
@@ -484,9 +587,12 @@ impl Downloads {
         };
         let opened = match self.inner.session.call(command).await {
             Ok(Reply::Opened(opened)) => opened,
-            Ok(_) => return Err("the control thread gave another reply".into()),
+            Ok(_) => {
+                let reason = "the control thread gave another reply";
+                return Err(Stopped::Failed(reason.into()));
+            }
             Err(session::Error::ShuttingDown) => return Ok(None),
-            Err(error) => return Err(error.to_string()),
+            Err(error) => return Err(error.into()),
         };
         let play = opened.session;
         let begin_ms = u64::from(from_s) * 1_000;
@@ -509,11 +615,13 @@ impl Downloads {
                     .session
                     .call(Command::ClosePlayback { play })
                     .await;
-                return Err(format!("the stream ended before it was written: {error:?}"));
+                let reason = format!("the stream ended before it was written: {error:?}");
+                return Err(Stopped::Failed(reason));
             }
         };
         if let Some(task) = self.inner.lock().get_mut(&task.id) {
             task.running = Some(play);
+            task.reason.clear();
         }
         let path = self.inner.parts_folder(task.id);
         let inner = Arc::clone(&self.inner);
@@ -538,9 +646,9 @@ impl Downloads {
                     .session
                     .call(Command::ClosePlayback { play })
                     .await;
-                return Err(reason);
+                return Err(Stopped::Failed(reason));
             }
-            Err(error) => return Err(format!("writing the file: {error}")),
+            Err(error) => return Err(Stopped::Failed(format!("writing the file: {error}"))),
         }
         judge(last)
     }
@@ -597,7 +705,7 @@ impl Downloads {
 }
 
 /// Whether all of a record came. `None`: nothing more can be asked of the control thread.
-fn judge(last: Option<PlayView>) -> Result<Option<String>, String> {
+fn judge(last: Option<PlayView>) -> Result<Option<String>, Stopped> {
     let Some(view) = last else { return Ok(None) };
     match view.end {
         Some(PlayEnd::EndOfFile) if view.position_ms < view.duration_ms => {
@@ -611,9 +719,32 @@ fn judge(last: Option<PlayView>) -> Result<Option<String>, String> {
         }
         Some(PlayEnd::EndOfFile) => Ok(Some(String::new())),
         Some(PlayEnd::Shutdown) => Ok(None),
-        Some(end) => Err(end.to_string()),
-        None => Err("the file could not be written as fast as it came".into()),
+        Some(end @ PlayEnd::DeviceLost { .. }) => Err(Stopped::Away(end.to_string())),
+        Some(
+            end @ (PlayEnd::StoppedEarly { .. }
+            | PlayEnd::NoMedia { .. }
+            | PlayEnd::Failed
+            | PlayEnd::Closed),
+        ) => Err(Stopped::Failed(end.to_string())),
+        None => Err(Stopped::Failed(
+            "the file could not be written as fast as it came".into(),
+        )),
     }
+}
+
+/// Whether a device that was found away at `since` is to be asked again.
+fn is_back(device: &Presence, since: i64, now: i64) -> bool {
+    device.online && (device.last_seen_unix_s >= since || now - since >= AWAY_RETRY_S)
+}
+
+/// Whether a task may wait for its device any longer.
+fn may_wait(created_s: i64, now_s: i64) -> bool {
+    now_s - created_s < limits::DOWNLOAD_AWAY_S_MAX
+}
+
+fn unix_s() -> i64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
+    since_epoch.map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX))
 }
 
 /// Writes what comes, up to its end. Errors: why no more can be written, for people.
@@ -672,4 +803,40 @@ fn folder_bytes(folder: &Path) -> u64 {
             Err(_) => 0,
         })
         .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_that_is_away_is_waited_for_and_not_for_ever() {
+        let lost = PlayEnd::DeviceLost { at_ms: 1, of_ms: 2 };
+        for (error, away) in [
+            (session::Error::DeviceOffline, true),
+            (session::Error::View(ViewFailure::NoAnswer), true),
+            (session::Error::View(ViewFailure::DeviceLost), true),
+            (session::Error::View(ViewFailure::NoRtp), false),
+            (session::Error::NotFound { what: "channel" }, false),
+            (session::Error::PlaybackOver { end: lost }, false),
+        ] {
+            let stopped = Stopped::from(error.clone());
+            assert_eq!(matches!(stopped, Stopped::Away(_)), away, "{error}");
+        }
+        assert!(may_wait(1_000, 1_000 + limits::DOWNLOAD_AWAY_S_MAX - 1));
+        assert!(!may_wait(1_000, 1_000 + limits::DOWNLOAD_AWAY_S_MAX));
+    }
+
+    #[test]
+    fn a_device_is_back_when_it_speaks_or_after_a_while_if_it_never_left() {
+        let seen = |online, last_seen_unix_s| Presence {
+            device: DeviceId("34020000001320000001".parse().expect("a code")),
+            online,
+            last_seen_unix_s,
+        };
+        assert!(is_back(&seen(true, 100), 100, 101));
+        assert!(!is_back(&seen(true, 99), 100, 101));
+        assert!(is_back(&seen(true, 50), 100, 100 + AWAY_RETRY_S));
+        assert!(!is_back(&seen(false, 50), 100, 100 + AWAY_RETRY_S));
+    }
 }

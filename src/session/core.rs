@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
+use crate::gb28181::gb35114::SharedKey;
 use crate::gb28181::subscribe::Wanted;
 use crate::gb28181::{self, AskId, CatalogItem, DeviceInfo, InviteId, MediaTransport};
 use crate::id::{DeviceId, SessionId, Ssrc, StreamId, StreamKey};
@@ -38,7 +39,7 @@ use super::ssrc::Pool;
 use super::stream::Stream;
 use super::timers::{Timer, Timers};
 use super::trace::Trace;
-use super::types::{Command, Error, Event, MediaServiceView, Reply, SessionView};
+use super::types::{Command, Error, Event, MediaServiceView, Presence, Reply, SessionView};
 
 /// The caller's number of a request; never used twice in one run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -80,6 +81,18 @@ pub enum Persist {
     Directory {
         device: DeviceId,
         nodes: Vec<CatalogItem>,
+    },
+    /// A channel that is new or otherwise than before, by index.
+    Channel {
+        device: DeviceId,
+        place: u32,
+        item: Box<CatalogItem>,
+    },
+    /// A node of a device's directory that is new or otherwise than before; `None`: it is no more.
+    Node {
+        device: DeviceId,
+        id: String,
+        item: Option<Box<CatalogItem>>,
     },
     /// The whole list of a device by index; replaces the one before.
     Channels {
@@ -204,6 +217,14 @@ impl Core {
         }
     }
 
+    /// Keys of GB 35114 that the store knows, after [`Core::restore`].
+    pub fn restore_keys(&mut self, keys: Vec<(DeviceId, SharedKey)>) {
+        for (device, key) in keys {
+            let command = gb28181::Command::RestoreKey { device, key };
+            self.push(Output::Platform(command));
+        }
+    }
+
     /// Subscriptions that the store knows, after [`Core::restore`].
     pub fn restore_subscriptions(&mut self, all: Vec<(DeviceId, Wanted)>) {
         for (device, wanted) in all {
@@ -278,6 +299,18 @@ impl Core {
                 let of = |id: DeviceId| Some(self.registry.get(id)?.view(id));
                 Ok(Reply::Devices(devices.into_iter().filter_map(of).collect()))
             }
+            Command::Presence { devices } => {
+                let of = |device: DeviceId| {
+                    let known = self.registry.get(device)?;
+                    Some(Presence {
+                        device,
+                        online: known.online,
+                        last_seen_unix_s: known.last_seen_unix_s,
+                    })
+                };
+                let found = devices.into_iter().filter_map(of).collect();
+                Ok(Reply::Presence(found))
+            }
             Command::Adopt { device, auth } => self.adopt_device(device, auth),
             Command::Kick { device } => self.kick(device),
             Command::Forget { device } => self.forget(now, device),
@@ -286,11 +319,11 @@ impl Core {
                 Ok(Reply::Done)
             }
             Command::Subscribe { device, wanted } => self.subscribe(device, wanted),
-            Command::Unsubscribe { device, topic } => self.unsubscribe(device, topic),
+            Command::Unsubscribe { device, subject } => self.unsubscribe(device, subject),
             Command::Subscriptions { device } => match self.registry.get(device) {
                 Some(known) => {
                     let all = known.subscriptions.iter();
-                    let all = all.map(|(topic, state)| (*topic, *state)).collect();
+                    let all = all.map(|(subject, state)| (*subject, *state)).collect();
                     Ok(Reply::Subscriptions(all))
                 }
                 None => Err(Error::NotFound { what: "device" }),

@@ -4,17 +4,18 @@
 use std::time::Instant;
 
 use crate::gb28181::notice::FILE_ENDED;
-use crate::gb28181::subscribe::{SubscriptionState, Topic, Wanted};
+use crate::gb28181::subscribe::{Subject, SubscriptionState, Wanted};
 use crate::gb28181::{
     CatalogItem, Command, DeviceAuth, DeviceInfo, EndedBy, Event as Gb, Notice,
     Persist as GbPersist,
 };
 use crate::id::{ChannelId, DeviceId, GbId};
+use crate::limits::CHANNEL_SUBSCRIPTIONS_MAX;
 
 use super::core::{Core, Output, Persist};
 use super::counters::Ended;
 use super::policy::DevicePolicy;
-use super::registry::is_node;
+use super::registry::{Changed, is_node};
 use super::types::{AlarmView, Error, Event, Reply};
 
 impl Core {
@@ -68,11 +69,11 @@ impl Core {
             } => self.file_ended(now, device, invite, about),
             Gb::Subscription {
                 device,
-                topic,
+                subject,
                 state,
             } => {
                 if let Some(known) = self.registry.get_mut(device) {
-                    known.subscriptions.insert(topic, state);
+                    known.subscriptions.insert(subject, state);
                 }
             }
             Gb::InviteProgress { .. } => {}
@@ -94,16 +95,13 @@ impl Core {
                 let Some(known) = self.registry.get_mut(device) else {
                     return;
                 };
-                if !known.change(device, &changes) {
+                let changed = known.change(device, &changes);
+                if changed.is_empty() {
                     return;
                 }
-                let channels = known.items();
-                let partial = known.partial;
-                self.push(Output::Persist(Persist::Channels {
-                    device,
-                    channels,
-                    partial,
-                }));
+                for one in changed {
+                    self.push(Output::Persist(kept(device, one)));
+                }
                 self.push(Output::Event(Event::DeviceChanged { device }));
             }
             Notice::Alarm(alarm) => {
@@ -130,7 +128,25 @@ impl Core {
             Notice::MediaStatus {
                 notify_type: FILE_ENDED,
             } => self.file_ended(now, device, None, about),
-            Notice::PtzPosition(_) | Notice::MediaStatus { .. } | Notice::VideoUpload(_) => {}
+            // Of a file that is neither played back nor uploaded here: nobody waits for it.
+            Notice::MediaStatus { .. } => {}
+            Notice::PtzPosition(position) => {
+                let index = self.index_of(device, about);
+                self.push(Output::Event(Event::PtzPosition {
+                    device,
+                    index,
+                    position,
+                }));
+            }
+            Notice::VideoUpload(upload) => {
+                let index = self.index_of(device, about);
+                let upload = Box::new(upload);
+                self.push(Output::Event(Event::VideoUploaded {
+                    device,
+                    index,
+                    upload,
+                }));
+            }
             Notice::SnapShots(shots) => {
                 self.push(Output::Event(Event::SnapShots { device, shots }));
             }
@@ -139,6 +155,11 @@ impl Core {
                 self.push(Output::Event(Event::Upgraded { device, result }));
             }
         }
+    }
+
+    /// Place of the channel that a device speaks of.
+    fn index_of(&self, device: DeviceId, about: Option<GbId>) -> Option<u32> {
+        self.registry.get(device)?.index(ChannelId(about?))
     }
 
     /// `RefreshCatalog`.
@@ -201,18 +222,29 @@ impl Core {
     pub(super) fn subscribe(&mut self, device: DeviceId, wanted: Wanted) -> Result<Reply, Error> {
         let known = self.registry.get_mut(device);
         let known = known.ok_or(Error::NotFound { what: "device" })?;
-        let state = known.subscriptions.entry(wanted.topic);
+        let is_new = !known.subscriptions.contains_key(&wanted.subject());
+        let of_channels = known.subscriptions.keys().filter(|s| s.channel.is_some());
+        if is_new && wanted.channel.is_some() && of_channels.count() >= CHANNEL_SUBSCRIPTIONS_MAX {
+            return Err(Error::Busy {
+                limit: "CHANNEL_SUBSCRIPTIONS_MAX",
+            });
+        }
+        let state = known.subscriptions.entry(wanted.subject());
         state.or_insert(SubscriptionState::Asking);
         self.push(Output::Platform(Command::Subscribe { device, wanted }));
         Ok(Reply::Done)
     }
 
     /// `Unsubscribe`.
-    pub(super) fn unsubscribe(&mut self, device: DeviceId, topic: Topic) -> Result<Reply, Error> {
+    pub(super) fn unsubscribe(
+        &mut self,
+        device: DeviceId,
+        subject: Subject,
+    ) -> Result<Reply, Error> {
         let known = self.registry.get_mut(device);
         let known = known.ok_or(Error::NotFound { what: "device" })?;
-        known.subscriptions.remove(&topic);
-        self.push(Output::Platform(Command::Unsubscribe { device, topic }));
+        known.subscriptions.remove(&subject);
+        self.push(Output::Platform(Command::Unsubscribe { device, subject }));
         Ok(Reply::Done)
     }
 
@@ -297,8 +329,30 @@ impl Core {
             // The event says it too.
             GbPersist::Offline { .. }
             | GbPersist::DialogBegun { .. }
-            | GbPersist::DialogOver { .. } => {}
+            | GbPersist::DialogOver { .. }
+            | GbPersist::Key { .. } => {}
         }
+    }
+}
+
+/// What the store is told of a change: the one row, whatever the length of the directory.
+fn kept(device: DeviceId, changed: Changed) -> Persist {
+    match changed {
+        Changed::Channel { place, item } => Persist::Channel {
+            device,
+            place,
+            item: Box::new(item),
+        },
+        Changed::Node(item) => Persist::Node {
+            device,
+            id: item.id.clone(),
+            item: Some(Box::new(item)),
+        },
+        Changed::NodeGone(id) => Persist::Node {
+            device,
+            id,
+            item: None,
+        },
     }
 }
 

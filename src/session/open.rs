@@ -31,7 +31,9 @@ use super::ssrc::of_history;
 use super::stream::{Dialog, Early, Input, Outcome, Phase, Source, Stream};
 use super::timers::Timer;
 use super::trace::Trace;
-use super::types::{Error, IngestStats, Opened, Owner, Reply, Target, ViewFailure, ViewKind};
+use super::types::{
+    Error, Event, IngestStats, Opened, Owner, Reply, Target, ViewFailure, ViewKind,
+};
 
 /// The port that an SDP names when nobody listens there (RFC 4145, section 4.1: "discard").
 const DISCARD_PORT: u16 = 9;
@@ -95,6 +97,7 @@ impl Core {
                 viewer: ViewerStats::default(),
             },
         );
+        self.push(Output::Event(Event::SessionOpened { session: id }));
         let Some(stream) = self.streams.get_mut(&key) else {
             return Ok(());
         };

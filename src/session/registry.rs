@@ -1,7 +1,7 @@
 //! Devices and their channels, as lists show them.
 //!
-//! A channel's place in its device's list is its `index` in the API and never changes: a new catalog adds at the end, and
-//! a channel that is no longer in it stays, offline. GB/T 28181-2016, annex D, says by digits 11 to 13 of a code what it
+//! A channel's place in its device's list is its `index` in the API and never changes: a new catalog adds at the end, a
+//! channel that is no longer in it stays, offline, and one that the device deletes leaves its place empty. GB/T 28181-2016, annex D, says by digits 11 to 13 of a code what it
 //! names; real directories mix cameras with districts, organisations and the recorder itself.
 //!
 //! Bounds: devices [`super::CoreConfig::devices_max`]; channels [`limits::CHANNELS_PER_DEVICE_MAX`].
@@ -9,9 +9,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 
-use crate::gb28181::notice::CatalogChange;
-use crate::gb28181::subscribe::{SubscriptionState, Topic};
-use crate::gb28181::{CatalogItem, DeviceInfo, MediaTransport, StoredDevice};
+use crate::gb28181::notice::{CatalogChange, ChannelEvent};
+use crate::gb28181::subscribe::{Subject, SubscriptionState};
+use crate::gb28181::{CatalogItem, Condition, DeviceInfo, MediaTransport, StoredDevice};
 use crate::id::{ChannelId, DeviceId, GbId};
 use crate::limits;
 
@@ -46,7 +46,7 @@ pub(super) struct Device {
     pub transport: Option<MediaTransport>,
     pub policy: DevicePolicy,
     /// As the platform told last.
-    pub subscriptions: BTreeMap<Topic, SubscriptionState>,
+    pub subscriptions: BTreeMap<Subject, SubscriptionState>,
 }
 
 /// A channel as the device described it last. Its place in the list never changes.
@@ -54,6 +54,35 @@ pub(super) struct Device {
 pub(super) struct Channel {
     pub id: ChannelId,
     pub item: CatalogItem,
+}
+
+/// What a notification changed in a directory.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Changed {
+    /// The channel at this place is new, or otherwise.
+    Channel { place: u32, item: CatalogItem },
+    /// A node is new, or otherwise.
+    Node(CatalogItem),
+    /// A node is no more, by its code; there may have been none.
+    NodeGone(String),
+}
+
+impl Changed {
+    fn channel(place: usize, item: CatalogItem) -> Option<Changed> {
+        let place = u32::try_from(place).ok()?;
+        Some(Changed::Channel { place, item })
+    }
+}
+
+fn condition_of(event: ChannelEvent) -> Condition {
+    match event {
+        ChannelEvent::VideoLost => Condition::VideoLost,
+        ChannelEvent::Defect => Condition::Defect,
+        ChannelEvent::Delete => Condition::Deleted,
+        ChannelEvent::On | ChannelEvent::Off | ChannelEvent::Add | ChannelEvent::Update => {
+            Condition::Described
+        }
+    }
 }
 
 /// What a catalog did to a device.
@@ -70,9 +99,11 @@ impl Device {
         &self.channels
     }
 
+    /// `None`: there is none, or not any more.
     pub fn channel(&self, index: u32) -> Option<ChannelId> {
         let place = usize::try_from(index).ok()?;
-        self.channels.get(place).map(|c| c.id)
+        let channel = self.channels.get(place)?;
+        (channel.item.condition != Condition::Deleted).then_some(channel.id)
     }
 
     /// Place of a channel.
@@ -137,33 +168,63 @@ impl Device {
         merged
     }
 
-    /// Takes what happened to single channels. True: something is otherwise than before.
-    pub fn change(&mut self, id: DeviceId, changes: &[CatalogChange]) -> bool {
-        let mut changed = false;
+    /// Takes what happened to single items. Answers what is otherwise than before.
+    pub fn change(&mut self, id: DeviceId, changes: &[CatalogChange]) -> Vec<Changed> {
+        let mut changed = Vec::new();
         for CatalogChange { event, item } in changes {
-            let Some(mut channel) = channel_of(id, item) else {
-                continue;
-            };
-            let known = self.places.get(&channel.id).copied();
-            match (event.is_online(), known) {
-                (Some(online), Some(place)) => {
-                    let item = &mut self.channels[place].item;
-                    changed |= std::mem::replace(&mut item.online, online) != online;
+            let known = item.id.parse().ok().map(ChannelId);
+            let known = known.and_then(|id| self.places.get(&id).copied());
+            match (known, event) {
+                (Some(place), ChannelEvent::Add | ChannelEvent::Update) => {
+                    let mut item = item.clone();
+                    keep_described(&mut item, &self.channels[place].item);
+                    changed.extend(self.replace(place, item));
                 }
-                // A channel that nobody has described: its directory comes with the next question.
-                (Some(_), None) => {}
-                (None, _) => {
-                    if let Some(place) = known {
-                        keep_described(&mut channel.item, &self.channels[place].item);
-                        if self.channels[place] == channel {
-                            continue;
-                        }
+                (
+                    Some(place),
+                    ChannelEvent::On
+                    | ChannelEvent::Off
+                    | ChannelEvent::VideoLost
+                    | ChannelEvent::Defect
+                    | ChannelEvent::Delete,
+                ) => {
+                    let mut item = self.channels[place].item.clone();
+                    if item.condition != Condition::Deleted {
+                        item.condition = condition_of(*event);
+                        item.online = *event == ChannelEvent::On;
+                        changed.extend(self.replace(place, item));
                     }
-                    changed |= self.put(channel);
                 }
+                (None, ChannelEvent::Add | ChannelEvent::Update) if is_node(id, item) => {
+                    changed.push(Changed::Node(item.clone()));
+                }
+                (None, ChannelEvent::Add | ChannelEvent::Update) => {
+                    let place = self.channels.len();
+                    if channel_of(id, item).is_some_and(|channel| self.put(channel)) {
+                        changed.extend(Changed::channel(place, item.clone()));
+                    }
+                }
+                (None, ChannelEvent::Delete) => changed.push(Changed::NodeGone(item.id.clone())),
+                // An item that nobody has described: its directory comes with the next question. A node is not on or off.
+                (
+                    None,
+                    ChannelEvent::On
+                    | ChannelEvent::Off
+                    | ChannelEvent::VideoLost
+                    | ChannelEvent::Defect,
+                ) => {}
             }
         }
         changed
+    }
+
+    fn replace(&mut self, place: usize, item: CatalogItem) -> Option<Changed> {
+        let kept = &mut self.channels[place].item;
+        if *kept == item {
+            return None;
+        }
+        kept.clone_from(&item);
+        Changed::channel(place, item)
     }
 
     /// Restores the list. What stands behind an unreadable code would come to another place, so it is left out.
@@ -207,6 +268,7 @@ impl Channel {
             longitude: self.item.longitude,
             latitude: self.item.latitude,
             parent_id: self.item.parent_id.clone(),
+            condition: self.item.condition,
         }
     }
 }
@@ -421,26 +483,99 @@ mod tests {
 
     #[test]
     fn single_channels_change_at_their_place() {
-        use crate::gb28181::notice::ChannelEvent;
         let mut device = Device::default();
         let mut described = camera(2);
         described.ptz_type = 1;
         device.merge(nvr(), &[camera(1), described], false);
         let change = |event, item| CatalogChange { event, item };
-        assert!(device.change(nvr(), &[change(ChannelEvent::VideoLost, camera(2))]));
-        assert!(!device.change(nvr(), &[change(ChannelEvent::Defect, camera(2))]));
-        assert!(!device.channels()[1].item.online);
+        let place_of = |changed: Vec<Changed>| match &changed[..] {
+            [] => None,
+            [Changed::Channel { place, .. }] => Some(*place),
+            other => panic!("{other:?}"),
+        };
+        for (event, condition, online, told) in [
+            (ChannelEvent::On, Condition::Described, true, None),
+            (
+                ChannelEvent::VideoLost,
+                Condition::VideoLost,
+                false,
+                Some(1),
+            ),
+            (ChannelEvent::VideoLost, Condition::VideoLost, false, None),
+            (ChannelEvent::Defect, Condition::Defect, false, Some(1)),
+            (ChannelEvent::Off, Condition::Described, false, Some(1)),
+            (ChannelEvent::On, Condition::Described, true, Some(1)),
+        ] {
+            let changed = device.change(nvr(), &[change(event, camera(2))]);
+            assert_eq!(place_of(changed), told, "{event:?}");
+            let item = &device.channels()[1].item;
+            assert_eq!(
+                (item.condition, item.online),
+                (condition, online),
+                "{event:?}"
+            );
+        }
         assert_eq!(device.channels()[1].item.ptz_type, 1);
-        assert!(!device.change(nvr(), &[change(ChannelEvent::Off, camera(9))]));
-        assert!(device.change(nvr(), &[change(ChannelEvent::Add, camera(9))]));
+        let none = device.change(nvr(), &[change(ChannelEvent::Off, camera(9))]);
+        assert_eq!(none, []);
+        let added = device.change(nvr(), &[change(ChannelEvent::Add, camera(9))]);
+        assert_eq!(place_of(added), Some(2));
         let mut renamed = camera(2);
         renamed.name = "new".into();
-        assert!(device.change(nvr(), &[change(ChannelEvent::Update, renamed)]));
+        let renamed = device.change(nvr(), &[change(ChannelEvent::Update, renamed)]);
+        assert_eq!(place_of(renamed), Some(1));
         let item = &device.channels()[1].item;
         assert_eq!((item.name.as_str(), item.ptz_type), ("new", 1));
-        let organisation = item_of_a_tree();
-        assert!(!device.change(nvr(), &[change(ChannelEvent::Add, organisation)]));
         assert_eq!(device.channels().len(), 3);
+    }
+
+    #[test]
+    fn a_deleted_channel_leaves_its_place_and_comes_back_to_it() {
+        let mut device = Device::default();
+        device.merge(nvr(), &[camera(1), camera(2), camera(3)], false);
+        let mut happened = |event, n| {
+            let item = camera(n);
+            device.change(nvr(), &[CatalogChange { event, item }])
+        };
+        assert_eq!(happened(ChannelEvent::Delete, 2).len(), 1);
+        assert_eq!(happened(ChannelEvent::Delete, 2), []);
+        assert_eq!(
+            happened(ChannelEvent::On, 2),
+            [],
+            "what is no more is not on"
+        );
+        let id = |n: u32| channel_of(nvr(), &camera(n)).map(|c| c.id);
+        assert_eq!((device.channel(1), device.channel(2)), (None, id(3)));
+        device.merge(nvr(), &[camera(1), camera(3), camera(4)], false);
+        assert_eq!((device.channel(1), device.channel(3)), (None, id(4)));
+        let item = camera(2);
+        let event = ChannelEvent::Add;
+        let added = device.change(nvr(), &[CatalogChange { event, item }]);
+        assert!(matches!(added[..], [Changed::Channel { place: 1, .. }]));
+        assert_eq!(device.channel(1), id(2));
+    }
+
+    #[test]
+    fn nodes_of_the_tree_are_told_apart_from_channels() {
+        let mut device = Device::default();
+        device.merge(nvr(), &[camera(1)], false);
+        let organisation = item_of_a_tree();
+        let mut happened = |event, item: &CatalogItem| {
+            let item = item.clone();
+            device.change(nvr(), &[CatalogChange { event, item }])
+        };
+        for event in [ChannelEvent::Add, ChannelEvent::Update] {
+            let changed = happened(event, &organisation);
+            assert_eq!(changed, [Changed::Node(organisation.clone())]);
+        }
+        for event in [ChannelEvent::On, ChannelEvent::VideoLost] {
+            assert_eq!(happened(event, &organisation), []);
+        }
+        // Of a deleted item only its code is told, so nothing says that it is parental.
+        let gone = item(&organisation.id, false);
+        let changed = happened(ChannelEvent::Delete, &gone);
+        assert_eq!(changed, [Changed::NodeGone(organisation.id.clone())]);
+        assert_eq!(device.channels().len(), 1);
     }
 
     fn item_of_a_tree() -> CatalogItem {

@@ -368,6 +368,7 @@ impl Control {
             | Command::Devices
             | Command::Device { .. }
             | Command::DevicesOf { .. }
+            | Command::Presence { .. }
             | Command::Adopt { .. }
             | Command::Kick { .. }
             | Command::Forget { .. }

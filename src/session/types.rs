@@ -6,10 +6,10 @@ use std::time::Instant;
 use crate::gb28181::gb35114::Identity;
 use crate::gb28181::manscdp::fields::BadField;
 use crate::gb28181::mansrtsp::Scale;
-use crate::gb28181::notice::{Alarm, Position, SnapShots, UpgradeResult};
-use crate::gb28181::subscribe::{SubscriptionState, Topic, Wanted};
+use crate::gb28181::notice::{Alarm, Position, PtzPosition, SnapShots, UpgradeResult, VideoUpload};
+use crate::gb28181::subscribe::{Subject, SubscriptionState, Wanted};
 use crate::gb28181::{
-    Access, Answer, Ask, AskFailure, DeviceAuth, DeviceInfo, Footage, MediaTransport,
+    Access, Answer, Ask, AskFailure, Condition, DeviceAuth, DeviceInfo, Footage, MediaTransport,
 };
 use crate::id::{ChannelId, DeviceId, SessionId, Ssrc, StreamId, StreamKey, StreamName};
 use crate::media::frame::Track;
@@ -68,6 +68,10 @@ pub enum Command {
     DevicesOf {
         devices: Vec<DeviceId>,
     },
+    /// Whether devices are there and when they spoke last; those that are not known are left out.
+    Presence {
+        devices: Vec<DeviceId>,
+    },
     /// Makes a device known before it registers, and how it logs in.
     Adopt {
         device: DeviceId,
@@ -90,7 +94,7 @@ pub enum Command {
     },
     Unsubscribe {
         device: DeviceId,
-        topic: Topic,
+        subject: Subject,
     },
     /// How the subscriptions at a device are, as far as is known.
     Subscriptions {
@@ -294,8 +298,9 @@ pub enum Reply {
     Session(Box<SessionView>),
     Devices(Vec<DeviceView>),
     Device(Box<DeviceView>),
+    Presence(Vec<Presence>),
     DevicePolicy(Box<DevicePolicy>),
-    Subscriptions(Vec<(Topic, SubscriptionState)>),
+    Subscriptions(Vec<(Subject, SubscriptionState)>),
     Answer(Box<Answer>),
     Playback(Box<PlayView>),
     /// Oldest first.
@@ -313,6 +318,15 @@ pub struct Opened {
     pub session: SessionId,
     pub stream: StreamId,
     pub tracks: Vec<Track>,
+}
+
+/// Whether a device is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Presence {
+    pub device: DeviceId,
+    pub online: bool,
+    /// Seconds since the Unix epoch.
+    pub last_seen_unix_s: i64,
 }
 
 /// A device with its channels, as lists show it.
@@ -340,6 +354,16 @@ pub struct ChannelView {
     pub longitude: Option<f64>,
     pub latitude: Option<f64>,
     pub parent_id: String,
+    /// Why it is offline, if the device said so; a deleted one is in the list for its place alone.
+    pub condition: Condition,
+}
+
+impl DeviceView {
+    /// The channel of an index; `None`: there is none, or not any more.
+    pub fn channel(&self, index: usize) -> Option<&ChannelView> {
+        let channel = self.channels.get(index)?;
+        (channel.condition != Condition::Deleted).then_some(channel)
+    }
 }
 
 /// One session as lists and details show it.
@@ -640,6 +664,10 @@ pub enum Event {
     DeviceChanged {
         device: DeviceId,
     },
+    /// Somebody asked for a stream.
+    SessionOpened {
+        session: SessionId,
+    },
     SessionClosed {
         session: SessionId,
     },
@@ -654,6 +682,20 @@ pub enum Event {
     Upgraded {
         device: DeviceId,
         result: Box<UpgradeResult>,
+    },
+    /// A camera told where it looks.
+    PtzPosition {
+        device: DeviceId,
+        /// Place of the channel; `None`: the device itself, or something that is no channel.
+        index: Option<u32>,
+        position: PtzPosition,
+    },
+    /// A device has uploaded what it recorded.
+    VideoUploaded {
+        device: DeviceId,
+        /// Place of the channel, as in [`Event::PtzPosition`].
+        index: Option<u32>,
+        upload: Box<VideoUpload>,
     },
     /// A device told where it is. Never empty.
     Positions {

@@ -1,14 +1,18 @@
 //! Devices and channels as rows.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 
 use sqlx::any::AnyRow;
 use sqlx::{AnyPool, Row};
 
-use crate::gb28181::{CatalogItem, DeviceAuth, DeviceInfo, MediaTransport, StoredDevice};
+use crate::gb28181::gb35114::SharedKey;
+use crate::gb28181::{
+    CatalogItem, Condition, DeviceAuth, DeviceInfo, MediaTransport, StoredDevice,
+};
 use crate::id::{DeviceId, GbId};
+use crate::limits;
 use crate::session::{DevicePolicy, RestoredDevice};
 
 use super::seal::Sealer;
@@ -25,9 +29,37 @@ pub struct Change {
     pub transport: Option<MediaTransport>,
     pub channels: Option<(Vec<CatalogItem>, bool)>,
     pub directory: Option<Vec<CatalogItem>>,
+    /// Of GB 35114; the inner `None` removes it.
+    pub key: Option<Option<SharedKey>>,
+    /// Single channels by place, on top of `channels`.
+    pub single: BTreeMap<u32, CatalogItem>,
+    /// Single nodes by code, in the order in which they changed, on top of `directory`; `None` is no more. At most
+    /// [`limits::NODE_CHANGES_WAITING_MAX`]: what comes beyond waits for the next directory.
+    pub nodes: Vec<(String, Option<CatalogItem>)>,
 }
 
 impl Change {
+    pub fn list(&mut self, channels: Vec<CatalogItem>, partial: bool) {
+        self.channels = Some((channels, partial));
+        self.single.clear();
+    }
+
+    pub fn channel(&mut self, place: u32, item: CatalogItem) {
+        self.single.insert(place, item);
+    }
+
+    pub fn tree(&mut self, nodes: Vec<CatalogItem>) {
+        self.directory = Some(nodes);
+        self.nodes.clear();
+    }
+
+    pub fn node(&mut self, id: String, item: Option<CatalogItem>) {
+        self.nodes.retain(|(known, _)| *known != id);
+        if self.nodes.len() < limits::NODE_CHANGES_WAITING_MAX {
+            self.nodes.push((id, item));
+        }
+    }
+
     pub fn register(&mut self, device: StoredDevice) {
         self.registration = Some(device);
         self.seen_unix_s = None;
@@ -61,8 +93,19 @@ impl Change {
         }
         self.info = later.info.or(self.info);
         self.transport = later.transport.or(self.transport);
-        self.channels = later.channels.or(self.channels);
-        self.directory = later.directory.or(self.directory);
+        self.key = later.key.or(self.key);
+        if let Some((channels, partial)) = later.channels {
+            self.list(channels, partial);
+        }
+        for (place, item) in later.single {
+            self.channel(place, item);
+        }
+        if let Some(nodes) = later.directory {
+            self.tree(nodes);
+        }
+        for (id, item) in later.nodes {
+            self.node(id, item);
+        }
         self
     }
 }
@@ -180,6 +223,20 @@ static CHANNEL: LazyLock<Bulk> = LazyLock::new(|| {
     )
 });
 
+/// The same for a channel that may be there.
+static CHANNEL_OVER: LazyLock<Bulk> = LazyLock::new(|| {
+    Bulk::new(
+        "INSERT INTO channels (device, place, id, name, manufacturer, model, owner, civil_code, address, parent_id, \
+         flags, longitude, latitude, ptz_type) VALUES",
+        14,
+        "ON CONFLICT (device, place) DO UPDATE SET id = excluded.id, name = excluded.name, \
+         manufacturer = excluded.manufacturer, model = excluded.model, owner = excluded.owner, \
+         civil_code = excluded.civil_code, address = excluded.address, parent_id = excluded.parent_id, \
+         flags = excluded.flags, longitude = excluded.longitude, latitude = excluded.latitude, \
+         ptz_type = excluded.ptz_type",
+    )
+});
+
 static NODE: LazyLock<Bulk> = LazyLock::new(|| {
     Bulk::new(
         "INSERT INTO directory (device, id, parent, name, civil_code, place) VALUES",
@@ -191,6 +248,32 @@ static NODE: LazyLock<Bulk> = LazyLock::new(|| {
 const FLAG_PARENTAL: i64 = 1;
 const FLAG_SECRECY: i64 = 2;
 const FLAG_ONLINE: i64 = 4;
+/// Two bits of `flags` that hold a [`Condition`].
+pub const CONDITION_BITS: i64 = 24;
+const CONDITION_SHIFT: u32 = 3;
+/// The rows of `channels` that a caller is to see.
+pub const NOT_DELETED: &str = "(flags & 24) <> 24";
+
+/// As it lies in [`CONDITION_BITS`].
+fn condition_flags(condition: Condition) -> i64 {
+    let number: i64 = match condition {
+        Condition::Described => 0,
+        Condition::VideoLost => 1,
+        Condition::Defect => 2,
+        Condition::Deleted => 3,
+    };
+    number << CONDITION_SHIFT
+}
+
+/// The condition in the flags of a row.
+pub fn condition_in(flags: i64) -> Condition {
+    match (flags & CONDITION_BITS) >> CONDITION_SHIFT {
+        1 => Condition::VideoLost,
+        2 => Condition::Defect,
+        3 => Condition::Deleted,
+        _ => Condition::Described,
+    }
+}
 
 const AUTH_DEFAULT: i64 = 0;
 const AUTH_PASSWORD: i64 = 1;
@@ -267,6 +350,119 @@ pub async fn write(
         if let Some(nodes) = &change.directory {
             write_directory(transaction, *device, nodes).await?;
         }
+        if let Some(key) = change.key {
+            write_key(transaction, sealer, *device, key).await?;
+        }
+        let single: Vec<(i64, &CatalogItem)> = change
+            .single
+            .iter()
+            .map(|(place, item)| (i64::from(*place), item))
+            .collect();
+        CHANNEL_OVER
+            .run(transaction, &single, |query, (place, item)| {
+                bind_channel(query.bind(device.to_string()).bind(*place), item)
+            })
+            .await?;
+        for (id, node) in &change.nodes {
+            match node {
+                Some(node) => write_node(transaction, *device, node).await?,
+                None => remove_node(transaction, *device, id).await?,
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn write_key(
+    transaction: &mut AnyTransaction<'_>,
+    sealer: &Sealer,
+    device: DeviceId,
+    key: Option<SharedKey>,
+) -> sqlx::Result<()> {
+    let device = device.to_string();
+    let query = match key {
+        None => sqlx::query("DELETE FROM shared_keys WHERE device = $1").bind(device),
+        Some(key) => {
+            let sealed = sealer.seal(&device, &key.0);
+            let sql = "INSERT INTO shared_keys (device, sealed) VALUES ($1, $2) \
+                       ON CONFLICT (device) DO UPDATE SET sealed = excluded.sealed";
+            sqlx::query(sql).bind(device).bind(sealed)
+        }
+    };
+    query.execute(&mut **transaction).await.map(|_| ())
+}
+
+/// Keys that were agreed with devices, but for those that cannot be opened.
+pub async fn shared_keys(
+    pool: &AnyPool,
+    sealer: &Sealer,
+) -> sqlx::Result<Vec<(DeviceId, SharedKey)>> {
+    let rows = sqlx::query("SELECT device, sealed FROM shared_keys")
+        .fetch_all(pool)
+        .await?;
+    let mut keys = Vec::new();
+    for row in &rows {
+        let (device, sealed): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+        let plain = sealer.unseal(&device, &sealed);
+        let key = plain.and_then(|plain| plain.try_into().ok());
+        if let (Ok(device), Some(key)) = (device.parse(), key) {
+            keys.push((DeviceId(device), SharedKey(key)));
+        }
+    }
+    Ok(keys)
+}
+
+/// Adds or replaces one node. A new one stands behind all others; at [`limits::DIRECTORY_NODES_MAX`] it is left out.
+async fn write_node(
+    transaction: &mut AnyTransaction<'_>,
+    device: DeviceId,
+    node: &CatalogItem,
+) -> sqlx::Result<()> {
+    let (device, id) = (device.to_string(), clean(&node.id));
+    let sql = "SELECT COUNT(*), CAST(COALESCE(MAX(place), -1) AS BIGINT) FROM directory WHERE device = $1";
+    let all = sqlx::query(sql).bind(device.clone());
+    let all = all.fetch_one(&mut **transaction).await?;
+    let (count, last): (i64, i64) = (all.try_get(0)?, all.try_get(1)?);
+    let sql = "SELECT place FROM directory WHERE device = $1 AND id = $2";
+    let there = sqlx::query(sql).bind(device.clone()).bind(id.clone());
+    let there = there.fetch_optional(&mut **transaction).await?;
+    let place = match there {
+        Some(row) => row.try_get(0)?,
+        None if count >= limits::DIRECTORY_NODES_MAX => return Ok(()),
+        None => last + 1,
+    };
+    let above = clean(node.parent_id.rsplit('/').next().unwrap_or_default());
+    let sql = "SELECT COUNT(*) FROM directory WHERE device = $1 AND id = $2 AND id <> $3";
+    let known = sqlx::query(sql).bind(device.clone()).bind(above.clone());
+    let known = known.bind(id.clone()).fetch_one(&mut **transaction).await?;
+    let known: i64 = known.try_get(0)?;
+    let sql = "INSERT INTO directory (device, id, parent, name, civil_code, place) VALUES ($1, $2, $3, $4, $5, $6) \
+               ON CONFLICT (device, id) DO UPDATE SET parent = excluded.parent, name = excluded.name, \
+               civil_code = excluded.civil_code";
+    sqlx::query(sql)
+        .bind(device)
+        .bind(id)
+        .bind(if known > 0 { above } else { String::new() })
+        .bind(clean(&node.name))
+        .bind(clean(&node.civil_code))
+        .bind(place)
+        .execute(&mut **transaction)
+        .await?;
+    Ok(())
+}
+
+/// Removes one node; what hung on it stands at the top.
+async fn remove_node(
+    transaction: &mut AnyTransaction<'_>,
+    device: DeviceId,
+    id: &str,
+) -> sqlx::Result<()> {
+    for sql in [
+        "DELETE FROM directory WHERE device = $1 AND id = $2",
+        "UPDATE directory SET parent = '' WHERE device = $1 AND parent = $2",
+    ] {
+        let query = sqlx::query(sql).bind(device.to_string()).bind(clean(id));
+        query.execute(&mut **transaction).await?;
     }
     Ok(())
 }
@@ -384,7 +580,8 @@ fn bind_channel<'q>(query: AnyQuery<'q>, item: &CatalogItem) -> AnyQuery<'q> {
         .bind(
             flag(item.parental, FLAG_PARENTAL)
                 | flag(item.secrecy, FLAG_SECRECY)
-                | flag(item.online, FLAG_ONLINE),
+                | flag(item.online, FLAG_ONLINE)
+                | condition_flags(item.condition),
         )
         .bind(degrees(item.longitude))
         .bind(degrees(item.latitude))
@@ -458,7 +655,8 @@ pub async fn remove(pool: &AnyPool, device: DeviceId) -> sqlx::Result<()> {
         "DELETE FROM channel_facts WHERE device = $1",
         "DELETE FROM own_settings WHERE device = $1",
         "DELETE FROM config_plan_devices WHERE device = 'PU_' || $1",
-        "DELETE FROM subscriptions WHERE device = $1",
+        "DELETE FROM channel_subscriptions WHERE device = $1",
+        "DELETE FROM shared_keys WHERE device = $1",
         "DELETE FROM upgrades WHERE device = $1",
     ] {
         sqlx::query(sql)
@@ -567,5 +765,6 @@ fn read_channel(row: &AnyRow) -> sqlx::Result<CatalogItem> {
         longitude: text(10)?.parse().ok(),
         latitude: text(11)?.parse().ok(),
         ptz_type: u8::try_from(ptz_type).unwrap_or(0),
+        condition: condition_in(flags),
     })
 }

@@ -79,6 +79,26 @@ table! {
 }
 
 table! {
+    /// What a device told beside alarms and positions.
+    pub struct NoticeRow in "notices" by ["id"] {
+        pub id: i64,
+        /// When it came here, Unix seconds.
+        #[schema(example = 1792000000)]
+        pub time: i64,
+        #[schema(example = "PU_34020000001110000001")]
+        pub device: String,
+        /// Index of the channel; missing = the device.
+        pub place: Option<i64>,
+        /// `ptzPosition` or `videoUpload`.
+        #[schema(example = "ptzPosition")]
+        pub kind: String,
+        /// What it told, as JSON.
+        #[schema(example = "{\"pan\":180.0,\"tilt\":-10.5,\"zoom\":4.0}")]
+        pub payload: String,
+    }
+}
+
+table! {
     /// Somebody was there from then to then.
     pub struct PresenceRow in "presences" by ["id"] {
         pub id: i64,
@@ -103,7 +123,7 @@ table! {
 }
 
 table! {
-    /// A dialog that is over.
+    /// A dialog.
     pub struct DialogRow in "dialogs" by ["id"] {
         /// Its `dialogid`.
         pub id: i64,
@@ -119,11 +139,12 @@ table! {
         /// Protocol of the viewer.
         #[schema(example = "webrtc")]
         pub kind: String,
-        pub close_time: i64,
-        /// Seconds.
+        /// Missing = it is open.
+        pub close_time: Option<i64>,
+        /// Seconds; 0 while it is open.
         pub duration: i64,
         pub sent_bytes: i64,
-        /// Why no picture came, if none did.
+        /// Why no picture came, if none did; `node restart`: the node ended before it, and `closeTime` is when it came back.
         pub failure: String,
     }
 }
@@ -161,6 +182,7 @@ table! {
 pub enum Entry {
     Alarm(Box<AlarmRow>),
     Position(PositionRow),
+    Notice(Box<NoticeRow>),
     /// Somebody came. Who was there by the same name and login before has gone.
     Came(PresenceRow),
     /// Somebody went.
@@ -334,6 +356,7 @@ async fn write(pool: &AnyPool, entries: &[Entry]) -> sqlx::Result<()> {
         match entry {
             Entry::Alarm(alarm) => row(&mut transaction, &**alarm).await?,
             Entry::Position(position) => row(&mut transaction, position).await?,
+            Entry::Notice(notice) => row(&mut transaction, &**notice).await?,
             Entry::Dialog(dialog) => row(&mut transaction, &**dialog).await?,
             Entry::DialogBegun(dialog) => row(&mut transaction, &**dialog).await?,
             Entry::DialogOver { call_id } => {
@@ -390,6 +413,7 @@ async fn prune(pool: &AnyPool, retention: &Retention, now_unix_s: i64) -> sqlx::
     let tables = [
         (AlarmRow::NAME, retention.alarm_days),
         (PositionRow::NAME, retention.position_days),
+        (NoticeRow::NAME, retention.position_days),
         (PresenceRow::NAME, retention.log_days),
         (DialogRow::NAME, retention.log_days),
         (OperationRow::NAME, retention.log_days),

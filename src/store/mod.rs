@@ -28,12 +28,14 @@ use std::time::Duration;
 use sqlx::any::AnyPoolOptions;
 use sqlx::{AnyPool, Row};
 
+use crate::gb28181::gb35114::SharedKey;
 use crate::gb28181::subscribe::{Topic, Wanted};
 use crate::gb28181::{DeviceInfo, MediaTransport, Persist};
 use crate::id::DeviceId;
 use crate::limits;
 use crate::session::{DevicePolicy, RestoredDevice};
 
+pub use device::{NOT_DELETED, condition_in};
 pub use download::DownloadRow;
 pub use note::{Mark, Note};
 pub use user::{LoginRow, User};
@@ -203,6 +205,16 @@ impl Store {
         self.inner.writer.save_channels(device, channels, partial);
     }
 
+    /// Replaces the channel at a place, or adds it behind the last. As [`Store::persist`] otherwise.
+    pub fn save_channel(&self, device: DeviceId, place: u32, item: CatalogItem) {
+        self.inner.writer.save_channel(device, place, item);
+    }
+
+    /// Adds or replaces a node of a device's directory; `None` removes it. As [`Store::persist`] otherwise.
+    pub fn save_node(&self, device: DeviceId, id: String, item: Option<CatalogItem>) {
+        self.inner.writer.save_node(device, id, item);
+    }
+
     /// Replaces the nodes of a device's directory. As [`Store::persist`] otherwise.
     pub fn save_directory(&self, device: DeviceId, nodes: Vec<CatalogItem>) {
         self.inner.writer.save_directory(device, nodes);
@@ -238,6 +250,21 @@ impl Store {
         Ok(rows.into_iter().filter_map(read).collect())
     }
 
+    /// Closes the dialogs in the history that an earlier run left open: it was killed.
+    pub async fn close_left_over(&self, now_unix_s: i64) -> Result<u64, Error> {
+        let set = "close_time = ?, duration = ? - time, failure = 'node restart'";
+        let values = vec![now_unix_s.into(), now_unix_s.into()];
+        let open = table::Filter::all().equal("close_time", -1_i64);
+        self.change::<history::DialogRow>(set, values, open).await
+    }
+
+    /// Keys that were agreed with devices of GB 35114. Those that were sealed with another key are left out.
+    pub async fn shared_keys(&self) -> Result<Vec<(DeviceId, SharedKey)>, Error> {
+        device::shared_keys(&self.inner.pool, &self.inner.sealer)
+            .await
+            .map_err(Error::at("reading the agreed keys"))
+    }
+
     /// What devices are subscribed to for beyond the config. Rows of another version are left out.
     pub async fn subscriptions(&self) -> Result<Vec<(DeviceId, Wanted)>, Error> {
         let filter = table::Filter::all();
@@ -247,6 +274,10 @@ impl Store {
             let seconds = |s: i64| Duration::from_secs(u64::try_from(s).unwrap_or(0).max(1));
             let wanted = Wanted {
                 topic: Topic::from_name(&row.topic)?,
+                channel: match row.channel.as_str() {
+                    "" => None,
+                    code => Some(code.parse().ok()?),
+                },
                 expires: seconds(row.expires_s),
                 interval: seconds(row.interval_s),
             };

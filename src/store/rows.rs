@@ -113,9 +113,11 @@ table! {
 
 table! {
     /// What a device is subscribed to for, beyond what the config says.
-    pub struct SubscriptionRow in "subscriptions" by ["device", "topic"] {
+    pub struct SubscriptionRow in "channel_subscriptions" by ["device", "topic", "channel"] {
         pub device: String,
         pub topic: String,
+        /// Code of the channel; `""` = the device itself.
+        pub channel: String,
         pub expires_s: i64,
         pub interval_s: i64,
     }

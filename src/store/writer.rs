@@ -99,6 +99,9 @@ impl Writer {
                 self.queue.change(device, |change| change.see(unix_s));
             }
             Persist::Offline { device } => self.queue.change(device, Change::lose),
+            Persist::Key { device, key } => {
+                self.queue.change(device, |change| change.key = Some(key));
+            }
         }
     }
 
@@ -113,12 +116,20 @@ impl Writer {
 
     pub fn save_channels(&self, device: DeviceId, channels: Vec<CatalogItem>, partial: bool) {
         self.queue
-            .change(device, |change| change.channels = Some((channels, partial)));
+            .change(device, |change| change.list(channels, partial));
+    }
+
+    pub fn save_channel(&self, device: DeviceId, place: u32, item: CatalogItem) {
+        self.queue
+            .change(device, |change| change.channel(place, item));
+    }
+
+    pub fn save_node(&self, device: DeviceId, id: String, item: Option<CatalogItem>) {
+        self.queue.change(device, |change| change.node(id, item));
     }
 
     pub fn save_directory(&self, device: DeviceId, nodes: Vec<CatalogItem>) {
-        self.queue
-            .change(device, |change| change.directory = Some(nodes));
+        self.queue.change(device, |change| change.tree(nodes));
     }
 
     pub async fn flush(&self) -> Result<(), Error> {
@@ -384,6 +395,113 @@ mod tests {
         };
         let want = [first, record(own), record(open)];
         assert_eq!(store.load().await.expect("read"), want);
+    }
+
+    /// A change of one channel or node touches no other row, comes over what waits, and is under what comes whole after it.
+    #[tokio::test]
+    async fn single_channels_and_nodes_are_written_alone() {
+        use crate::gb28181::Condition;
+        use crate::store::rows::NodeRow;
+        use crate::store::table::{Filter, Page};
+        let folder = folder();
+        let store = Store::open(folder.path(), "").await.expect("opens");
+        let node = |number: u32, parent: &str| CatalogItem {
+            id: format!("3402000000216{number:07}"),
+            name: format!("n{number}"),
+            parent_id: parent.into(),
+            ..CatalogItem::default()
+        };
+        store.persist(Persist::Device(stored(1)));
+        store.save_channels(id(1), vec![channel(1), channel(2), channel(3)], false);
+        let top = node(1, "");
+        store.save_directory(id(1), vec![top.clone(), node(2, &top.id)]);
+        store.flush().await.expect("written");
+        let pool = &store.inner.pool;
+        // What is not written again keeps this mark.
+        let mark = "UPDATE channels SET owner = 'mark'";
+        sqlx::query(mark).execute(pool).await.expect("marked");
+
+        let mut lost = channel(2);
+        lost.online = false;
+        lost.condition = Condition::VideoLost;
+        let mut gone = channel(3);
+        gone.condition = Condition::Deleted;
+        store.save_channel(id(1), 1, channel(2));
+        store.save_channel(id(1), 1, lost.clone());
+        store.save_channel(id(1), 2, gone.clone());
+        store.save_channel(id(1), 3, channel(4));
+        store.save_node(
+            id(1),
+            "3402000000216".to_owned() + "0000003",
+            Some(node(3, &top.id)),
+        );
+        store.save_node(id(1), top.id.clone(), None);
+        store.flush().await.expect("written");
+        let devices = store.load().await.expect("read");
+        let mut first = channel(1);
+        first.owner = "mark".into();
+        assert_eq!(devices[0].channels, [first, lost, gone, channel(4)]);
+        let page = Page {
+            skip: 0,
+            take: 9,
+            order: "place".into(),
+        };
+        let (nodes, _) = store
+            .list::<NodeRow>(Filter::all(), &page)
+            .await
+            .expect("read");
+        let shown: Vec<_> = nodes
+            .iter()
+            .map(|n| (n.name.as_str(), n.parent.as_str()))
+            .collect();
+        assert_eq!(
+            shown,
+            [("n2", ""), ("n3", "")],
+            "what hung on it stands at the top"
+        );
+
+        // The whole list comes over single changes that still wait.
+        store.save_channel(id(1), 0, channel(9));
+        store.save_channels(id(1), vec![channel(5)], false);
+        store.save_channel(id(1), 0, channel(6));
+        store.flush().await.expect("written");
+        assert_eq!(store.load().await.expect("read")[0].channels, [channel(6)]);
+    }
+
+    #[test]
+    fn changes_of_nodes_that_wait_have_a_bound() {
+        let mut change = Change::default();
+        for number in 0..=limits::NODE_CHANGES_WAITING_MAX {
+            change.node(number.to_string(), None);
+        }
+        assert_eq!(change.nodes.len(), limits::NODE_CHANGES_WAITING_MAX);
+        change.node("0".into(), Some(channel(1)));
+        assert_eq!(change.nodes.len(), limits::NODE_CHANGES_WAITING_MAX);
+        assert_eq!(change.nodes.last().map(|(id, _)| id.as_str()), Some("0"));
+    }
+
+    #[tokio::test]
+    async fn agreed_keys_are_sealed_and_void_with_their_device() {
+        use crate::gb28181::gb35114::SharedKey;
+        let folder = folder();
+        let store = Store::open(folder.path(), "").await.expect("opens");
+        let keep = |number, key| {
+            let device = id(number);
+            store.persist(Persist::Key { device, key });
+        };
+        keep(1, Some(SharedKey(*b"geheimgeheim0001")));
+        keep(2, Some(SharedKey(*b"geheimgeheim0002")));
+        store.flush().await.expect("written");
+        keep(2, None);
+        keep(3, Some(SharedKey([3; 16])));
+        store.flush().await.expect("written");
+        store.remove_device(id(3)).await.expect("removed");
+        let keys = store.shared_keys().await.expect("read");
+        assert_eq!(keys, [(id(1), SharedKey(*b"geheimgeheim0001"))]);
+        for file in ["gantry.db", "gantry.db-wal"] {
+            let bytes = std::fs::read(folder.path().join(file)).unwrap_or_default();
+            assert!(!bytes.windows(12).any(|w| w == b"geheimgeheim"), "{file}");
+        }
     }
 
     #[tokio::test]

@@ -5,8 +5,8 @@
 # under the target folder. Media and upgrades to WebSocket are left out: they are no JSON.
 set -euo pipefail
 here=$(cd "$(dirname "$0")/../.." && pwd)
-target=${CARGO_TARGET_DIR:-$here/target}
-binary=${1:-$target/debug/gantry}
+target=$(realpath -m "${CARGO_TARGET_DIR:-$here/target}")
+binary=$(realpath "${1:-$target/debug/gantry}")
 examples=${2:-200}
 venv=$target/schemathesis
 [ -x "$venv/bin/schemathesis" ] || { python3 -m venv "$venv"; "$venv/bin/pip" -q install 'schemathesis>=4,<5'; }
@@ -28,9 +28,11 @@ export GANTRY_ADMIN_PASSWORD='a password of the tests' GANTRY_SIMULATE_PASSWORD=
 for _ in $(seq 300); do grep -q '"node started"' "$work/log" && break; sleep 0.2; done
 fact() { grep '"node started"' "$work/log" | python3 -c "import json,sys; print(json.loads(sys.stdin.readline())['fields']['$1'])"; }
 http=$(fact http_addr) sip=$(fact sip)
-"$binary" simulate --count 2 --channels 3 --server "$sip" --media none 2>/dev/null & devices=$!
+"$binary" simulate --count 2 --channels 3 --id-base 34020000001110000001 --server "$sip" --media none 2>/dev/null & devices=$!
 token() { curl -s "http://$http/bvcsp/v1/auth/login" -d '{"username":"admin","password":"a password of the tests"}' | python3 -c 'import json,sys; print(json.load(sys.stdin)["data"]["token"])'; }
 
+# It leaves a folder of its own behind where it runs.
+cd "$work"
 # Logins, logouts and passwords would end the run; lists of who may come in would empty it.
 "$venv/bin/schemathesis" run "http://$http/openapi.json" --header "Authorization: $(token)" \
   --max-examples "$examples" --phases examples,fuzzing --checks not_a_server_error,response_schema_conformance,content_type_conformance,status_code_conformance \

@@ -75,6 +75,11 @@ export async function panels({ page, check, need, node, cameras, shot }) {
       await at(`track-${mode}`).click();
       await at('track-result').locator('.done').waitFor();
     }
+    for (const told of ['scan-left', 'scan-start', 'scan-stop', 'scan-speed-set', 'aux-on', 'aux-off']) {
+      const answered = page.waitForResponse(/\/device\/control\//);
+      await at(told).click();
+      need((await answered).status() === 204, `${told}: ${(await answered).status()}`);
+    }
     const box = await at('tile-1').boundingBox();
     const order = page.waitForResponse(/\/device\/control\//);
     await page.keyboard.down('Shift');

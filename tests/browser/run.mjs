@@ -4,6 +4,7 @@
 //   BASE_URL        the node, e.g. http://127.0.0.1:9780 (a loopback address: WebRTC needs a secure context)
 //   ADMIN_PASSWORD  of the user admin
 //   CHROMIUM        the browser's program
+//   GANTRY, SIP_ADDRESS  Gantry's program and where the node takes SIP, for a device with certificates (default: left out)
 //   RUNS            measured views per transport, cold and warm each (default 5)
 //   LIMIT_FACTOR    what the limits below are multiplied by (default 1; a debug build on a busy machine needs more)
 //   COLD_WAIT_MS    after the last viewer left, until the stream has ended (the node's media.linger_s, and a little)
@@ -17,6 +18,7 @@ import { promisify } from 'node:util';
 
 import { chromium } from 'playwright-core';
 
+import { certificates } from './certificates.mjs';
 import { Node } from './node.mjs';
 import { panels } from './panels.mjs';
 import { mpegtsPlays, vendorPlays, whepPlays } from './players.mjs';
@@ -271,6 +273,7 @@ async function run() {
     await panels({ page, check, need, node, cameras, shot });
     await closeAll();
   }
+  if (process.env.GANTRY && process.env.SIP_ADDRESS) await certificates({ page, check, need, shot, program: process.env.GANTRY, sip: process.env.SIP_ADDRESS });
 
   for (const transport of ['webrtc', 'fmp4', 'flv']) {
     for (const kind of ['cold', 'warm']) await check(`first picture, ${transport}, ${kind}`, () => measure(h264, transport, kind));

@@ -46,6 +46,8 @@ if [[ -z ${GANTRY:-} ]]; then
   (cd "$root" && cargo build --quiet --bin gantry "${profile[@]}")
   GANTRY=${CARGO_TARGET_DIR:-$root/target}/$folder/gantry
 fi
+# Some checks start a simulated device of their own.
+export GANTRY
 # A debug build shares two cores with the browser and four cameras; its figures only show that nothing hangs.
 if [[ $folder == debug ]]; then export LIMIT_FACTOR=${LIMIT_FACTOR:-3}; fi
 
@@ -79,6 +81,8 @@ for _ in {1..150}; do
   address=$(sed -n '/"node started"/s/.*"http_addr":"\([^"]*\)".*/\1/p' "$log")
   if [[ -n $address ]]; then
     export BASE_URL=http://$address
+    SIP_ADDRESS=$(sed -n '/"node started"/s/.*"sip":"\([^"]*\)".*/\1/p' "$log")
+    export SIP_ADDRESS
     if node -e 'fetch(process.argv[1]).then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))' "$BASE_URL/healthz"; then
       ready=yes
       break

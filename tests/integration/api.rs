@@ -213,6 +213,7 @@ fn device(id: &str) -> DeviceView {
         longitude: Some(120.5),
         latitude: Some(30.25),
         parent_id: id.to_owned(),
+        condition: gantry::gb28181::Condition::Described,
     };
     DeviceView {
         device: Some(DeviceId(id.parse().expect("a code"))),
@@ -615,7 +616,7 @@ async fn whep_speaks_http() {
         (path("x", "0"), vec![auth, sdp], 400),
         (path(ONLINE, "x"), vec![auth, sdp], 400),
         (path(OFFLINE, "0"), vec![auth, sdp], 409),
-        (path(ONLINE, "9"), vec![auth, sdp], 504),
+        (path(ONLINE, "9"), vec![auth, sdp], 424),
         ("/whep/cam1".into(), vec![auth, sdp], 404),
         (format!("/whep/cam1?token={}", node.token), vec![sdp], 404),
     ] {
@@ -628,7 +629,7 @@ async fn whep_speaks_http() {
         assert_eq!(answer.json()["status"], status);
         assert_eq!(answer.header("www-authenticate").is_some(), status == 401);
         assert_eq!(answer.header("retry-after").is_some(), status == 409);
-        if status == 504 {
+        if status == 424 {
             assert_eq!(answer.json()["stage"], "no RTP");
         }
     }
@@ -668,14 +669,14 @@ async fn media_urls_need_a_token_unless_opened() {
     let answer = node.call("GET", &with_token, &[], "").await;
     assert_eq!(
         (answer.status, &answer.json()["stage"]),
-        (504, &json!("no RTP"))
+        (424, &json!("no RTP"))
     );
     assert!(node.commands().iter().any(|c| c.contains("kind: HttpFlv")));
     let mp4 = format!("/live/PU_{ONLINE}/9.mp4?token={}", node.token);
     let answer = Socket::open(&node, &mp4, &[])
         .await
         .expect_err("no upgrade");
-    assert_eq!(answer.status, 504);
+    assert_eq!(answer.status, 424);
     assert!(node.commands().iter().any(|c| c.contains("kind: WsFmp4")));
     assert_eq!(node.call("GET", "/live/cam1.ts", &[], "").await.status, 404);
     assert_eq!(node.call("POST", &with_token, &[], "").await.status, 405);
@@ -705,7 +706,7 @@ async fn media_urls_need_a_token_unless_opened() {
     .await;
     assert_eq!(
         node.call("GET", &url, &[], "").await.status,
-        504,
+        424,
         "no token is needed"
     );
     assert!(node.commands().iter().any(|c| c.contains("token_id: 0")));

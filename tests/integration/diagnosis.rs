@@ -58,7 +58,7 @@ fn starts(messages: &[Value]) -> Vec<&str> {
 fn the_messages_of_a_device_are_there_without_its_secrets() {
     let (node, _devices, token) = camera("tcp-only", &[]);
     let (status, stage) = view(&node, &token);
-    assert_eq!((status, stage), (502, json!("rejected")));
+    assert_eq!((status, stage), (424, json!("rejected")));
 
     let messages = sip(&node, &token);
     let lines = starts(&messages);

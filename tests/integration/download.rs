@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::node::{Devices, Node, fresh_folder, tool, wait_until};
+use super::node::{Devices, Node, tool, wait_until};
 
 const ID: &str = "34020000001320000001";
 const PUID: &str = "PU_34020000001320000001";
@@ -181,37 +181,38 @@ fn h265_and_other_sounds_become_files_too() {
     }
 }
 
-/// The program is killed in the middle of a download. Started again it goes on where it was, and the file is whole.
+/// The program is killed in the middle of a download, and the device is not there when it starts again: the task waits for
+/// it, goes on by itself where it was, and the file is whole.
 #[test]
-fn a_download_goes_on_after_a_restart() {
-    let folder = fresh_folder();
-    let node = Node::start_in(folder.clone(), &[]);
+fn a_download_goes_on_by_itself_after_a_kill() {
+    let node = Node::start(&[]);
     let devices = start(&node, &[]);
     let token = node.login();
     node.wait_for_device(&token, PUID, 1);
     let task = made(&create(&node, &token, recorded_hour(), 60, 4));
     wait_until("half of it is here", || {
         let position = progress(&node, &token, &task)["position"].as_f64();
-        position.filter(|p| *p > 25.0)
+        position.filter(|p| *p > 32.0)
     });
+    let folder = node.kill();
     drop(devices);
-    let ended = node.terminate();
-    assert_eq!(ended.code, Some(0));
-    let node = Node::start_in(ended.dir, &[]);
-    let _devices = start(&node, &[]);
+    // While it is away it is asked in vain: what waits for an answer must not wait long here.
+    let node = Node::start_in(folder, &[("GANTRY_MEDIA_ANSWER_TIMEOUT_MS", "500")]);
     let token = node.login();
     let before = progress(&node, &token, &task)["position"]
         .as_f64()
         .expect("seconds");
     assert!(before > 15.0, "what was here is known: {before}");
-    node.wait_for_device(&token, PUID, 1);
-    let after = wait_until("it is tried again", || {
+    wait_until("it waits for the device", || {
         let info = progress(&node, &token, &task);
-        // The device was not there yet when we started: then it says so, and is taken up by hand.
-        if info["state"] == "failed" {
-            let path = format!("/gantry/v1/downloads/{task}/resume");
-            node.request("POST", &path, Some(&token), "", "");
-        }
+        assert_ne!(info["state"], "failed", "{info}");
+        let reason = info["reason"].as_str().unwrap_or_default();
+        reason.starts_with("waiting for the device").then_some(())
+    });
+    let _devices = start(&node, &[]);
+    let after = wait_until("it is done", || {
+        let info = progress(&node, &token, &task);
+        assert_ne!(info["state"], "failed", "{info}");
         (info["state"] == "done").then_some(info)
     });
     assert_eq!(after["progress"], 100);
@@ -322,4 +323,44 @@ fn downloads_have_bounds_and_what_is_wrong_is_named() {
         &json!({"filter": {"state": "failed"}}),
     );
     assert_eq!(list["pageInfo"]["totalCount"], 1, "{list}");
+}
+
+/// A user sees and fetches what is his; a file that a GET made is in the log.
+#[test]
+fn a_download_is_its_owners() {
+    let (node, admin, guard) = super::rights::start();
+    let _devices = start(&node, &[]);
+    node.wait_for_device(&admin, PUID, 1);
+    let begin = recorded_hour();
+    let path = format!("/bvcsp/v1/pu/download/{PUID}/0-{begin}-{}", begin + 5);
+    let task_of = |token: &str, user: &str| {
+        let first = node.get(&path, Some(token));
+        assert_eq!(first.status, 202);
+        let info = first.json()["data"].clone();
+        assert_eq!(info["userid"], user, "{info}");
+        info["taskid"].as_str().expect("an id").to_owned()
+    };
+    let theirs = task_of(&admin, "admin");
+    let own = task_of(&guard, "guard");
+    assert_ne!(theirs, own);
+    let at = |task: &str| format!("/bvcsp/v1/28181in/recordfile/progress/{task}");
+    assert_eq!(node.get(&at(&theirs), Some(&guard)).json()["code"], 2);
+    assert_eq!(node.get(&at(&own), Some(&admin)).json()["code"], 0);
+    for token in [&admin, &guard] {
+        wait_until("the file is there", || {
+            (node.get(&path, Some(token)).status == 200).then_some(())
+        });
+    }
+    let filter = json!({"filter": {"keyword": "pu/download"}});
+    let log = node.post("/bvcsp/v1/log/operate", Some(&admin), &filter);
+    let rows = log["data"].as_array().expect("rows");
+    let users: Vec<&str> = rows
+        .iter()
+        .filter_map(|row| row["userId"].as_str())
+        .collect();
+    assert_eq!(users.len(), 2, "one row a task, none for what reads: {log}");
+    assert!(
+        users.contains(&"admin") && users.contains(&"guard"),
+        "{log}"
+    );
 }

@@ -1,6 +1,6 @@
 //! GB 35114 on the real binary: a device that proves itself beside a plain one, and what is refused with which reason.
 
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 
 use gantry::gb28181::gb35114::{Camera, CertificateRequest, Key, Noted, header};
 use rand_chacha::ChaCha12Rng;
@@ -169,6 +169,26 @@ struct Hand {
 }
 
 impl Hand {
+    fn at(server: SocketAddr, camera: Camera, rng: ChaCha12Rng) -> Hand {
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
+        socket
+            .set_read_timeout(Some(PATIENCE))
+            .expect("a valid time");
+        let hand = Hand {
+            local: socket.local_addr().expect("bound").to_string(),
+            socket,
+            number: 0,
+            camera,
+            rng,
+        };
+        hand.connect(server);
+        hand
+    }
+
+    fn connect(&self, server: SocketAddr) {
+        self.socket.connect(server).expect("an address");
+    }
+
     fn ask(&mut self, head: &str, body: &str) -> String {
         self.number += 1;
         let (n, local) = (self.number, &self.local);
@@ -255,18 +275,8 @@ fn replayed_late_and_wrongly_signed_messages_are_refused_with_their_reason() {
     let (key, other) = (Key::new(&mut rng), Key::new(&mut rng));
     let request = CertificateRequest::make(&key, DEVICE).pem();
     let id = enrol(&node, &token, DEVICE, &request);
-    let socket = UdpSocket::bind("127.0.0.1:0").expect("a port");
-    socket.connect(node.sip).expect("an address");
-    socket
-        .set_read_timeout(Some(PATIENCE))
-        .expect("a valid time");
-    let mut hand = Hand {
-        local: socket.local_addr().expect("bound").to_string(),
-        socket,
-        number: 0,
-        camera: Camera::new(key.clone(), None, DEVICE, SERVER),
-        rng,
-    };
+    let camera = Camera::new(key.clone(), None, DEVICE, SERVER);
+    let mut hand = Hand::at(node.sip, camera, rng);
     let says = |answer: &str, why: &str| {
         assert!(
             answer.starts_with(&format!("SIP/2.0 403 GB 35114: {why}\r\n")),
@@ -311,6 +321,12 @@ fn replayed_late_and_wrongly_signed_messages_are_refused_with_their_reason() {
     );
     let path = format!("cert/device/csr/{id}");
     done(&node, &token, "PUT", &path, &json!({"status": "revoked"}));
+    // Its registration is over, and with it what it was let in for.
+    wait_until("it is sent away", || {
+        let path = format!("/bvcsp/v1/pu/onlinestatus/PU_{DEVICE}");
+        let answer = node.get(&path, Some(&token)).json();
+        (answer["data"]["status"] == 0).then_some(())
+    });
     says(&hand.keepalive("c4", &date, true), "certificate revoked");
     says(&hand.register(&proof, ""), "certificate revoked");
     for why in [
@@ -337,4 +353,75 @@ fn replayed_late_and_wrongly_signed_messages_are_refused_with_their_reason() {
         &json!({"status": 0}),
     );
     assert!(plain.is_null());
+}
+
+/// What is not signed neither keeps a device of GB 35114 online nor moves it; and a key that was agreed counts after a kill,
+/// but not for what was said before it.
+#[test]
+fn only_signed_messages_count_and_the_agreed_key_outlives_a_kill() {
+    let variables = [
+        ("GANTRY_SIP_KEEPALIVE_S", "5"),
+        ("GANTRY_SIP_KEEPALIVE_MISSES", "1"),
+    ];
+    let node = Node::start(&variables);
+    let token = node.login();
+    authority(&node, &token);
+    let mut rng = ChaCha12Rng::from_seed([36; 32]);
+    let key = Key::new(&mut rng);
+    enrol(
+        &node,
+        &token,
+        DEVICE,
+        &CertificateRequest::make(&key, DEVICE).pem(),
+    );
+    let mut hand = Hand::at(node.sip, Camera::new(key, None, DEVICE, SERVER), rng);
+    let proof = hand.proof();
+    let answer = hand.register(&proof, "");
+    assert!(answer.starts_with("SIP/2.0 200"), "{answer}");
+    assert_eq!(field(&answer, "X-GB-Ver"), "3.0");
+    let before = field(&answer, "Date");
+    assert!(
+        hand.camera
+            .finish(field(&answer, "SecurityInfo").as_bytes())
+    );
+    let status = |node: &Node, token: &str| {
+        let path = format!("/bvcsp/v1/pu/onlinestatus/PU_{DEVICE}");
+        node.get(&path, Some(token)).json()["data"]["status"].clone()
+    };
+    let answer = hand.keepalive("k1", &before, true);
+    assert!(answer.starts_with("SIP/2.0 200"), "{answer}");
+    assert_eq!(status(&node, &token), 1);
+
+    // The key is in the store when what came after it is.
+    node.post("/bvcsp/v1/pu/list", Some(&token), &json!({}));
+    let folder = node.kill();
+    let shown = std::fs::read_dir(&folder).expect("a folder").flatten();
+    let vkek = hand.camera.vkek().expect("agreed").to_vec();
+    for file in shown.filter_map(|entry| std::fs::read(entry.path()).ok()) {
+        assert!(memchr::memmem::find(&file, &vkek).is_none(), "it lies open");
+    }
+    let node = Node::start_in(folder, &variables);
+    let token = node.login();
+    hand.connect(node.sip);
+    // The date of now, from an answer that needs no key.
+    let answer = hand.register(&hand.camera.capability("2024-01-31T14:40:49.583"), "");
+    let now = field(&answer, "Date");
+    let answer = hand.keepalive("k2", &now, true);
+    assert!(
+        answer.starts_with("SIP/2.0 200"),
+        "no new REGISTER: {answer}"
+    );
+    let answer = hand.keepalive("k1", &before, true);
+    assert!(answer.starts_with("SIP/2.0 403 GB 35114: late"), "{answer}");
+
+    // Packets without a signature come all the time, and it is offline all the same.
+    wait_until("it is offline", || {
+        let head = format!(
+            "OPTIONS sip:{SERVER}@3402000000 SIP/2.0\r\nFrom: <sip:{DEVICE}@3402000000>;tag=o\r\n\
+             To: <sip:{SERVER}@3402000000>\r\nCall-ID: o\r\n"
+        );
+        assert!(hand.ask(&head, "").starts_with("SIP/2.0 200"));
+        hand.socket.send(b"\r\n\r\n").expect("sent");
+        (status(&node, &token) == 0).then_some(())
+    });
 }

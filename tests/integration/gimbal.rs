@@ -128,6 +128,55 @@ fn a_camera_turns_and_keeps_presets_and_cruises() {
     assert_eq!(told, json!([{"id": 1, "name": "东门"}]));
 }
 
+/// Looks to and fro between two edges that are set where it looked, and stops; the wiper is a switch of its own order.
+#[test]
+fn a_camera_scans_between_its_edges_and_wipes() {
+    let (node, _devices, token) = turning_camera();
+    let calls = Calls {
+        node: &node,
+        token: &token,
+    };
+    let tell = |order: Value| {
+        let path = format!("/gantry/v1/device/control/{PUID}/0");
+        let body = order.to_string();
+        let answer = node.request("POST", &path, Some(&token), "application/json", &body);
+        assert_eq!(answer.status, 204, "{order}");
+    };
+    let look = |pan: f64| {
+        tell(json!({"order": "ptzPrecise", "pan": pan}));
+        wait_until("it looks there", || {
+            ((calls.position().0 - pan).abs() < 0.2).then_some(())
+        });
+    };
+    let scan = |action: &str| tell(json!({"order": "scan", "scan": 3, "action": action}));
+    look(100.0);
+    scan("left");
+    look(120.0);
+    scan("right");
+    tell(json!({"order": "scan", "scan": 3, "action": "speed", "speed": 2000}));
+    scan("start");
+    for _ in 0..2 {
+        wait_until("it is near the left edge", || {
+            (calls.position().0 < 105.0).then_some(())
+        });
+        wait_until("it is near the right edge", || {
+            (calls.position().0 > 115.0).then_some(())
+        });
+    }
+    scan("stop");
+    let stood = calls.position();
+    assert!((99.0..=121.0).contains(&stood.0), "{stood:?}");
+    assert_eq!(calls.position(), stood);
+
+    tell(json!({"order": "wiper", "on": true}));
+    tell(json!({"order": "auxiliary", "number": 1, "on": false}));
+    let sip = node.get(&format!("/gantry/v1/devices/{PUID}/sip"), Some(&token));
+    let sip = String::from_utf8_lossy(&sip.body).into_owned();
+    for order in ["A50F018903000041", "A50F018C01000042", "A50F018D01000043"] {
+        assert!(sip.contains(order), "{order}");
+    }
+}
+
 #[test]
 fn wrong_calls_are_told_what_is_wrong() {
     let (node, devices, token) = turning_camera();

@@ -437,9 +437,9 @@ fn a_device_that_does_wrong_is_named_or_forgiven() {
         ("GANTRY_MEDIA_FALLBACK", "false"),
     ]);
     std::thread::scope(|scope| {
-        scope.spawn(|| fails(&strict, "silent", 504, "no RTP"));
-        scope.spawn(|| fails(&strict, "no-key-frame", 504, "no key frame"));
-        scope.spawn(|| fails(&strict, "tcp-only", 502, "rejected 488"));
+        scope.spawn(|| fails(&strict, "silent", 424, "no RTP"));
+        scope.spawn(|| fails(&strict, "no-key-frame", 424, "no key frame"));
+        scope.spawn(|| fails(&strict, "tcp-only", 424, "rejected 488"));
         scope.spawn(|| forgiven(&mild, "tcp-only"));
         scope.spawn(|| forgiven(&mild, "udp-lost"));
         scope.spawn(|| forgiven(&strict, "wrong-ssrc"));

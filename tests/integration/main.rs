@@ -58,6 +58,8 @@ mod relay;
 mod replay;
 #[cfg(feature = "node")]
 mod restart;
+#[cfg(feature = "node")]
+mod rights;
 mod simnet;
 mod sip_endpoint;
 #[cfg(feature = "node")]

@@ -345,3 +345,65 @@ fn subscriptions_are_changed_at_run_time() {
     let unknown = "/gantry/v1/devices/PU_34020000009990000009/subscriptions/alarm";
     assert_eq!(site.code("PUT", unknown, json!({})), 2);
 }
+
+/// Every list of devices is in the order that is asked for, or says that there is no such order.
+#[test]
+fn lists_of_devices_are_sorted_or_say_why_not() {
+    let site = Site::start();
+    for n in [8, 9] {
+        let made = json!({"id": format!("PU_340200000011800000{n:02}")});
+        site.data("POST", "/bvcsp/v1/pu/create", made);
+    }
+    for path in [
+        "/bvcsp/v1/pu/list",
+        "/bvcsp/v1/28181in/device/list",
+        "/bvcsp/v1/pu/ungrouped/list",
+        "/bvcsp/v1/configplan/pu/unassociated/list",
+    ] {
+        let ids = |sort: &str| -> Vec<String> {
+            let list = site.data("POST", path, json!({"sort": sort}));
+            let list = list.as_array().expect("a list").iter();
+            list.map(|one| one["id"].as_str().expect("an id").to_owned())
+                .collect()
+        };
+        let mut up = ids("id");
+        assert_eq!(up.len(), 3, "{path}");
+        assert!(up.is_sorted(), "{path}: {up:?}");
+        up.reverse();
+        assert_eq!(ids("-id"), up, "{path}");
+        // The one that is online comes last.
+        assert!(ids("status")[2].contains(CODE), "{path}");
+        assert_eq!(site.code("POST", path, json!({"sort": "colour"})), 4);
+    }
+    let tree = format!("/gantry/v1/devices/{PUID}/tree");
+    let names = |sort: &str| -> Vec<String> {
+        let list = site.data("POST", &tree, json!({"sort": sort}));
+        let list = list.as_array().expect("a list").iter();
+        list.filter(|one| one["index"].is_u64())
+            .map(|one| one["name"].as_str().expect("a name").to_owned())
+            .collect()
+    };
+    let mut up = names("name");
+    assert_eq!(up.len(), 2);
+    up.reverse();
+    assert_eq!(names("-name"), up);
+    assert_eq!(site.code("POST", &tree, json!({"sort": "colour"})), 4);
+
+    // Records of any channel are those of each.
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now = now.expect("after 1970").as_secs();
+    let records = |index: i64| {
+        let filter = json!({"beginTime": now - 30 * 3_600, "endTime": now, "channelIndex": index});
+        let path = format!("/bvcsp/v1/pu/recordfile/filter/{PUID}");
+        let body = json!({"page": 0, "pageSize": 1000, "filter": filter});
+        let list = site.data("POST", &path, body);
+        list.as_array().expect("a list").clone()
+    };
+    let (all, first, second) = (records(-1), records(0), records(1));
+    assert!(!first.is_empty() && !second.is_empty());
+    assert_eq!(all.len(), first.len() + second.len());
+    assert!(
+        all.iter()
+            .all(|file| first.contains(file) || second.contains(file))
+    );
+}

@@ -348,7 +348,8 @@ fn several_records_of_one_channel_play_at_once_and_have_a_bound() {
     let rig = Rig::new(&[], &[]);
     let plays: Vec<String> = (0..8).map(|_| rig.play(600)).collect();
     let (status, ninth) = rig.start(600, json!({}));
-    assert_eq!(status, 503, "{ninth}");
+    assert_eq!(status, 429, "{ninth}");
+    assert_eq!(ninth["code"], 7, "{ninth}");
     assert!(
         ninth["detail"]
             .as_str()

@@ -279,7 +279,7 @@ fn a_capture_that_the_node_gives_out_is_read() {
     let _devices = Devices::start(&node, &quirk);
     node.wait_for_device(&token, &format!("PU_{id}"), 1);
     let path = format!("/live/PU_{id}/0.flv?token={token}");
-    assert_eq!(node.get(&path, None).status, 502);
+    assert_eq!(node.get(&path, None).status, 424);
     let path = format!("/gantry/v1/devices/PU_{id}/sip.pcap");
     let answer = node.get(&path, Some(&token));
     assert_eq!(answer.status, 200);

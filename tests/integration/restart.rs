@@ -284,3 +284,36 @@ fn a_crash_is_no_event_for_a_thousand_devices() {
     );
     cameras.stop();
 }
+
+/// A view that ran when the node was killed is in the log afterwards, with why it ended.
+#[test]
+fn a_dialog_that_a_kill_cut_off_is_in_the_log() {
+    let node = Node::start(&[]);
+    let token = node.login();
+    let puid = "PU_34020000001320000001";
+    let arguments = ["--count", "1", "--channels", "1", "--id-base", &puid[3..]];
+    let _devices = Devices::start(&node, &arguments);
+    node.wait_for_device(&token, puid, 1);
+    let live = format!("/live/{puid}/0.flv?token={token}");
+    let picture = HttpStream::open(node.http, &live);
+    assert_eq!(picture.status, 200);
+    let dialogs = |node: &Node, token: &str| {
+        let filter = json!({"filter": {"puId": puid}});
+        node.post("/bvcsp/v1/log/dialog", Some(token), &filter)["data"].clone()
+    };
+    let open = wait_until("the dialog is in the log", || {
+        let list = dialogs(&node, &token);
+        list.get(0).cloned()
+    });
+    assert_eq!(
+        (&open["closeTime"], &open["failure"]),
+        (&Value::Null, &json!(""))
+    );
+    let node = Node::start_in(node.kill(), &[]);
+    let token = node.login();
+    let closed = dialogs(&node, &token);
+    assert_eq!(closed[0]["id"], open["id"], "{closed}");
+    assert_eq!(closed[0]["failure"], "node restart");
+    assert!(closed[0]["closeTime"].as_i64() >= open["time"].as_i64());
+    assert_eq!(closed.as_array().map(Vec::len), Some(1));
+}

@@ -350,6 +350,15 @@ fn an_independent_client_watches_over_whep() {
         200,
         "gone already is as good"
     );
+    // Who has the key acts for whom it was given to, and that is written down; what changed nothing is not.
+    let filter = json!({"filter": {"keyword": "whep/dialog"}});
+    let log = node.post("/bvcsp/v1/log/operate", Some(&token), &filter);
+    let count = |method: &str| {
+        let rows = log["data"].as_array().expect("rows").iter();
+        rows.filter(|row| row["method"] == method && row["userId"] == "admin")
+            .count()
+    };
+    assert_eq!((count("PATCH"), count("DELETE")), (1, 1), "{log}");
     node.wait_for_metric("gantry_viewers", "protocol=\"webrtc\"", |n| n == 0.0);
     node.wait_for_metric("gantry_sessions", "", |n| n == 0.0);
     node.wait_for_metric("gantry_streams", "", |n| n == 0.0);

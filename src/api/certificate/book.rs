@@ -305,6 +305,13 @@ impl Book {
             .ok_or_else(|| not_found("device"))
     }
 
+    /// Answers whether it was there.
+    pub fn remove_device(&mut self, device: DeviceId) -> bool {
+        let (code, before) = (device.to_string(), self.devices.len());
+        self.devices.retain(|known| known.id != code);
+        self.devices.len() < before
+    }
+
     /// Serial of the certificate that counts for a device.
     pub fn serial_of(&self, device: &str) -> String {
         let mut requests = self.requests.iter().rev().filter(|r| r.device == device);

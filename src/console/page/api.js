@@ -10,14 +10,16 @@ const TOKEN_KEY = 'gantry.token';
 const USER_KEY = 'gantry.user';
 /** Devices asked for in one page of the list. */
 const LIST_PAGE = 200;
+/** Items that the node puts into one page of a list at most. */
+const PAGE_MAX = 1000;
 /** The server closes a socket after a minute without traffic. */
 const EVENT_KEEPALIVE_MS = 20_000;
 const EVENT_RETRY_MS_MAX = 15_000;
 
 export const Code = { OK: 0, Fail: 1, NotFound: 2, Offline: 5, Timeout: 6, Busy: 7, Unsupported: 8, BadToken: 9, Forbidden: 10, BadPassword: 14, NoPermission: 16, TooManyTries: 17 };
 
-/** Codes that say what a media URL's HTTP status says. */
-const STATUS_CODES = { 401: Code.BadToken, 403: Code.NoPermission, 404: Code.NotFound, 409: Code.Offline, 503: Code.Busy, 504: Code.Timeout };
+/** Codes that say what a media URL's HTTP status says where its answer names none. */
+const STATUS_CODES = { 401: Code.BadToken, 403: Code.NoPermission, 404: Code.NotFound, 409: Code.Offline, 424: Code.Timeout, 429: Code.Busy, 503: Code.Busy };
 
 export class ApiError extends Error {
   /** `code` is the API's; 0 stands for an answer that was none (network, HTTP status). */
@@ -105,6 +107,16 @@ export async function devices(onPage) {
   }
 }
 
+/** All of a list of the API, page by page. */
+export async function listAll(path) {
+  const all = [];
+  for (let page = 0; ; page++) {
+    const { data, pageInfo } = await call('POST', path, { page, pageSize: PAGE_MAX });
+    all.push(...(data ?? []));
+    if (!data?.length || all.length >= (pageInfo?.totalCount ?? 0)) return all;
+  }
+}
+
 export const device = async (puid) => (await call('GET', `/pu/info/${encodeURIComponent(puid)}`)).data;
 
 export async function openWebrtc({ puid, index }, sdp, signal) {
@@ -164,7 +176,7 @@ export async function gantry(method, path, body) {
   const answer = response.status === 204 ? null : await response.json().catch(() => null);
   if (response.ok && answer?.code && 'msg' in answer) throw new ApiError(answer.code, answer.msg);
   if (response.ok) return answer;
-  throw new ApiError(STATUS_CODES[response.status] ?? Code.Fail, answer?.detail ?? `HTTP ${response.status}`);
+  throw new ApiError(answer?.code ?? STATUS_CODES[response.status] ?? Code.Fail, answer?.detail ?? `HTTP ${response.status}`);
 }
 
 /** What lies at a path, such as a picture; errors by HTTP status. */
@@ -172,6 +184,14 @@ export async function fetchAs(path) {
   const response = await fetch(path, { headers: { Authorization: token }, cache: 'no-store' });
   if (!response.ok) throw new ApiError(0, `HTTP ${response.status}`);
   return response;
+}
+
+/** A text that lies at a path of Gantry's own API. A refusal is an envelope with its code. */
+export async function fetchText(path) {
+  const response = await fetchAs(path);
+  if (!/json/.test(response.headers.get('content-type') ?? '')) return response.text();
+  const { code, msg } = await response.json();
+  throw new ApiError(code, msg);
 }
 
 /** The address of a live stream, or of the media that a target names; `scheme` is `http` or `ws`, secure when the page is. */
@@ -196,7 +216,7 @@ export async function whyNot(target, ext, signal) {
     const response = await fetch(liveUrl('http', target, ext), { signal: stop.signal, cache: 'no-store' });
     if (response.ok) return null;
     const problem = await response.json();
-    return new ApiError(STATUS_CODES[response.status] ?? Code.Fail, problem.detail ?? `HTTP ${response.status}`);
+    return new ApiError(problem.code ?? STATUS_CODES[response.status] ?? Code.Fail, problem.detail ?? `HTTP ${response.status}`);
   } catch {
     return new ApiError(0, 'the node cannot be reached');
   } finally {

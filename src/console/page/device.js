@@ -4,6 +4,7 @@
 // unfolded. What needs an answer says that it waits, and shows the node's sentence where it failed.
 
 import { call, device as deviceInfo, fetchAs, gantry } from './api.js';
+import { ask } from './ask.js';
 import { failure, h, icon } from './dom.js';
 import { lang, onLang, t } from './i18n.js';
 import { SETTINGS, SettingsForm } from './settings.js';
@@ -146,11 +147,15 @@ export class DevicePanel {
       const load = async () => {
         try {
           const { data } = await gantry('GET', path);
-          const change = async (topic, on) => {
-            try { await gantry(on ? 'PUT' : 'DELETE', `${path}/${topic}`, on ? {} : undefined); await load(); } catch (error) { box.append(failure(error)); }
+          // Of a lower platform some are for single channels, made by REST: they are shown with the channel's number.
+          const change = async ({ topic, channel }, on) => {
+            const query = channel === undefined ? '' : `?channel=${channel}`;
+            try { await gantry(on ? 'PUT' : 'DELETE', `${path}/${topic}${query}`, on ? {} : undefined); await load(); } catch (error) { box.append(failure(error)); }
           };
-          box.replaceChildren(...data.map((s) => h('label', { class: 'field' }, h('span', {}, t(`sub.${s.topic}`)), h('span', { class: 'line' },
-            h('input', { type: 'checkbox', checked: s.state !== 'none', data: { field: s.topic }, onchange: (e) => change(s.topic, e.target.checked) }), h('span', { class: 'dim' }, [t(`sub.${s.state}`), s.status].filter(Boolean).join(' '))))));
+          const name = (s) => (s.channel === undefined ? t(`sub.${s.topic}`) : `${t(`sub.${s.topic}`)} #${s.channel}`);
+          const field = (s) => (s.channel === undefined ? s.topic : `${s.topic}-${s.channel}`);
+          box.replaceChildren(...data.map((s) => h('label', { class: 'field' }, h('span', {}, name(s)), h('span', { class: 'line' },
+            h('input', { type: 'checkbox', checked: s.state !== 'none', data: { field: field(s) }, onchange: (e) => change(s, e.target.checked) }), h('span', { class: 'dim' }, [t(`sub.${s.state}`), s.status].filter(Boolean).join(' '))))));
         } catch (error) { box.replaceChildren(failure(error)); }
       };
       load();
@@ -241,15 +246,4 @@ export class DevicePanel {
 
 function list(rows) {
   return h('dl', { class: 'num' }, rows.filter(([, value]) => value).map(([key, value]) => [h('dt', {}, t(key)), h('dd', {}, value)]));
-}
-
-/** Asks before what cannot be undone. Escape and Cancel are no. */
-function ask(text) {
-  return new Promise((resolve) => {
-    const dialog = h('dialog', { class: 'keys', data: { testid: 'ask' } }, h('p', { class: 'ask' }, text),
-      h('form', { method: 'dialog', class: 'line' }, h('span', { class: 'grow' }), h('button', { value: '' }, t('cancel')), h('button', { value: 'yes', class: 'accent', data: { testid: 'ask-yes' } }, t('ok'))));
-    dialog.addEventListener('close', () => { resolve(dialog.returnValue === 'yes'); dialog.remove(); });
-    document.body.append(dialog);
-    dialog.showModal();
-  });
 }

@@ -4,6 +4,7 @@
 // opened, selected or scrolled to stays.
 
 import { deviceMessages, downloadCapture } from './api.js';
+import { copyButton } from './copy.js';
 import { bitRate, byteCount, codecLabel, h, icon } from './dom.js';
 import { lang, t } from './i18n.js';
 
@@ -191,28 +192,6 @@ function report(info) {
     `packets ${info.ingest.packets}, lost ${info.ingest.lost}, reordered ${info.ingest.reordered}, duplicate ${info.ingest.duplicate}, foreign ${info.ingest.foreign}, PS errors ${info.ingest.psErrors}`,
     ...d.tracks.map((x) => [x.codec, x.profile, x.level, x.width && `${x.width} x ${x.height}`, x.sampleRate].filter(Boolean).join(' ')), '', ...d.messages.map(asText)];
   return lines.join('\n');
-}
-
-function copyButton(text) {
-  const button = h('button', { class: 'quiet text', title: t('diag.copy.hint'), data: { testid: 'copy' }, onclick: async () => {
-    const done = await copy(text());
-    button.textContent = t(done ? 'diag.copied' : 'diag.copy.failed');
-    setTimeout(() => { button.textContent = t('diag.copy'); }, 1500);
-  } }, t('diag.copy'));
-  return button;
-}
-
-/** The clipboard is there on secure pages alone; elsewhere the old way still works. */
-async function copy(text) {
-  try {
-    if (navigator.clipboard) { await navigator.clipboard.writeText(text); return true; }
-  } catch { /* not allowed here: the old way */ }
-  const area = h('textarea', { value: text, class: 'offscreen' });
-  document.body.append(area);
-  area.select();
-  const done = document.execCommand('copy');
-  area.remove();
-  return done;
 }
 
 function sparkline(values) {

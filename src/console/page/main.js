@@ -2,6 +2,7 @@
 
 import { Alarms } from './alarms.js';
 import * as api from './api.js';
+import { Certificates } from './certificates.js';
 import { DevicePanel } from './device.js';
 import { $, bitRate, h, setText } from './dom.js';
 import { lang, onLang, setLang, t, translatePage } from './i18n.js';
@@ -36,6 +37,7 @@ class Console {
     });
     this.records = new Playback($('#records'));
     this.map = new MapView($('#map'), { devices: () => this.tree.devices, onPlay: (target) => this.#playLive(target), onDevice: (target) => { this.chosen = target; this.panel.show('device'); } });
+    this.certificates = new Certificates($('#certificates'), { devices: () => this.tree.devices });
     this.alarms = new Alarms({ onCount: (n) => this.#badge(n), onPlay: (alarm) => this.#playAlarm(alarm), onLocate: (alarm) => { this.spaces.show('map'); this.map.locate({ puid: alarm.puid, index: alarm.index, lng: alarm.lng, lat: alarm.lat }); } });
     this.panel = new Panel($('#panel'), {
       selected: () => this.wall.selected,
@@ -43,7 +45,7 @@ class Console {
       parts: { ptz: new Ptz(), device: new DevicePanel(), alarms: this.alarms },
       onMode: (mode) => { for (const b of document.querySelectorAll('[data-panel]')) b.setAttribute('aria-pressed', b.dataset.panel === mode); },
     });
-    this.spaces = new Spaces($('#spaces'), { live: $('#wall'), records: $('#records'), map: $('#map') }, (name) => this.#shown(name));
+    this.spaces = new Spaces($('#spaces'), { live: $('#wall'), records: $('#records'), map: $('#map'), certificates: $('#certificates') }, (name) => this.#shown(name));
     this.eventsUp = false;
     this.#controls();
     onLang(() => { this.#transports(); this.bar(); });
@@ -65,6 +67,7 @@ class Console {
     this.alarms.stop();
     this.map.stop();
     this.records.stop();
+    this.certificates.clear();
     this.wall.closeAll();
     this.panel.show('');
     this.tree.setDevices([]);
@@ -77,6 +80,7 @@ class Console {
     this.chosen = target;
     if (this.spaces.name === 'records') this.records.show(target);
     else if (this.spaces.name === 'map') this.map.locate(target);
+    else if (this.spaces.name === 'certificates') this.#playLive(target, clickedAt);
     else this.wall.play(target, clickedAt);
     this.panel.refresh();
   }
@@ -98,10 +102,10 @@ class Console {
     return { ...chosen, index, channel, name: channel?.name || chosen.name, online: Number(device?.status) === 1 };
   }
 
-  #playLive(target) {
+  #playLive(target, clickedAt = performance.now()) {
     this.spaces.show('live');
     this.chosen = target;
-    this.wall.play(target, performance.now());
+    this.wall.play(target, clickedAt);
   }
 
   #playAlarm(alarm) {
@@ -125,12 +129,15 @@ class Console {
       if (subject?.index !== undefined) this.records.show(subject);
     } else this.records.stop();
     if (name === 'map') this.map.update();
+    if (name === 'certificates') this.certificates.start();
+    else this.certificates.stop();
   }
 
   async load() {
     try {
       this.tree.setDevices(await api.devices());
       this.map.update();
+      this.certificates.update();
       this.panel.refresh();
     } catch (error) {
       if (error.code !== api.Code.BadToken) this.tree.fail(error.message);
@@ -144,6 +151,7 @@ class Console {
     this.tree.update({ ...device, channels: device.channels?.length ? device.channels : before?.channels, status });
     if (Number(status) === 1) this.wall.deviceOnline(device.id);
     this.map.update();
+    this.certificates.update();
     this.panel.refresh();
     // The directory of a device comes a little after its registration, and no event tells of it.
     if (!device.channels?.length) this.#reloadSoon();
@@ -222,7 +230,7 @@ class Console {
       '?': () => showKeys(),
       i: () => panel.toggle('details'), d: () => panel.toggle('device'), a: () => panel.toggle('alarms'),
       p: () => { panel.toggle('ptz'); $('[data-operate="up"]')?.focus(); },
-      l: () => this.spaces.show('live'), t: () => this.spaces.show('records'), k: () => this.spaces.show('map'),
+      l: () => this.spaces.show('live'), t: () => this.spaces.show('records'), k: () => this.spaces.show('map'), c: () => this.spaces.show('certificates'),
       Escape: () => panel.show(''),
     };
     const live = {
@@ -231,7 +239,7 @@ class Console {
       ArrowLeft: () => wall.move(-1, 0), ArrowRight: () => wall.move(1, 0), ArrowUp: () => wall.move(0, -1), ArrowDown: () => wall.move(0, 1),
       ...Object.fromEntries(LAYOUTS.map((n, i) => [String(i + 1), () => wall.setLayout(n)])),
     };
-    const own = { live, records: event.target.closest('button, summary, a') ? {} : { ' ': () => this.records.toggle() }, map: {} }[this.spaces.name];
+    const own = { live, records: event.target.closest('button, summary, a') ? {} : { ' ': () => this.records.toggle() }, map: {}, certificates: {} }[this.spaces.name];
     const keys = { ...everywhere, ...own };
     const action = keys[event.key] ?? keys[event.key.toLowerCase()];
     if (!action) return;
@@ -241,7 +249,7 @@ class Console {
 }
 
 function showKeys() {
-  const rows = [['/', 'search'], ['1 – 4', 'layout'], ['← ↑ ↓ →', 'move'], ['↵', 'tree'], ['M', 'sound'], ['S', 'stats'], ['I', 'info'], ['P', 'ptz'], ['D', 'device'], ['A', 'alarms'], ['L · T · K', 'spaces'], ['␣', 'pause'], ['F', 'full'], ['R', 'retry'], ['Del', 'close'], ['?', 'help']];
+  const rows = [['/', 'search'], ['1 – 4', 'layout'], ['← ↑ ↓ →', 'move'], ['↵', 'tree'], ['M', 'sound'], ['S', 'stats'], ['I', 'info'], ['P', 'ptz'], ['D', 'device'], ['A', 'alarms'], ['L · T · K · C', 'spaces'], ['␣', 'pause'], ['F', 'full'], ['R', 'retry'], ['Del', 'close'], ['?', 'help']];
   const dialog = $('#keys');
   dialog.replaceChildren(
     h('h2', {}, t('help.title')),

@@ -1,5 +1,6 @@
 // What cameras of later editions can besides the pad: a look by its angles (PTZPreciseCtrl, 2022), following what
 // moves (TargetTrack, 2022), a home position that the camera returns to by itself (2016), and zooming into a part of the picture that is drawn with Shift held (2016).
+// And what the pad has no place for: scans and switches.
 
 import { gantry } from './api.js';
 import { failure, h } from './dom.js';
@@ -35,6 +36,29 @@ export function tracking(where) {
     } catch (error) { result.replaceChildren(failure(error)); }
   };
   return h('section', {}, h('h3', {}, t('ptz.track')), h('div', { class: 'line' }, ['Auto', 'Stop'].map((mode) => h('button', { data: { testid: `track-${mode}` }, onclick: order(mode) }, t(`ptz.track.${mode}`)))), result);
+}
+
+/** Looking to and fro between two edges, which are set where the camera looks, and the switches: the wiper is the first. */
+export function scanning(where) {
+  const result = h('div', { role: 'status', data: { testid: 'scan-result' } });
+  const number = (key, min, max, value) => h('input', { type: 'number', min, max, value, title: t(`ptz.${key}`), aria: { label: t(`ptz.${key}`) }, data: { testid: key.replace('.', '-') } });
+  const scan = number('scan.number', 0, 255, 1);
+  const speed = number('scan.speed', 0, 4095, 400);
+  const aux = number('aux.number', 1, 255, 1);
+  const tell = (body) => async () => {
+    try {
+      await gantry('POST', `/device/control/${where}`, body());
+      result.replaceChildren(h('p', { class: 'done' }, t('ptz.told')));
+    } catch (error) { result.replaceChildren(failure(error)); }
+  };
+  const button = (key, body) => h('button', { data: { testid: key.replace('.', '-') }, onclick: tell(body) }, t(`ptz.${key}`));
+  const action = (name) => button(`scan.${name}`, () => ({ order: 'scan', scan: Number(scan.value), action: name }));
+  const pace = h('button', { data: { testid: 'scan-speed-set' }, onclick: tell(() => ({ order: 'scan', scan: Number(scan.value), action: 'speed', speed: Number(speed.value) })) }, t('ptz.set'));
+  const turn = (on) => button(on ? 'aux.on' : 'aux.off', () => ({ order: 'auxiliary', number: Number(aux.value), on }));
+  return h('section', {}, h('h3', {}, t('ptz.scan')),
+    h('div', { class: 'line' }, scan, ...['left', 'right', 'start', 'stop'].map(action)),
+    h('div', { class: 'line' }, speed, pace),
+    h('h3', {}, t('ptz.aux')), h('div', { class: 'line' }, aux, turn(true), turn(false)), result);
 }
 
 /** The home position of a camera, asked for when it is unfolded. */

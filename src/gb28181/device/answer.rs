@@ -167,6 +167,10 @@ impl Device {
             answer.write(out);
         });
         self.send_message(now, body, Purpose::Answer);
+        // The answer only says that it was understood; the alarms come as they came before (A.2.5 b).
+        if let Question::Alarms(filter) = &question {
+            self.tell_alarms(now, about, filter);
+        }
     }
 
     fn status(&mut self, now: Instant, about: GbId) -> DeviceStatus {

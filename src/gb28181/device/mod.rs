@@ -43,6 +43,7 @@ use super::edition::Edition;
 use super::gb35114;
 use super::manscdp::{Charset, encode};
 use super::mansrtsp::Order;
+use super::notice::Alarm;
 use super::platform::local_time;
 use super::types::{CatalogItem, DeviceInfo, Footage, MediaTransport};
 use crate::id::{ChannelId, DeviceId, GbId, Ssrc};
@@ -232,6 +233,8 @@ pub struct Device {
     /// When it was started first.
     began: Option<Instant>,
     alarms_acknowledged: u32,
+    /// Those that it raised, with what raised them, oldest first.
+    raised: VecDeque<(GbId, Alarm)>,
     /// Whether [`Event::Registered`] is to be reported.
     announced: bool,
     output: VecDeque<Output>,
@@ -265,6 +268,7 @@ impl Device {
             directories: VecDeque::new(),
             began: None,
             alarms_acknowledged: 0,
+            raised: VecDeque::new(),
             announced: false,
             output: VecDeque::new(),
             config,

@@ -1,21 +1,24 @@
 //! What a simulated device tells: by NOTIFY to who subscribed, else by MESSAGE (GB/T 28181-2016, 9.4 and 9.11).
 //!
-//! Bound: [`SIM_SUBSCRIPTIONS_MAX`], at which a SUBSCRIBE gets 503.
+//! Bounds: [`SIM_SUBSCRIPTIONS_MAX`], at which a SUBSCRIBE gets 503; [`SIM_ALARMS_KEPT_MAX`].
 
 use std::time::{Duration, Instant};
 
 use super::{Device, Purpose};
 use crate::gb28181::manscdp::{self, Root, encode, tree::tree};
 use crate::gb28181::notice::{Alarm, CatalogChange, ChannelEvent, Notice, Position};
+use crate::gb28181::question::AlarmFilter;
 use crate::gb28181::subscribe::Topic;
 use crate::gb28181::types::CatalogItem;
 use crate::id::GbId;
-use crate::limits::SIM_SUBSCRIPTIONS_MAX;
+use crate::limits::{SIM_ALARMS_KEPT_MAX, SIM_SUBSCRIPTIONS_MAX};
 use crate::sip::{Dialog, HeaderName, Incoming, Method, Response};
 
 /// What a platform subscribed to.
 pub(super) struct Subscribed {
     topic: Topic,
+    /// The code in the body: its own, or that of a channel.
+    about: Option<GbId>,
     dialog: Box<Dialog>,
     /// The Event header, sent back as it came.
     event: String,
@@ -38,6 +41,7 @@ impl Device {
             return;
         }
         let head = manscdp::parse(message.body());
+        let about = head.as_ref().ok().and_then(|head| head.device);
         let Some(topic) = head.as_ref().ok().and_then(|head| Topic::of(head.cmd)) else {
             _ = self.endpoint.respond(now, incoming, Response::new(489));
             return;
@@ -76,6 +80,7 @@ impl Device {
                 let event = message.header_str(HeaderName::Event).unwrap_or("presence");
                 self.subscriptions.push(Subscribed {
                     topic,
+                    about,
                     dialog: Box::new(dialog),
                     event: event.to_owned(),
                     ends: now + life,
@@ -108,21 +113,21 @@ impl Device {
             }
             return;
         };
-        let mut due = false;
+        let own = self.config.id.0;
+        let mut due = Vec::new();
         for subscription in &mut self.subscriptions {
             if subscription.next.is_some_and(|at| at <= now) {
                 subscription.next = Some(now + subscription.interval);
-                due = true;
+                let about = subscription.about.unwrap_or(own);
+                if !due.contains(&about) {
+                    due.push(about);
+                }
             }
         }
-        if due {
-            let about = self.config.id.0;
-            self.notify(
-                now,
-                Topic::MobilePosition,
-                about,
-                &Notice::Positions(vec![position]),
-            );
+        // A channel moves with its device.
+        for about in due {
+            let notice = Notice::Positions(vec![position.clone()]);
+            self.notify(now, Topic::MobilePosition, about, &notice);
         }
     }
 
@@ -157,12 +162,27 @@ impl Device {
             }
             self.recorder.alarm = true;
         }
+        if self.raised.len() >= SIM_ALARMS_KEPT_MAX {
+            self.raised.pop_front();
+        }
+        self.raised.push_back((about, alarm.clone()));
         let notice = Notice::Alarm(Box::new(alarm));
         if !self.notify(now, Topic::Alarm, about, &notice) {
             self.tell(now, about, &notice);
         }
         self.pump(now);
         true
+    }
+
+    /// Tells the alarms that it raised before and that are asked for, each as when it was raised.
+    pub(super) fn tell_alarms(&mut self, now: Instant, about: GbId, filter: &AlarmFilter) {
+        let own = self.config.id.0;
+        let raised = self.raised.iter();
+        let asked =
+            raised.filter(|(of, alarm)| (about == own || about == *of) && fits(alarm, filter));
+        for (of, alarm) in asked.cloned().collect::<Vec<_>>() {
+            self.tell(now, of, &Notice::Alarm(Box::new(alarm)));
+        }
     }
 
     /// Tells who subscribed to the directory what happened to a channel. False: nobody did.
@@ -203,11 +223,18 @@ impl Device {
         })
     }
 
-    /// Sends a NOTIFY to every subscription of a topic. False: there is none.
+    /// Sends a NOTIFY to every subscription of a topic that is for this channel, or for the device itself. False: there is
+    /// none.
     fn notify(&mut self, now: Instant, topic: Topic, about: GbId, notice: &Notice) -> bool {
         let body = self.notice_body(about, notice);
         let mut requests = Vec::new();
-        for subscription in self.subscriptions.iter_mut().filter(|s| s.topic == topic) {
+        let own = self.config.id.0;
+        let wants = |s: &&mut Subscribed| {
+            s.topic == topic
+                && s.about
+                    .is_none_or(|wanted| wanted == own || wanted == about)
+        };
+        for subscription in self.subscriptions.iter_mut().filter(wants) {
             let left = subscription.ends.saturating_duration_since(now).as_secs();
             requests.push(
                 subscription
@@ -233,4 +260,22 @@ impl Device {
         self.subscriptions
             .retain(|s| s.dialog.id().call_id != call_id);
     }
+}
+
+/// Whether an alarm is one of those that are asked for. Times have one form, so that they compare as texts.
+fn fits(alarm: &Alarm, filter: &AlarmFilter) -> bool {
+    let one_of = |list: &Option<String>, value: Option<u32>| match list.as_deref() {
+        None | Some("" | "0") => true,
+        Some(list) => list.split('/').any(|one| one.parse().ok() == value),
+    };
+    let first = filter.start_alarm_priority.unwrap_or(0);
+    let last = filter.end_alarm_priority.filter(|last| *last > 0);
+    let since = filter.start_alarm_time.as_deref().unwrap_or_default();
+    let until = filter.end_alarm_time.as_deref().filter(|t| !t.is_empty());
+    alarm.priority >= first
+        && last.is_none_or(|last| alarm.priority <= last)
+        && one_of(&filter.alarm_method, Some(alarm.method))
+        && one_of(&filter.alarm_type, alarm.alarm_type())
+        && alarm.time.as_str() >= since
+        && until.is_none_or(|until| alarm.time.as_str() <= until)
 }

@@ -51,7 +51,7 @@ pub enum Refusal {
     /// It was meant for another platform, or made by another device.
     ForAnother,
     WrongSignature,
-    /// A message of a device that has not agreed on a key since our start.
+    /// A message of a device with which no key is agreed.
     NoSession,
 }
 
@@ -130,8 +130,8 @@ impl Refusal {
                 "签名错误：设备密钥与证书不符，或消息在途中被改动。",
             ),
             Refusal::NoSession => (
-                "No key was agreed with the device since this node started; it registers again by itself.",
-                "本节点启动后尚未与设备协商密钥，设备会重新注册。",
+                "No key is agreed with the device; it registers again by itself.",
+                "尚未与设备协商密钥，设备会重新注册。",
             ),
         }
     }
@@ -168,6 +168,16 @@ impl Noted<'_> {
     }
 }
 
+/// The key that was agreed with a device, as it is kept over a restart. What prints it shows nothing of it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct SharedKey(pub [u8; 16]);
+
+impl std::fmt::Debug for SharedKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SharedKey(…)")
+    }
+}
+
 /// What the platform keeps of one device.
 #[derive(Debug, Default)]
 pub struct Session {
@@ -196,6 +206,13 @@ impl Session {
     /// The key that was agreed on.
     pub fn vkek(&self) -> Option<&[u8; 16]> {
         self.vkek.as_ref()
+    }
+
+    /// Takes up a key of an earlier run. Dates before `now_unix_ms` are refused: which of them were seen is not known any more.
+    pub fn restore(&mut self, key: SharedKey, now_unix_ms: i64) {
+        self.vkek = Some(key.0);
+        self.seen.clear();
+        self.floor_ms = now_unix_ms;
     }
 
     /// A challenge: the value of WWW-Authenticate. A key that was agreed stays until it is answered. For half its life the

@@ -23,7 +23,7 @@ pub mod header;
 pub mod key;
 pub mod x509;
 
-pub use exchange::{Camera, Claim, Identity, Noted, Refusal, Session};
+pub use exchange::{Camera, Claim, Identity, Noted, Refusal, Session, SharedKey};
 pub use header::{Scheme, Value};
 pub use key::Key;
 pub use x509::{Certificate, CertificateRequest};

@@ -1,5 +1,6 @@
 use super::super::encode;
 use super::*;
+use crate::gb28181::Condition;
 use crate::gb28181::manscdp::charset::Charset;
 
 fn id(text: &str) -> GbId {
@@ -69,6 +70,7 @@ fn a_catalog_is_read_field_by_field() {
                 longitude: Some(117.28),
                 latitude: Some(31.86),
                 ptz_type: 3,
+                condition: Condition::Described,
             }]
         );
     }

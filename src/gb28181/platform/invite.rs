@@ -299,7 +299,7 @@ impl Platform {
         };
         let device = view.device;
         let calling = matches!(view.state, State::Calling { .. });
-        self.heard_from(now, device, path);
+        self.heard_unsigned(now, device, path);
         match (status, calling) {
             (..200, true) => self.event(Event::InviteProgress { id, status }),
             (..200, false) => {}
@@ -412,7 +412,7 @@ impl Platform {
 
     pub(super) fn bye_answered(&mut self, now: Instant, id: InviteId, path: Path) {
         if let Some(view) = self.invites.views.get(&id) {
-            self.heard_from(now, view.device, path);
+            self.heard_unsigned(now, view.device, path);
             self.invite_over(id, EndedBy::Us);
         }
     }
@@ -494,6 +494,9 @@ impl Platform {
             self.counters.no_dialog += 1;
             return self.respond(now, incoming, Response::new(481));
         };
+        if !self.is_proven(now, id, incoming) {
+            return;
+        }
         self.respond(now, incoming, Response::new(200));
         self.counters.byes_from_device += 1;
         if let Some(view) = self.invites.views.get(&id) {
@@ -510,13 +513,28 @@ impl Platform {
     }
 
     pub(super) fn on_info(&mut self, now: Instant, incoming: &Incoming) {
-        let status = if self.dialog_of(&incoming.message).is_some() {
-            200
-        } else {
+        let Some(id) = self.dialog_of(&incoming.message) else {
             self.counters.no_dialog += 1;
-            481
+            return self.respond(now, incoming, Response::new(481));
         };
-        self.respond(now, incoming, Response::new(status));
+        if self.is_proven(now, id, incoming) {
+            self.respond(now, incoming, Response::new(200));
+        }
+    }
+
+    /// Whether what came in the dialog of a view may be believed; if not, it is answered.
+    fn is_proven(&mut self, now: Instant, id: InviteId, incoming: &Incoming) -> bool {
+        let Some(slot) = self.invites.views.get(&id).map(|view| view.device) else {
+            return true;
+        };
+        match self.check_note(now, slot, &incoming.message) {
+            Ok(()) => true,
+            Err(why) => {
+                let device = self.registrar.get(slot).id;
+                self.not_proven(now, device, incoming, why);
+                false
+            }
+        }
     }
 
     /// The view whose dialog a request belongs to: by Call-ID, then by both tags.

@@ -9,6 +9,7 @@ use super::register::device_of;
 use super::{Platform, Purpose, uri_at};
 use crate::gb28181::answer::Answer;
 use crate::gb28181::catalog::{Assembly, Pushed};
+use crate::gb28181::edition::Edition;
 use crate::gb28181::manscdp::tree::tree;
 use crate::gb28181::manscdp::{self, Body, CatalogPage, CmdType, Flaws, Root, encode};
 use crate::gb28181::notice::{FILE_ENDED, Notice};
@@ -266,7 +267,9 @@ impl Platform {
             return;
         };
         let charset = device.quirks.charset();
-        let is_2022 = device.gb_version.as_deref() == Some("3.0");
+        let edition = device.gb_version.as_deref();
+        let edition = edition.and_then(Edition::from_version);
+        let is_2022 = edition.is_some_and(|edition| edition >= Edition::Y2022);
         let sn = self.queries.take_number();
         let uri = uri_at(channel.0, path.peer);
         let request = Request::new(Method::Message, uri.as_str())

@@ -46,7 +46,7 @@ use super::query::{Queries, QueryKind};
 use super::quirk::Quirks;
 use super::registrar::{Registrar, Sender, Slot, Suspects, Touched};
 use super::split::Splits;
-use super::subscribe::{Subscriptions, Topic, Wanted};
+use super::subscribe::{Subject, Subscriptions, Wanted};
 use super::types::{Access, AskId, Command, Event, InviteId, OfflineReason, Persist};
 use crate::id::{DeviceId, GbId};
 use crate::limits::PLATFORM_DRAIN_S;
@@ -140,7 +140,7 @@ pub enum Output {
 enum Purpose {
     Query(Slot, QueryKind),
     Ask(AskId),
-    Subscribe(Slot, Topic),
+    Subscribe(Slot, Subject),
     Unsubscribe,
     /// `Result` of an alarm, which nobody waits for.
     Acknowledgement,
@@ -312,7 +312,7 @@ impl Platform {
                 self.order_playback(now, ask, invite, order);
             }
             Command::Subscribe { device, wanted } => self.subscribe(now, device, wanted),
-            Command::Unsubscribe { device, topic } => self.unsubscribe(now, device, topic),
+            Command::Unsubscribe { device, subject } => self.unsubscribe(now, device, subject),
             Command::Invite(invite) => self.invite(now, invite),
             Command::EndInvite { id } => self.end_invite(now, id),
             Command::Restore(stored) => {
@@ -329,16 +329,8 @@ impl Platform {
             Command::Kick { device } => self.kick(now, device),
             Command::Forget { device } => self.forget(now, device),
             Command::SetAccess(access) => self.set_access(now, access),
-            Command::SetAuth { device, auth } => {
-                self.suspects.clear_device(device);
-                match self.registrar.set_auth(now, device, auth) {
-                    Ok(slot) => {
-                        self.secure.forget(slot);
-                        self.persist_device(now, slot);
-                    }
-                    Err(_) => self.counters.registers_no_room += 1,
-                }
-            }
+            Command::SetAuth { device, auth } => self.set_auth(now, device, auth),
+            Command::RestoreKey { device, key } => self.restore_key(now, device, key),
             Command::SetIdentity(identity) => self.secure.identity = identity,
             Command::Shutdown => self.shutdown(now),
         }
@@ -486,7 +478,7 @@ impl Platform {
             Some(Method::Message) => self.on_message(now, incoming),
             Some(Method::Notify) => self.on_notify(now, incoming),
             Some(Method::Options) => {
-                self.sign_of_life(now, incoming.path);
+                self.asked_for_options(now, incoming);
                 let response = Response::new(200).header(HeaderName::Allow, ALLOW);
                 self.respond(now, incoming, response);
             }
@@ -524,7 +516,7 @@ impl Platform {
         }
         match purpose {
             Some(Purpose::Query(slot, kind)) => {
-                self.heard_from(now, slot, path);
+                self.heard_unsigned(now, slot, path);
                 if status >= 300 {
                     tracing::debug!(device = %self.registrar.get(slot).id, ?kind, status, "query refused");
                     if let Some(query) = self.queries.take(slot, kind) {
@@ -541,17 +533,17 @@ impl Platform {
                 }
             }
             Some(Purpose::KeyFrame(slot)) => {
-                self.heard_from(now, slot, path);
+                self.heard_unsigned(now, slot, path);
             }
             Some(Purpose::Ask(ask)) => {
                 if let Some(slot) = self.registrar.by_path(&path) {
-                    self.heard_from(now, slot, path);
+                    self.heard_unsigned(now, slot, path);
                 }
                 self.ask_taken(ask, status, message);
             }
-            Some(Purpose::Subscribe(slot, topic)) => {
-                self.heard_from(now, slot, path);
-                self.subscribe_answered(now, slot, topic, status, message);
+            Some(Purpose::Subscribe(slot, subject)) => {
+                self.heard_unsigned(now, slot, path);
+                self.subscribe_answered(now, slot, subject, status, message);
             }
             Some(Purpose::StrayBye | Purpose::Unsubscribe | Purpose::Acknowledgement) => {}
             None => self.unclaimed_response(now, id, path, status, message),
@@ -566,7 +558,9 @@ impl Platform {
                 }
             }
             Some(Purpose::Ask(ask)) => self.ask_unanswered(now, ask),
-            Some(Purpose::Subscribe(slot, topic)) => self.subscribe_unanswered(now, slot, topic),
+            Some(Purpose::Subscribe(slot, subject)) => {
+                self.subscribe_unanswered(now, slot, subject)
+            }
             Some(Purpose::Invite(invite)) => self.invite_timed_out(invite),
             Some(Purpose::Bye(invite)) => self.bye_timed_out(invite),
             Some(
@@ -622,6 +616,23 @@ impl Platform {
     /// Something without a name came from an address or connection.
     fn sign_of_life(&mut self, now: Instant, path: Path) {
         if let Some(slot) = self.registrar.by_path(&path) {
+            self.heard_unsigned(now, slot, path);
+        }
+    }
+
+    /// OPTIONS is answered whoever sends it; it is a sign of life of a device that it proves to be from.
+    fn asked_for_options(&mut self, now: Instant, incoming: &Incoming) {
+        if let Some(slot) = self.registrar.by_path(&incoming.path)
+            && self.check_note(now, slot, &incoming.message).is_ok()
+        {
+            self.heard_from(now, slot, incoming.path);
+        }
+    }
+
+    /// Something that carries no signature came from where a device is: an answer, or an empty line. Of a device of GB 35114
+    /// it is no sign of life, nor does it say where the device is now: anybody could have sent it.
+    fn heard_unsigned(&mut self, now: Instant, slot: Slot, path: Path) {
+        if !self.must_prove(slot) {
             self.heard_from(now, slot, path);
         }
     }

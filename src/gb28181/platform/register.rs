@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use super::secure::Proof;
 use super::{Platform, uri_at};
+use crate::gb28181::edition::Edition;
 use crate::gb28181::gb35114::Refusal;
 use crate::gb28181::quirk::Quirks;
 use crate::gb28181::registrar::Slot;
-use crate::gb28181::subscribe::Topic;
 use crate::gb28181::types::{Access, DeviceAuth, OfflineReason};
 use crate::id::DeviceId;
 use crate::limits::GB_VERSION_BYTES_MAX;
@@ -51,12 +51,13 @@ impl Platform {
                 let response = Response::new(401)
                     .header(HeaderName::WwwAuthenticate, challenge)
                     .header(HeaderName::Date, date);
-                self.refuse(incoming, response);
+                self.refuse(incoming, own_version(response));
             }
             Admission::NotProven(why) => self.not_proven(now, device, incoming, why),
             Admission::Challenge { stale } => {
                 let source = incoming.path.peer.ip();
                 let mut response = Response::new(401);
+                response = own_version(response);
                 for challenge in self.authenticator.challenge(now, source, stale) {
                     response = response.header(HeaderName::WwwAuthenticate, challenge);
                 }
@@ -176,6 +177,27 @@ impl Platform {
         }
     }
 
+    /// Changes how a device logs in. One that must prove itself from now on, with another certificate or not at all any more,
+    /// is sent away with its streams: what it came in with counts no longer.
+    pub(super) fn set_auth(&mut self, now: Instant, device: DeviceId, auth: DeviceAuth) {
+        self.suspects.clear_device(device);
+        let known = self.registrar.find(device);
+        if let Some(slot) = known.filter(|slot| self.registrar.get(*slot).auth == auth) {
+            // The store may have forgotten it.
+            return self.persist_device(now, slot);
+        }
+        match self.registrar.set_auth(now, device, auth) {
+            Ok(slot) => {
+                self.forget_key(slot);
+                if self.must_prove(slot) {
+                    self.kick(now, device);
+                }
+                self.persist_device(now, slot);
+            }
+            Err(_) => self.counters.registers_no_room += 1,
+        }
+    }
+
     pub(super) fn kick(&mut self, now: Instant, device: DeviceId) {
         if let Some(slot) = self.registrar.find(device)
             && self.registrar.unregister(slot)
@@ -188,10 +210,11 @@ impl Platform {
         self.kick(now, device);
         self.suspects.clear_device(device);
         if let Some(slot) = self.registrar.find(device) {
-            for topic in Topic::ALL {
-                self.subscriptions.remove(slot, topic);
+            for subject in self.subscriptions.of(slot) {
+                self.subscriptions.remove(slot, subject);
             }
             self.registrar.force_quirks(slot, Quirks::default());
+            self.forget_key(slot);
             // It is in the table, so there is room.
             _ = self.registrar.set_auth(now, device, DeviceAuth::Default);
         }
@@ -231,10 +254,7 @@ impl Platform {
         if seconds > 0 {
             response = response.contact(format!("{contact};expires={seconds}"));
         }
-        match gb_version(message) {
-            Some(version) => response.header_named("X-GB-Ver", version),
-            None => response,
-        }
+        own_version(response)
     }
 }
 
@@ -255,6 +275,11 @@ fn gb_version(message: &Message) -> Option<&str> {
         && text.len() <= GB_VERSION_BYTES_MAX
         && text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
     fits.then_some(text)
+}
+
+/// Tells our own edition, whatever the device's is: both sides say theirs when a device registers (2022, annex I).
+fn own_version(response: Response) -> Response {
+    response.header_named("X-GB-Ver", Edition::Y2022.version())
 }
 
 /// The binding that the answer confirms: the device's own Contact, or one made from where it is.

@@ -14,10 +14,10 @@ use rand_chacha::rand_core::SeedableRng;
 use super::Platform;
 use super::register::{local_time, parse_local_time};
 use crate::gb28181::gb35114::{
-    Certificate, Claim, Identity, Noted, Refusal, Scheme, Session, Value, header,
+    Certificate, Claim, Identity, Noted, Refusal, Scheme, Session, SharedKey, Value, header,
 };
 use crate::gb28181::registrar::Slot;
-use crate::gb28181::types::DeviceAuth;
+use crate::gb28181::types::{DeviceAuth, Event, Persist};
 use crate::id::DeviceId;
 use crate::limits::{GM_DATE_WINDOW_S, GM_REFUSALS_WAITING_MAX};
 use crate::sip::{Endpoint, HeaderName, Incoming, Message, Path, Request, Response};
@@ -43,11 +43,6 @@ impl Secure {
             rng: ChaCha12Rng::from_seed(seed),
         }
     }
-
-    /// What was agreed with a device is void: it logs in otherwise from now on, or with another certificate.
-    pub fn forget(&mut self, slot: Slot) {
-        self.sessions.remove(&slot);
-    }
 }
 
 /// How far a REGISTER came.
@@ -59,6 +54,34 @@ pub(super) enum Proof {
 }
 
 impl Platform {
+    /// Whether a device is one of GB 35114.
+    pub(super) fn must_prove(&self, slot: Slot) -> bool {
+        match &self.registrar.get(slot).auth {
+            DeviceAuth::Certificate { .. } => true,
+            DeviceAuth::Default | DeviceAuth::Password(_) | DeviceAuth::NotNeeded => false,
+        }
+    }
+
+    /// What was agreed with a device is void: it logs in otherwise from now on, or with another certificate.
+    pub(super) fn forget_key(&mut self, slot: Slot) {
+        let gone = self.secure.sessions.remove(&slot);
+        if gone.is_some_and(|session| session.vkek().is_some()) {
+            let device = self.registrar.get(slot).id;
+            self.event(Event::Persist(Persist::Key { device, key: None }));
+        }
+    }
+
+    /// A key that was agreed before a restart. What was signed before now may have been seen then, so it is refused.
+    pub(super) fn restore_key(&mut self, now: Instant, device: DeviceId, key: SharedKey) {
+        let Some(slot) = self.registrar.find(device) else {
+            return;
+        };
+        if self.must_prove(slot) {
+            let session = self.secure.sessions.entry(slot).or_default();
+            session.restore(key, self.wall.unix_ms(now));
+        }
+    }
+
     pub(super) fn prove(
         &mut self,
         now: Instant,
@@ -104,7 +127,11 @@ impl Platform {
                     revoked,
                     unix_ms,
                 };
-                session.accept(now, &claim, us, rng).map(Proof::Done)
+                let info = session.accept(now, &claim, us, rng)?;
+                let key = session.vkek().copied().map(SharedKey);
+                let device = self.registrar.get(slot).id;
+                self.event(Event::Persist(Persist::Key { device, key }));
+                Ok(Proof::Done(info))
             }
         }
     }

@@ -13,7 +13,7 @@ use crate::gb28181::manscdp::tree::tree;
 use crate::gb28181::manscdp::{self, CmdType, Root, encode};
 use crate::gb28181::notice::Notice;
 use crate::gb28181::registrar::Slot;
-use crate::gb28181::subscribe::{SubscriptionState, Topic, Wanted};
+use crate::gb28181::subscribe::{Subject, SubscriptionState, Topic, Wanted};
 use crate::gb28181::types::Event;
 use crate::id::DeviceId;
 use crate::sip::{Dialog, HeaderName, Incoming, Message, Method, Request, Response};
@@ -26,10 +26,10 @@ impl Platform {
             self.want(now, slot, wanted);
         }
         // What a command wanted for this device outlives its absence.
-        for topic in self.subscriptions.of(slot) {
+        for subject in self.subscriptions.of(slot) {
             let idle = self
                 .subscriptions
-                .get(slot, topic)
+                .get(slot, subject)
                 .filter(|s| s.dialog.is_none())
                 .map(|s| s.wanted);
             if let Some(wanted) = idle {
@@ -53,11 +53,11 @@ impl Platform {
     }
 
     /// Ends a subscription; the device is told if it holds one.
-    pub(super) fn unsubscribe(&mut self, now: Instant, device: DeviceId, topic: Topic) {
+    pub(super) fn unsubscribe(&mut self, now: Instant, device: DeviceId, subject: Subject) {
         let Some(slot) = self.registrar.find(device) else {
             return;
         };
-        let Some(mut gone) = self.subscriptions.remove(slot, topic) else {
+        let Some(mut gone) = self.subscriptions.remove(slot, subject) else {
             return;
         };
         let path = self.registrar.get(slot).path;
@@ -70,21 +70,21 @@ impl Platform {
 
     /// Asks for what is due, first times and refreshes.
     pub(super) fn pump_subscriptions(&mut self, now: Instant) {
-        while let Some((slot, topic)) = self.subscriptions.poll_due(now) {
-            self.send_subscribe(now, slot, topic);
+        while let Some((slot, subject)) = self.subscriptions.poll_due(now) {
+            self.send_subscribe(now, slot, subject);
         }
     }
 
-    fn send_subscribe(&mut self, now: Instant, slot: Slot, topic: Topic) {
+    fn send_subscribe(&mut self, now: Instant, slot: Slot, subject: Subject) {
         let device = self.registrar.get(slot);
         let Some(path) = device.path.filter(|_| device.is_online()) else {
             return;
         };
-        let id = device.id.0;
+        let id = subject.channel.unwrap_or(device.id.0);
         let sn = self.next_sn();
         let call_id = self.endpoint.new_call_id();
         let (local, contact) = (self.own_address(), uri_at(self.config.id, path.local));
-        let Some(subscription) = self.subscriptions.get_mut(slot, topic) else {
+        let Some(subscription) = self.subscriptions.get_mut(slot, subject) else {
             return;
         };
         subscription.sn = sn;
@@ -109,11 +109,11 @@ impl Platform {
         let request = request.contact(format!("<{contact}>"));
         let expires = wanted.expires.as_secs();
         let request = self.fill(slot, request, &wanted, event_id, sn, expires);
-        let purpose = Purpose::Subscribe(slot, topic);
+        let purpose = Purpose::Subscribe(slot, subject);
         if self.send(now, path, request, purpose).is_some() {
             self.counters.subscribes_sent += 1;
         } else {
-            self.subscriptions.again(now, slot, topic, false);
+            self.subscriptions.again(now, slot, subject, false);
         }
     }
 
@@ -130,7 +130,8 @@ impl Platform {
         let device = self.registrar.get(slot);
         let topic = wanted.topic;
         let charset = device.quirks.charset();
-        let body = encode::document(Root::Query, topic.cmd(), sn, device.id.0, charset, |out| {
+        let about = wanted.channel.unwrap_or(device.id.0);
+        let body = encode::document(Root::Query, topic.cmd(), sn, about, charset, |out| {
             if topic == Topic::MobilePosition {
                 let seconds = wanted.interval.as_secs().clamp(1, u64::from(u32::MAX));
                 (seconds as u32).write("Interval", out);
@@ -149,11 +150,11 @@ impl Platform {
         &mut self,
         now: Instant,
         slot: Slot,
-        topic: Topic,
+        subject: Subject,
         status: u16,
         message: &Message,
     ) {
-        let Some(subscription) = self.subscriptions.get_mut(slot, topic) else {
+        let Some(subscription) = self.subscriptions.get_mut(slot, subject) else {
             return;
         };
         let refresh = subscription.dialog.is_some();
@@ -169,35 +170,35 @@ impl Platform {
                     .expires()
                     .map_or(wanted, |s| Duration::from_secs(u64::from(s)))
                     .clamp(Duration::from_secs(1), wanted);
-                self.subscriptions.granted(now, slot, topic, life);
+                self.subscriptions.granted(now, slot, subject, life);
                 if !refresh {
                     self.counters.subscriptions_made += 1;
                 }
-                self.subscription_changed(slot, topic);
+                self.subscription_changed(slot, subject);
             }
             // The device has forgotten it (481), or wants no part of this dialog any more.
-            300.. if refresh => self.subscriptions.again(now, slot, topic, true),
-            408 | 480 | 500..600 => self.subscribe_unanswered(now, slot, topic),
+            300.. if refresh => self.subscriptions.again(now, slot, subject, true),
+            408 | 480 | 500..600 => self.subscribe_unanswered(now, slot, subject),
             300.. => {
                 self.counters.subscriptions_refused += 1;
-                self.subscriptions.refused(slot, topic, status);
-                self.subscription_changed(slot, topic);
+                self.subscriptions.refused(slot, subject, status);
+                self.subscription_changed(slot, subject);
             }
         }
     }
 
-    pub(super) fn subscribe_unanswered(&mut self, now: Instant, slot: Slot, topic: Topic) {
+    pub(super) fn subscribe_unanswered(&mut self, now: Instant, slot: Slot, subject: Subject) {
         self.counters.subscribes_unanswered += 1;
-        self.subscriptions.again(now, slot, topic, false);
-        self.subscription_changed(slot, topic);
+        self.subscriptions.again(now, slot, subject, false);
+        self.subscription_changed(slot, subject);
     }
 
-    fn subscription_changed(&mut self, slot: Slot, topic: Topic) {
-        if let Some(state) = self.subscriptions.get(slot, topic).map(|s| s.state) {
+    fn subscription_changed(&mut self, slot: Slot, subject: Subject) {
+        if let Some(state) = self.subscriptions.get(slot, subject).map(|s| s.state) {
             let device = self.registrar.get(slot).id;
             self.event(Event::Subscription {
                 device,
-                topic,
+                subject,
                 state,
             });
         }
@@ -210,16 +211,18 @@ impl Platform {
         let message = &incoming.message;
         let head = manscdp::parse(message.body());
         let topic = head.as_ref().ok().and_then(|head| Topic::of(head.cmd));
-        let known = topic.or_else(|| self.topic_of(slot, message));
-        let stale = known.is_some_and(|topic| self.is_stale(slot, topic, message));
+        let known = self.subject_of(slot, message);
+        let topic = topic.or(known.map(|known| known.topic));
+        let stale =
+            known.is_none() && topic.is_some_and(|topic| self.is_stale(slot, topic, message));
         if stale {
             self.counters.no_dialog += 1;
             return self.respond(now, incoming, Response::new(481));
         }
         self.counters.notifies += 1;
         self.respond(now, incoming, Response::new(200));
-        if let Some(topic) = known {
-            self.subscription_told(now, slot, topic, message);
+        if let Some(subject) = known {
+            self.subscription_told(now, slot, subject, message);
         }
         // Without a body it only tells the state; another body is not of this standard.
         let Ok(head) = head else { return };
@@ -235,43 +238,40 @@ impl Platform {
         }
     }
 
-    /// By dialog, for a NOTIFY that has no body.
-    fn topic_of(&self, slot: Slot, message: &Message) -> Option<Topic> {
-        Topic::ALL.into_iter().find(|topic| {
+    /// Which of our subscriptions a NOTIFY belongs to, by its dialog.
+    fn subject_of(&self, slot: Slot, message: &Message) -> Option<Subject> {
+        self.subscriptions.of(slot).into_iter().find(|subject| {
             self.subscriptions
-                .get(slot, *topic)
+                .get(slot, *subject)
                 .and_then(|s| s.dialog.as_ref())
-                .is_some_and(|dialog| dialog.matches(message))
+                .is_some_and(|dialog| dialog.id().call_id == message.call_id())
         })
     }
 
-    /// Of a subscription that a newer one has taken the place of.
+    /// Of a subscription that a newer one has taken the place of: it is in none of our dialogs, and every subscription of
+    /// its topic has one.
     fn is_stale(&self, slot: Slot, topic: Topic, message: &Message) -> bool {
-        let Some(subscription) = self.subscriptions.get(slot, topic) else {
-            return false;
-        };
         let of_a_dialog = message.to_tag().is_some_and(|tag| !tag.is_empty());
-        match &subscription.dialog {
-            Some(dialog) => of_a_dialog && dialog.id().call_id != message.call_id(),
-            None => false,
+        let mut held = false;
+        for subject in self.subscriptions.of(slot) {
+            if subject.topic == topic {
+                let subscription = self.subscriptions.get(slot, subject);
+                if subscription.is_none_or(|s| s.dialog.is_none()) {
+                    return false;
+                }
+                held = true;
+            }
         }
+        held && of_a_dialog
     }
 
     /// What a NOTIFY says of its subscription.
-    fn subscription_told(&mut self, now: Instant, slot: Slot, topic: Topic, message: &Message) {
-        let Some(state) = message.header_str(HeaderName::SubscriptionState) else {
-            return;
-        };
-        let ours = self
-            .subscriptions
-            .get(slot, topic)
-            .and_then(|s| s.dialog.as_ref())
-            .is_some_and(|dialog| dialog.id().call_id == message.call_id());
-        let ended = state.trim_start().starts_with("terminated");
-        if ours && ended {
+    fn subscription_told(&mut self, now: Instant, slot: Slot, subject: Subject, message: &Message) {
+        let state = message.header_str(HeaderName::SubscriptionState);
+        if state.is_some_and(|state| state.trim_start().starts_with("terminated")) {
             // Whoever ends it at once again and again is asked at the pace of retries.
-            self.subscriptions.again(now, slot, topic, false);
-            self.subscription_changed(slot, topic);
+            self.subscriptions.again(now, slot, subject, false);
+            self.subscription_changed(slot, subject);
         }
     }
 }

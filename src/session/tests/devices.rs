@@ -112,6 +112,8 @@ fn a_restart_is_no_event() {
         Persist::Platform(_)
         | Persist::Info { .. }
         | Persist::Directory { .. }
+        | Persist::Channel { .. }
+        | Persist::Node { .. }
         | Persist::Transport { .. } => None,
     });
     let (opened, _) = before.view(0);

@@ -300,6 +300,9 @@ impl Rig {
             | Event::Alarm(_)
             | Event::SnapShots { .. }
             | Event::Upgraded { .. }
+            | Event::SessionOpened { .. }
+            | Event::PtzPosition { .. }
+            | Event::VideoUploaded { .. }
             | Event::Positions { .. } => None,
         });
         closed.collect()

@@ -122,11 +122,27 @@ impl Store {
                     row.stored.online = false;
                 }
             }
-            // No world here is read by level, or killed in the middle of a view.
+            // No world here is read by level, killed in the middle of a view, or of GB 35114.
             Persist::Platform(
-                gb28181::Persist::DialogBegun { .. } | gb28181::Persist::DialogOver { .. },
+                gb28181::Persist::DialogBegun { .. }
+                | gb28181::Persist::DialogOver { .. }
+                | gb28181::Persist::Key { .. },
             )
-            | Persist::Directory { .. } => {}
+            | Persist::Directory { .. }
+            | Persist::Node { .. } => {}
+            Persist::Channel {
+                device,
+                place,
+                item,
+            } => {
+                if let Some(row) = self.0.get_mut(&device) {
+                    let place = place as usize;
+                    match row.channels.get_mut(place) {
+                        Some(channel) => *channel = *item,
+                        None => row.channels.push(*item),
+                    }
+                }
+            }
             Persist::Info { device, info } => {
                 if let Some(row) = self.0.get_mut(&device) {
                     row.info = info;

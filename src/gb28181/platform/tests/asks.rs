@@ -703,9 +703,55 @@ fn a_subscription_can_be_wanted_and_given_up_for_one_device() {
     net.run(S);
     assert_eq!(net.device(1).subscriptions(), 1);
     let topic = Topic::Alarm;
-    net.command(Command::Unsubscribe { device, topic });
+    net.command(Command::Unsubscribe {
+        device,
+        subject: topic.into(),
+    });
     net.run(S);
     assert_eq!(net.device(1).subscriptions(), 0);
+    assert_eq!(net.platform.gauges().subscriptions, 0);
+}
+
+#[test]
+fn a_channel_is_subscribed_to_by_its_own_code_beside_its_device() {
+    let mut net = capable();
+    let device = device_id(1);
+    let channel = channel_id(1, 2).0;
+    let of_channel = Wanted {
+        channel: Some(channel),
+        ..Wanted::new(Topic::PtzPosition)
+    };
+    net.command(Command::Subscribe {
+        device,
+        wanted: of_channel,
+    });
+    net.run(S);
+    assert_eq!(net.device(1).subscriptions(), 1);
+    let wanted = Wanted::new(Topic::PtzPosition);
+    net.command(Command::Subscribe { device, wanted });
+    net.run(S);
+    assert_eq!(net.device(1).subscriptions(), 2);
+    assert_eq!(net.platform.gauges().subscriptions_active, 2);
+    net.take_events();
+    net.order_quickly(ptz(Ptz::Move(Move {
+        pan: Some(Pan::Left),
+        pan_speed: 10,
+        ..Move::default()
+    })));
+    net.run(S);
+    // Both subscriptions are told, each in its dialog, and none is taken for a stale one.
+    assert_eq!(net.platform.counters().no_dialog, 0);
+    assert!(net.platform.counters().notifies >= 1);
+    // They last, and are given up one by one.
+    net.run(7_300 * S);
+    assert_eq!(net.device(1).subscriptions(), 2);
+    let subject = of_channel.subject();
+    net.command(Command::Unsubscribe { device, subject });
+    net.run(S);
+    assert_eq!(net.device(1).subscriptions(), 1);
+    let subject = Topic::PtzPosition.into();
+    net.command(Command::Unsubscribe { device, subject });
+    net.run(S);
     assert_eq!(net.platform.gauges().subscriptions, 0);
 }
 
@@ -822,4 +868,47 @@ fn an_alarm_is_answered_and_comes_again_when_it_is_reset() {
         .collect();
     assert_eq!(told, kinds);
     assert!(crate::gb28181::notice::alarm_name(5, Some(14)).is_none());
+}
+
+#[test]
+fn alarms_that_were_raised_are_told_again_to_who_asks() {
+    let mut net = capable();
+    let (now, about) = (net.now, channel_id(1, 1).0);
+    for (method, kind) in [(5, 2), (5, 6), (6, 1)] {
+        assert!(net.device(1).raise_alarm(now, about, alarm(method, kind)));
+    }
+    net.drain();
+    net.run(S);
+    net.take_events();
+    let mut ask = |filter| {
+        net.send_ask(7, about, Ask::Query(Question::Alarms(filter)));
+        net.run(S);
+        let mut told = Vec::new();
+        let mut outcome = None;
+        for event in net.take_events() {
+            match event {
+                Event::Notified { notice, .. } => match *notice {
+                    Notice::Alarm(alarm) => told.push((alarm.method, alarm.alarm_type())),
+                    other => panic!("{other:?}"),
+                },
+                Event::AskEnded { outcome: ended, .. } => outcome = Some(*ended),
+                _ => {}
+            }
+        }
+        assert_eq!(outcome, Some(Ok(Answer::Done)));
+        told
+    };
+    let all = [(5, Some(2)), (5, Some(6)), (6, Some(1))];
+    assert_eq!(ask(AlarmFilter::default()), all);
+    let intrusions = AlarmFilter {
+        alarm_method: Some("1/5".into()),
+        alarm_type: Some("6".into()),
+        ..AlarmFilter::default()
+    };
+    assert_eq!(ask(intrusions), all[1..2]);
+    let later = AlarmFilter {
+        start_alarm_time: Some("2026-06-14T12:01:03".into()),
+        ..AlarmFilter::default()
+    };
+    assert_eq!(ask(later), []);
 }
