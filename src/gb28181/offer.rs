@@ -387,7 +387,7 @@ mod tests {
         let maps =
             "a=rtpmap:97 MPEG4-GENERIC/16000/1|a=fmtp:96 x=1|a=fmtp:97 sizelength=13;config=1408|";
         let one = format!("m=video 9 RTP/AVP 97|{maps}");
-        assert_eq!(payloads(&one), [aac.clone()]);
+        assert_eq!(payloads(&one), std::slice::from_ref(&aac));
         let two = format!("m=video 9 RTP/AVP 96|a=rtpmap:96 PS/90000|m=audio 9 RTP/AVP 97|{maps}");
         assert_eq!(payloads(&two), [ps, aac]);
         // Both lines are read up to the bound, what is on the first one first.

@@ -28,7 +28,7 @@ impl Rig {
         let devices = Devices::start(&node, &[one.as_slice(), arguments].concat());
         let token = node.login();
         node.wait_for_device(&token, PUID, 1);
-        let files = search(&node, &token);
+        let files = search(&node, &token, PUID);
         let begin = files[0]["beginTime"].as_u64().expect("a time");
         Rig {
             node,
@@ -82,14 +82,14 @@ impl Rig {
 }
 
 /// Files of the last day of the simulated device, oldest first.
-pub fn search(node: &Node, token: &str) -> Vec<Value> {
+pub fn search(node: &Node, token: &str, puid: &str) -> Vec<Value> {
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .expect("after 1970")
         .as_secs();
     let body = json!({"page": 0, "pageSize": 1000,
         "filter": {"beginTime": now - 30 * 3600, "endTime": now, "channelIndex": 0}});
-    let path = format!("/bvcsp/v1/pu/recordfile/filter/{PUID}");
+    let path = format!("/bvcsp/v1/pu/recordfile/filter/{puid}");
     let answer = node.post(&path, Some(token), &body);
     assert_eq!(answer["code"], 0, "{answer}");
     answer["data"].as_array().expect("files").clone()
@@ -132,7 +132,7 @@ fn rhythm(times: &[f64]) -> (f64, f64) {
 #[test]
 fn records_are_listed_as_the_device_says() {
     let rig = Rig::new(&[], &[]);
-    let files = search(&rig.node, &rig.token);
+    let files = search(&rig.node, &rig.token, PUID);
     assert_eq!(files.len(), 24, "a file an hour");
     let file = &files[3];
     let (begin, end) = (&file["beginTime"], &file["endTime"]);
