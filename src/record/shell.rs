@@ -100,7 +100,7 @@ pub struct Task {
     pub reason: String,
     pub created_unix_s: i64,
     running: Option<SessionId>,
-    /// When its device was found away, in Unix seconds.
+    /// When its device was asked in vain, in Unix seconds.
     away: Option<i64>,
 }
 
@@ -507,6 +507,7 @@ impl Downloads {
 
     async fn work(&self, task: Task) {
         let id = task.id;
+        let began = unix_s();
         tracing::info!(task = id, device = %task.device, "download begins");
         let outcome = self.fetch(&task).await;
         let Some(after) = self.get(id) else {
@@ -518,7 +519,7 @@ impl Downloads {
             // We are being shut down: it stays as it runs, and goes on at the next start.
             Ok(None) => return,
             Err(Stopped::Away(reason)) if may_wait(task.created_unix_s, unix_s()) => {
-                return self.wait_for_device(id, reason).await;
+                return self.wait_for_device(id, reason, began).await;
             }
             Err(Stopped::Away(reason) | Stopped::Failed(reason)) => Err(reason),
         };
@@ -547,15 +548,16 @@ impl Downloads {
         }
     }
 
-    /// Puts a task back whose device is away.
-    async fn wait_for_device(&self, id: u64, reason: String) {
+    /// Puts a task back whose device is away. What it says from `asked` on, in Unix seconds, when it was asked in vain, shows
+    /// that it is there again: a device that came up meanwhile has registered before it was given up.
+    async fn wait_for_device(&self, id: u64, reason: String, asked: i64) {
         tracing::info!(task = id, %reason, "download waits for its device");
         self.inner
             .change(id, |task| {
                 task.state = State::Waiting;
                 task.reason = format!("waiting for the device: {reason}");
                 task.running = None;
-                task.away = Some(unix_s());
+                task.away = Some(asked);
             })
             .await;
     }
@@ -732,7 +734,7 @@ fn judge(last: Option<PlayView>) -> Result<Option<String>, Stopped> {
     }
 }
 
-/// Whether a device that was found away at `since` is to be asked again.
+/// Whether a device that was asked in vain at `since` is to be asked again.
 fn is_back(device: &Presence, since: i64, now: i64) -> bool {
     device.online && (device.last_seen_unix_s >= since || now - since >= AWAY_RETRY_S)
 }
