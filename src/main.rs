@@ -36,7 +36,7 @@ enum Task {
         demo: bool,
     },
     /// Run simulated devices against a node.
-    Simulate(sim::Args),
+    Simulate(Box<sim::Args>),
     /// Say what is in a recording and what is wrong with it: .pcap, .pcapng, .rtpdump, .ps, .ts.
     Probe(probe::Args),
     /// Read a configuration as `serve` would, and say what is wrong with it.
@@ -64,7 +64,7 @@ fn main() -> ExitCode {
         }
         Task::Simulate(arguments) => {
             app::start_logs(&gantry::config::Log::default());
-            app::run(sim::run(arguments))
+            app::run(sim::run(*arguments))
         }
         Task::Probe(arguments) => probe::run(&arguments),
         Task::CheckConfig { config } => match Config::load(config.as_deref(), variables(), &[]) {

@@ -151,7 +151,7 @@ impl Store {
                 place,
                 item,
             } => {
-                if let Some(row) = self.0.get_mut(&device) {
+                if let Some(row) = self.devices.get_mut(&device) {
                     let place = place as usize;
                     match row.channels.get_mut(place) {
                         Some(channel) => *channel = *item,
