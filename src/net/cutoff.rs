@@ -1,7 +1,7 @@
 //! The socket of an HTTP connection, whose other end must take what it asked for.
 //!
 //! A write that the peer does not take waits without end: hyper, rustls and the WebSocket above them have no limit for it, and
-//! a peer that keeps its window closed keeps the connection alive. [`Patient`] stands under all of them and fails such a write
+//! a peer that keeps its window closed keeps the connection alive. `Patient` stands under all of them and fails such a write
 //! - at once, when the media thread has given up on the viewer that the connection carries ([`Cutoff::cut`]): the same rules as
 //!   for viewers whose sockets media threads write themselves; and
 //! - when it took no byte for [`crate::limits::HTTP_STUCK_S_MAX`], whatever the connection carries; counted.

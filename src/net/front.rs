@@ -5,7 +5,7 @@
 //! was used before) goes through the router.
 //!
 //! Bounds: connections by [`limits::HTTP_CONNS_MAX`], of one source by [`limits::HTTP_CONNS_PER_SOURCE_MAX`], a request head by [`limits::HTTP_HEAD_BYTES_MAX`] and
-//! [`limits::HTTP_HEAD_S_MAX`], an answer that is not taken by [`limits::HTTP_STUCK_S_MAX`] ([`Patient`]).
+//! [`limits::HTTP_HEAD_S_MAX`], an answer that is not taken by [`limits::HTTP_STUCK_S_MAX`] (`Patient`).
 
 use std::collections::HashMap;
 use std::convert::Infallible;
