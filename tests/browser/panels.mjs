@@ -207,7 +207,10 @@ export async function panels({ page, check, need, node, cameras, shot }) {
     const decoded = () => document.querySelector('.rec-stage video').getVideoPlaybackQuality().totalVideoFrames;
     await until(() => document.querySelector('.rec-stage').dataset.state === 'playing');
     await until(() => document.querySelector('.rec-stage video').getVideoPlaybackQuality().totalVideoFrames > 10);
+    // Without sound it is another video, as the one before cannot lose a track.
+    await page.evaluate(() => { document.querySelector('.rec-stage video').dataset.before = 'true'; });
     await at('rec-speed').selectOption('2');
+    await page.waitForSelector('.rec-stage video:not([data-before])');
     await until(() => document.querySelector('.rec-stage').dataset.state === 'playing' && document.querySelector('.rec-stage video').getVideoPlaybackQuality().totalVideoFrames > 10);
     await shot('records');
     const where = await at('rec-where').textContent();
