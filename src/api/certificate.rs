@@ -734,7 +734,8 @@ pub async fn device(
 
 /// The revocation list of the certificate in use, PEM.
 #[utoipa::path(get, path = "/gantry/v1/certificates/crl", operation_id = "revocationList", tag = "28181in",
-    security(("token" = [])), responses((status = 200, body = String, content_type = "application/x-pem-file")))]
+    security(("token" = [])), responses((status = 200, description = "the list; JSON with a code if there is none",
+        content((String = "application/x-pem-file"), (Done = "application/json")))))]
 pub async fn revocations(
     State(state): State<ApiState>,
     caller: Caller,

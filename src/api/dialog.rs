@@ -1,5 +1,6 @@
 //! `/dialog`: open media between a client and a device, and what is known about it (bvcsp 2.23, 3.1).
 
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -427,8 +428,12 @@ pub async fn info(
     State(state): State<ApiState>,
     caller: Caller,
     Path(dialogid): Path<String>,
-    Query(query): Query<InfoQuery>,
+    query: Result<Query<InfoQuery>, QueryRejection>,
 ) -> Result<Answer<DialogInfo>, Failure> {
+    let Query(query) = query.map_err(|error| {
+        let what = format!("bad parameter in the query: {}", error.body_text());
+        Failure::new(Code::ErrorParam, what)
+    })?;
     let session = dialogid.parse::<SessionId>().map_err(|_| not_found())?;
     let view = find(&state, &caller, session).await?;
     let messages = match view.key.place() {

@@ -172,7 +172,7 @@ pub async fn open(
 /// Closes a source and its viewers.
 #[utoipa::path(delete, path = "/gantry/v1/ingest/{stream}", operation_id = "closeIngest", tag = "ingest", security(("token" = [])),
     params(("stream" = String, Path, example = "cam1")),
-    responses((status = 204, description = "closed"), (status = 401, body = Problem), (status = 404, body = Problem)))]
+    responses((status = 204, description = "closed"), (status = 400, body = Problem), (status = 401, body = Problem), (status = 404, body = Problem)))]
 pub async fn close(
     State(state): State<ApiState>,
     _: HttpCaller,

@@ -96,6 +96,22 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for HttpPat
     }
 }
 
+/// What stands behind the `?`, where HTTP statuses speak: a value that cannot be read is 400.
+pub struct HttpQuery<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for HttpQuery<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let read = axum::extract::Query::<T>::from_request_parts(parts, state).await;
+        read.map(|axum::extract::Query(value)| HttpQuery(value))
+            .map_err(|error| {
+                let what = format!("bad parameter in the query: {}", error.body_text());
+                Problem::new(StatusCode::BAD_REQUEST, what)
+            })
+    }
+}
+
 impl From<session::Error> for Problem {
     fn from(error: session::Error) -> Problem {
         let stage = match &error {

@@ -5,7 +5,7 @@
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -20,7 +20,7 @@ use crate::time::WallClock;
 use super::ApiState;
 use super::caller::HttpCaller;
 use super::envelope::{PageInfo, Paging};
-use super::problem::{HttpPath, Problem};
+use super::problem::{HttpPath, HttpQuery, Problem};
 
 /// One message as it went over the wire.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -124,7 +124,7 @@ pub async fn list(
     State(state): State<ApiState>,
     _: HttpCaller,
     HttpPath(puid): HttpPath<String>,
-    Query(paging): Query<Paging>,
+    HttpQuery(paging): HttpQuery<Paging>,
 ) -> Result<Json<SipMessages>, Problem> {
     let device = read(&puid)?;
     let entries = messages(&state, device).await?;
