@@ -296,6 +296,9 @@ fn unix_ms() -> i64 {
     since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(0))
 }
 
+/// For how long what happens is gathered before it is written.
+const GATHER: Duration = Duration::from_millis(limits::STORE_BATCH_WAIT_MS_MAX);
+
 async fn run(pool: AnyPool, mut queue: mpsc::Receiver<Note>) {
     const HOUR: Duration = Duration::from_secs(3_600);
     let mut retention = Retention::default();
@@ -310,6 +313,15 @@ async fn run(pool: AnyPool, mut queue: mpsc::Receiver<Note>) {
             Ok(_) => false,
             Err(_) => true,
         };
+        // What comes in a crowd is written together: a transaction costs more than a row.
+        if !hour && !notes.iter().any(|note| matches!(note, Note::Flush(_))) {
+            tokio::time::sleep(GATHER).await;
+            while notes.len() < limits::HISTORY_BATCH_MAX
+                && let Ok(note) = queue.try_recv()
+            {
+                notes.push(note);
+            }
+        }
         let mut entries = Vec::new();
         let mut told = Vec::new();
         let mut changed = false;
@@ -342,18 +354,27 @@ async fn run(pool: AnyPool, mut queue: mpsc::Receiver<Note>) {
     }
 }
 
+type Transaction<'t> = sqlx::Transaction<'t, sqlx::Any>;
+
 async fn write(pool: &AnyPool, entries: &[Entry]) -> sqlx::Result<()> {
-    async fn row<T: Table>(
-        transaction: &mut sqlx::Transaction<'_, sqlx::Any>,
-        row: &T,
-    ) -> sqlx::Result<()> {
-        let sql = upsert::<T>();
+    async fn row<T: Table>(transaction: &mut Transaction<'_>, row: &T) -> sqlx::Result<()> {
+        let sql = upsert::<T>(1);
         let query = bound(&sql, &row.values());
         query.execute(&mut **transaction).await.map(|_| ())
     }
     let mut transaction = pool.begin().await?;
+    let mut coming: Vec<&PresenceRow> = Vec::new();
     for entry in entries {
+        if let Entry::Came(presence) = entry {
+            if !fits(&coming, presence) {
+                came(&mut transaction, &mut coming).await?;
+            }
+            coming.push(presence);
+            continue;
+        }
+        came(&mut transaction, &mut coming).await?;
         match entry {
+            Entry::Came(_) => {}
             Entry::Alarm(alarm) => row(&mut transaction, &**alarm).await?,
             Entry::Position(position) => row(&mut transaction, position).await?,
             Entry::Notice(notice) => row(&mut transaction, &**notice).await?,
@@ -365,45 +386,70 @@ async fn write(pool: &AnyPool, entries: &[Entry]) -> sqlx::Result<()> {
                 bound(sql, &values).execute(&mut *transaction).await?;
             }
             Entry::Operation(operation) => row(&mut transaction, &**operation).await?,
-            Entry::Came(presence) => {
-                went(
-                    &mut transaction,
-                    &presence.kind,
-                    &presence.name,
-                    &presence.token_id,
-                    presence.time,
-                )
-                .await?;
-                row(&mut transaction, presence).await?;
-            }
             Entry::Went {
                 kind,
                 name,
                 token_id,
                 time,
-            } => went(&mut transaction, kind, name, token_id, *time).await?,
+            } => went(&mut transaction, kind, &[name], token_id, *time).await?,
         }
     }
+    came(&mut transaction, &mut coming).await?;
     transaction.commit().await
 }
 
+/// Whether one who comes can be written in one statement with others: of one kind, in one second, each once.
+fn fits(coming: &[&PresenceRow], presence: &PresenceRow) -> bool {
+    let Some(first) = coming.first() else {
+        return true;
+    };
+    coming.len() < limits::HISTORY_STATEMENT_ROWS_MAX
+        && (&first.kind, &first.token_id, first.time)
+            == (&presence.kind, &presence.token_id, presence.time)
+        && coming.iter().all(|other| other.name != presence.name)
+}
+
+/// Writes those who came, in two statements: who comes again has gone before. A thousand devices may come in a second, and
+/// a statement of its own for each would cost more than their registrations.
+async fn came(
+    transaction: &mut Transaction<'_>,
+    coming: &mut Vec<&PresenceRow>,
+) -> sqlx::Result<()> {
+    let Some(first) = coming.first() else {
+        return Ok(());
+    };
+    let names: Vec<&String> = coming.iter().map(|presence| &presence.name).collect();
+    went(
+        transaction,
+        &first.kind,
+        &names,
+        &first.token_id,
+        first.time,
+    )
+    .await?;
+    let values: Vec<Value> = coming.iter().flat_map(|row| row.values()).collect();
+    let sql = upsert::<PresenceRow>(coming.len());
+    bound(&sql, &values).execute(&mut **transaction).await?;
+    coming.clear();
+    Ok(())
+}
+
 async fn went(
-    transaction: &mut sqlx::Transaction<'_, sqlx::Any>,
+    transaction: &mut Transaction<'_>,
     kind: &str,
-    name: &str,
+    names: &[&String],
     token_id: &str,
     time: i64,
 ) -> sqlx::Result<()> {
-    let values = [
-        time.into(),
-        time.into(),
-        kind.into(),
-        name.into(),
-        Value::from(token_id),
-    ];
-    let sql = "UPDATE presences SET offline_time = $1, duration = $2 - time \
-               WHERE kind = $3 AND name = $4 AND token_id = $5 AND offline_time = -1";
-    bound(sql, &values)
+    let mut values = vec![time.into(), time.into(), kind.into(), Value::from(token_id)];
+    values.extend(names.iter().map(|name| Value::from(name.as_str())));
+    let places: Vec<String> = (5..5 + names.len()).map(|n| format!("${n}")).collect();
+    let sql = format!(
+        "UPDATE presences SET offline_time = $1, duration = $2 - time \
+         WHERE kind = $3 AND token_id = $4 AND offline_time = -1 AND name IN ({})",
+        places.join(", ")
+    );
+    bound(&sql, &values)
         .execute(&mut **transaction)
         .await
         .map(|_| ())

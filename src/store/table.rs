@@ -290,10 +290,11 @@ pub(super) fn bound<'q>(sql: &'q str, values: &[Value]) -> AnyQuery<'q> {
     })
 }
 
-/// `INSERT` of a row that takes the place of one with the same key.
-pub(super) fn upsert<T: Table>() -> String {
+/// `INSERT` of so many rows, each of which takes the place of one with the same key.
+pub(super) fn upsert<T: Table>(rows: usize) -> String {
     let columns = T::COLUMNS.join(", ");
-    let places = vec!["?"; T::COLUMNS.len()].join(", ");
+    let places = format!("({})", vec!["?"; T::COLUMNS.len()].join(", "));
+    let places = vec![places; rows].join(", ");
     let changed: Vec<String> = T::COLUMNS
         .iter()
         .filter(|column| !T::KEY.contains(column))
@@ -304,7 +305,7 @@ pub(super) fn upsert<T: Table>() -> String {
         false => format!("UPDATE SET {}", changed.join(", ")),
     };
     numbered(&format!(
-        "INSERT INTO {} ({columns}) VALUES ({places}) ON CONFLICT ({}) DO {conflict}",
+        "INSERT INTO {} ({columns}) VALUES {places} ON CONFLICT ({}) DO {conflict}",
         T::NAME,
         T::KEY.join(", "),
     ))
@@ -313,7 +314,7 @@ pub(super) fn upsert<T: Table>() -> String {
 impl Store {
     /// Adds a row, or takes the place of the one with its key.
     pub async fn put<T: Table>(&self, row: &T) -> Result<(), Error> {
-        bound(&upsert::<T>(), &row.values())
+        bound(&upsert::<T>(1), &row.values())
             .execute(&self.inner.pool)
             .await
             .map_err(Error::at("writing a row"))?;
