@@ -748,8 +748,9 @@ pub const HISTORY_WAITING_MAX: usize = 8_192;
 /// Entries of history in one transaction. At it: the rest goes into the next.
 pub const HISTORY_BATCH_MAX: usize = 1_000;
 
-/// Rows of one statement of history. At it: another statement of the same transaction.
-pub const HISTORY_STATEMENT_ROWS_MAX: usize = 100;
+/// Rows of one statement of history; the driver looks for each parameter in a list of all. At it: another statement of the
+/// same transaction.
+pub const HISTORY_STATEMENT_ROWS_MAX: usize = 16;
 
 /// Bytes of a name, a note or another text that people give. At it: refused with code 4.
 pub const TEXT_BYTES_MAX: usize = 512;
