@@ -184,15 +184,12 @@ fn who_is_on_the_black_list_goes_and_stays_away() {
     assert!(!online());
     site.data("POST", "/bvcsp/v1/bwlist/del", item);
     wait_until("it is back", || online().then_some(()));
-    let log = site.data(
-        "POST",
-        "/bvcsp/v1/log/pu/login",
-        json!({"filter": {"puId": PUID}}),
-    );
-    assert!(
-        log[1]["offlineTime"].is_i64() && log[0]["offlineTime"].is_null(),
-        "{log}"
-    );
+    // It is written behind.
+    wait_until("the log has both stays", || {
+        let filter = json!({"filter": {"puId": PUID}});
+        let log = site.data("POST", "/bvcsp/v1/log/pu/login", filter);
+        (log[1]["offlineTime"].is_i64() && log[0]["offlineTime"].is_null()).then_some(())
+    });
     let sums = site.data("POST", "/bvcsp/v1/log/pu/login/extend", json!({}));
     assert_eq!(
         (&sums[0]["onlineCount"], &sums[0]["offlineCount"]),
