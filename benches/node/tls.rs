@@ -6,15 +6,9 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_rustls::rustls::client::danger::{
-    HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
-};
-use tokio_rustls::rustls::crypto::ring::default_provider;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use tokio_rustls::rustls::{
-    CipherSuite, ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme,
-    Stream,
-};
+use gantry::sim::TlsFiles;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{CipherSuite, ClientConfig, ClientConnection, Stream};
 
 use crate::players::Players;
 use crate::process::PATIENCE;
@@ -27,47 +21,6 @@ use crate::{floor, mean_and_slowest, node_with_stream, progress};
 const SUITE: CipherSuite = CipherSuite::TLS13_AES_256_GCM_SHA384;
 /// Writes a second of the floors: sound goes with the pictures.
 const WRITES: f64 = 25.0;
-
-/// The node's certificate is its own: it is taken as it is.
-#[derive(Debug)]
-struct AnyCertificate;
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        default_provider()
-            .signature_verification_algorithms
-            .supported_schemes()
-    }
-}
 
 /// A connection over which a path is being answered with 200.
 fn open(config: &Arc<ClientConfig>, https: SocketAddr, path: &str) -> TcpStream {
@@ -101,13 +54,7 @@ struct Measured {
 fn measure(plan: &Plan, script: &Arc<Script>, m: usize, tls: bool) -> Measured {
     let listen = [("GANTRY_HTTP_TLS_LISTEN", "127.0.0.1:0")];
     let (node, senders) = node_with_stream(script, if tls { &listen } else { &[] });
-    let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("the provider has them")
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AnyCertificate))
-        .with_no_client_auth();
-    let config = Arc::new(config);
+    let config = TlsFiles::default().config().expect("nothing is read");
     let path = format!("/live/{STREAM}.flv");
     let memory_before = node.memory();
     let mut players = Players::new(m);

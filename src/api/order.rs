@@ -5,7 +5,7 @@
 //!
 //! Bounds: [`limits::SNAPSHOT_BYTES_MAX`], [`limits::SNAPSHOT_ORDERS_MAX`].
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use axum::body::Bytes;
@@ -21,6 +21,7 @@ use crate::gb28181::subscribe::{Subject, SubscriptionState, Topic, Wanted};
 use crate::gb28181::{Ask, Control};
 use crate::id::DeviceId;
 use crate::limits;
+use crate::session::shell::route_to;
 use crate::session::{Command, Reply};
 use crate::store::rows::{OwnSetting, Snapshot, SubscriptionRow, UpgradeRow};
 use crate::store::table::{Filter, Page};
@@ -622,18 +623,6 @@ fn here(state: &ApiState, peer: Option<SocketAddr>) -> SocketAddr {
         ip.or_else(|| route_to(peer?.ip())).unwrap_or(listen.ip()),
         listen.port(),
     )
-}
-
-/// Asks the kernel which of our addresses it would send from. Nothing is sent.
-fn route_to(peer: IpAddr) -> Option<IpAddr> {
-    let any: IpAddr = if peer.is_ipv4() {
-        [0, 0, 0, 0].into()
-    } else {
-        [0u16; 8].into()
-    };
-    let socket = UdpSocket::bind((any, 0)).ok()?;
-    socket.connect((peer, 9)).ok()?;
-    socket.local_addr().ok().map(|address| address.ip())
 }
 
 fn folder(state: &ApiState, id: &str) -> PathBuf {

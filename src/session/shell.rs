@@ -23,6 +23,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 use conns::{Connections, Said};
 use routes::Routes;
+pub(crate) use routes::route_to;
 use tls::Shaken;
 pub use tls::{Failures, Tls};
 

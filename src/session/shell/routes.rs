@@ -77,7 +77,7 @@ impl Routes {
 }
 
 /// Asks the kernel which of our addresses it would send from. Nothing is sent.
-fn route_to(peer: IpAddr) -> Option<IpAddr> {
+pub(crate) fn route_to(peer: IpAddr) -> Option<IpAddr> {
     let any: IpAddr = if peer.is_ipv4() {
         [0, 0, 0, 0].into()
     } else {
