@@ -229,13 +229,21 @@ impl Plan {
             if n % CAMERAS == 0 {
                 organisation = code(216, of_organisation + 1);
                 let name = format!("Organisation {of_organisation}");
-                items.push(node(organisation.clone(), name, &group));
+                items.push(CatalogItem {
+                    business_group_id: group.clone(),
+                    ..node(organisation.clone(), name, &group)
+                });
             }
             let id = code(132, n + 1).parse().expect("20 digits");
-            let camera = self.camera(id, &format!("Camera {n}"), &organisation);
+            // Lower platforms name what a camera hangs on with or without what is above it.
+            let parent = match n % 2 {
+                0 => organisation.clone(),
+                _ => format!("{}/{organisation}", self.id),
+            };
             items.push(CatalogItem {
                 civil_code: district.clone(),
-                ..camera
+                business_group_id: group.clone(),
+                ..self.camera(id, &format!("Camera {n}"), &parent)
             });
         }
         items
