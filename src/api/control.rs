@@ -23,7 +23,7 @@ use crate::session::{Command, Reply};
 
 use super::ApiState;
 use super::caller::{Caller, HttpAdmin, HttpCaller};
-use super::envelope::{Answer, Code, Done, Failure, Path, wrong_reply};
+use super::envelope::{Answer, Code, Done, Failure, InQuery, Path, wrong_reply};
 use super::gimbal;
 use super::problem::{HttpPath, Problem};
 
@@ -404,12 +404,14 @@ pub async fn reboot(
     Ok(Done::new())
 }
 
-/// Where a device is.
+/// Where a device or a channel of it is.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GpsData {
     #[schema(example = "PU_34020000001110000001")]
     pub dev_id: String,
+    /// Index of the channel; -1 = the device.
+    pub sub_dev_idx: i64,
     pub lng: f64,
     pub lat: f64,
     /// Metres above the sea.
@@ -423,17 +425,26 @@ pub struct GpsData {
     pub angle: Option<f64>,
 }
 
-/// Asks a device where it is.
+/// Whose position is wanted.
+#[derive(Debug, Default, Deserialize)]
+pub struct GpsQuery {
+    index: Option<u32>,
+}
+
+/// Asks a device where it is, or where a channel of it is.
 #[utoipa::path(get, path = "/bvcsp/v1/pu/gpsdata/{puid}", operation_id = "deviceGps", tag = "device", security(("token" = [])),
-    params(("puid" = String, Path, example = "PU_34020000001110000001")),
+    params(("puid" = String, Path, example = "PU_34020000001110000001"),
+        ("index" = Option<u32>, Query, description = "of the channel; none = the device itself")),
     responses((status = 200, body = Answer<GpsData>, example = json!({"code": 0, "msg": "success", "data":
-        {"devId": "PU_34020000001110000001", "lng": 117.28, "lat": 31.86, "speed": 36.0}}))))]
+        {"devId": "PU_34020000001110000001", "subDevIdx": -1, "lng": 117.28, "lat": 31.86, "speed": 36.0}}))))]
 pub async fn gps(
     State(state): State<ApiState>,
     _: Caller,
     Path(puid): Path<String>,
+    InQuery(query): InQuery<GpsQuery>,
 ) -> Result<Answer<GpsData>, Failure> {
-    let answer = gimbal::ask(&state, &puid, None, Ask::Query(Question::Position)).await?;
+    let question = Ask::Query(Question::Position);
+    let answer = gimbal::ask(&state, &puid, query.index, question).await?;
     let DeviceAnswer::Positions(positions) = answer else {
         return Err(wrong_reply());
     };
@@ -442,6 +453,7 @@ pub async fn gps(
         first.ok_or_else(|| Failure::new(Code::NotFound, "the device told no position"))?;
     Ok(Answer::data(GpsData {
         dev_id: puid,
+        sub_dev_idx: query.index.map_or(-1, i64::from),
         lng: position.longitude,
         lat: position.latitude,
         height: position.altitude,

@@ -113,6 +113,21 @@ impl<T> Answer<Vec<T>> {
             page_info: self.page_info,
         }
     }
+
+    /// The items, and the answer without them.
+    pub fn split(mut self) -> (Vec<T>, Answer<Vec<T>>) {
+        (self.data.take().unwrap_or_default(), self)
+    }
+
+    /// The same page with these items.
+    pub fn with<U>(self, items: Vec<U>) -> Answer<Vec<U>> {
+        Answer {
+            code: self.code,
+            msg: self.msg,
+            data: Some(items),
+            page_info: self.page_info,
+        }
+    }
 }
 
 impl<T: Serialize> IntoResponse for Answer<T> {
@@ -298,6 +313,22 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
                     Code::ErrorParam,
                     format!("bad parameter in the path: {text}"),
                 )
+            })
+    }
+}
+
+/// What stands behind the `?`. A value that cannot be read is code 4.
+pub struct InQuery<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for InQuery<T> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let read = axum::extract::Query::<T>::from_request_parts(parts, state).await;
+        read.map(|axum::extract::Query(value)| InQuery(value))
+            .map_err(|error| {
+                let what = format!("bad parameter in the query: {}", error.body_text());
+                Failure::new(Code::ErrorParam, what)
             })
     }
 }

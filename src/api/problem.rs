@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use crate::net::ViewerError;
 use crate::session;
 
-use super::envelope::{Code, kind, viewer_kind};
+use super::envelope::{Code, Failure, kind, viewer_kind};
 
 /// Seconds after which a client may ask again when there is nothing to watch yet, or no room.
 const RETRY_AFTER_S: u16 = 5;
@@ -131,6 +131,34 @@ impl From<session::Error> for Problem {
             code: Some(code as u8),
             stage,
             ..Problem::new(status, error.to_string())
+        }
+    }
+}
+
+/// What helpers of both worlds refuse.
+impl From<Failure> for Problem {
+    fn from(failure: Failure) -> Problem {
+        let status = match failure.code {
+            Code::ErrorParam => StatusCode::BAD_REQUEST,
+            Code::NotFound => StatusCode::NOT_FOUND,
+            Code::NoPermission => StatusCode::FORBIDDEN,
+            Code::AuthFail => StatusCode::UNAUTHORIZED,
+            Code::Busy => StatusCode::TOO_MANY_REQUESTS,
+            Code::Exist | Code::Offline => StatusCode::CONFLICT,
+            Code::Success
+            | Code::Fail
+            | Code::Timeout
+            | Code::Unsupported
+            | Code::Forbidden
+            | Code::VtduNone
+            | Code::NruNone
+            | Code::ErrorPassword
+            | Code::MaxRetries => StatusCode::FAILED_DEPENDENCY,
+            Code::ServerError | Code::ErrorDatabase => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Problem {
+            code: Some(failure.code as u8),
+            ..Problem::new(status, failure.msg)
         }
     }
 }
