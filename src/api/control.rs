@@ -25,7 +25,7 @@ use super::ApiState;
 use super::caller::{Caller, HttpAdmin, HttpCaller};
 use super::envelope::{Answer, Code, Done, Failure, InQuery, Path, wrong_reply};
 use super::gimbal;
-use super::problem::{HttpPath, Problem};
+use super::problem::{HttpPath, Problem, read_body};
 
 /// An order.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -229,10 +229,6 @@ fn bad(what: &str) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, format!("bad parameter: {what}"))
 }
 
-fn read<T: serde::de::DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
-    serde_json::from_slice(body).map_err(|error| bad(&format!("the body cannot be read: {error}")))
-}
-
 /// `-` is the device itself.
 fn channel_of(index: &str) -> Result<Option<u32>, Problem> {
     match index {
@@ -279,7 +275,7 @@ pub async fn control(
     HttpPath(place): HttpPath<(String, String)>,
     body: Bytes,
 ) -> Result<StatusCode, Problem> {
-    let order: Order = read(&body)?;
+    let order: Order = read_body(&body)?;
     if order.needs_admin() && !caller.login.admin {
         return Err(Problem::admin_needed());
     }
@@ -302,7 +298,7 @@ pub async fn query(
     HttpPath(place): HttpPath<(String, String)>,
     body: Bytes,
 ) -> Result<Json<DeviceAnswer>, Problem> {
-    let query: Query = read(&body)?;
+    let query: Query = read_body(&body)?;
     let answer = ask(&state, &place, Ask::Query(query.question()?)).await?;
     Ok(Json(answer))
 }
@@ -322,7 +318,7 @@ pub async fn set(
     HttpPath(place): HttpPath<(String, String)>,
     body: Bytes,
 ) -> Result<StatusCode, Problem> {
-    let settings: Settings = read(&body)?;
+    let settings: Settings = read_body(&body)?;
     ask(&state, &place, Ask::Set(settings)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -531,7 +527,7 @@ mod tests {
     #[test]
     fn scans_and_switches_are_read_and_bounded() {
         let order = |body: &str| -> Result<String, Problem> {
-            let order: Order = read(&Bytes::copy_from_slice(body.as_bytes()))?;
+            let order: Order = read_body(&Bytes::copy_from_slice(body.as_bytes()))?;
             match order.control()? {
                 Control::Ptz { order, .. } => Ok(order.text()),
                 other => panic!("{other:?}"),

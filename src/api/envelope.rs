@@ -18,6 +18,8 @@ use crate::limits;
 use crate::net::ViewerError;
 use crate::session::{self, ViewFailure};
 
+use super::read;
+
 /// What a call came to (bvcsp 1.1, table of codes).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -308,10 +310,10 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
         let read = axum::extract::Path::<T>::from_request_parts(parts, state).await;
         read.map(|axum::extract::Path(value)| Path(value))
             .map_err(|error| {
-                let text = error.body_text();
+                let what = read::path_error(parts, error);
                 Failure::new(
                     Code::ErrorParam,
-                    format!("bad parameter in the path: {text}"),
+                    format!("bad parameter in the path: {what}"),
                 )
             })
     }
@@ -361,9 +363,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for LooseBody<T> {
             .into_iter()
             .map(|(key, value)| (key.to_ascii_lowercase(), value))
             .collect();
-        serde_json::from_value(object.into())
-            .map(LooseBody)
-            .map_err(bad_body)
+        read::object(object).map(LooseBody).map_err(bad_body)
     }
 }
 
@@ -373,10 +373,10 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
     } else {
         bytes
     };
-    serde_json::from_slice(bytes).map_err(bad_body)
+    read::json(bytes).map_err(bad_body)
 }
 
-fn bad_body(error: serde_json::Error) -> Failure {
+fn bad_body(error: String) -> Failure {
     Failure::new(
         Code::ErrorParam,
         format!("the body cannot be read: {error}"),

@@ -403,6 +403,15 @@ pub struct PresenceSum {
     pub last_time: i64,
 }
 
+/// The columns in which the fields of a sum stand.
+const SUM_FIELDS: &[(&str, &str)] = &[
+    ("name", "1"),
+    ("onlineCount", "2"),
+    ("offlineCount", "3"),
+    ("totalDuration", "4"),
+    ("lastTime", "5"),
+];
+
 async fn presence_sums(
     state: ApiState,
     mut request: ListRequest<LogFilter>,
@@ -421,8 +430,9 @@ async fn presence_sums(
         .await?;
     let columns = "name, COUNT(*), CAST(SUM(CASE WHEN offline_time >= 0 THEN 1 ELSE 0 END) AS BIGINT), \
                    CAST(SUM(CASE WHEN offline_time >= 0 THEN duration ELSE 0 END) AS BIGINT), MAX(time)";
+    let order = request.order("name", SUM_FIELDS)?;
     let tail = format!(
-        "GROUP BY name ORDER BY name LIMIT {} OFFSET {}",
+        "GROUP BY name ORDER BY {order} LIMIT {} OFFSET {}",
         request.paging.size(),
         request.paging.skip()
     );
@@ -598,6 +608,14 @@ pub struct DayStatistics {
     pub failed: i64,
 }
 
+/// The columns in which the fields of a day stand.
+const DAY_FIELDS: &[(&str, &str)] = &[
+    ("time", "1"),
+    ("count", "2"),
+    ("duration", "3"),
+    ("failed", "4"),
+];
+
 async fn by_day(
     state: ApiState,
     mut request: ListRequest<LogFilter>,
@@ -619,8 +637,9 @@ async fn by_day(
         "{day}, COUNT(*), CAST(SUM(CASE WHEN duration > 0 THEN duration ELSE 0 END) AS BIGINT), \
          CAST(SUM(CASE WHEN {failed} THEN 1 ELSE 0 END) AS BIGINT)"
     );
+    let order = request.order("-time", DAY_FIELDS)?;
     let tail = format!(
-        "GROUP BY {day} ORDER BY 1 DESC LIMIT {} OFFSET {}",
+        "GROUP BY {day} ORDER BY {order} LIMIT {} OFFSET {}",
         request.paging.size(),
         request.paging.skip()
     );

@@ -130,6 +130,27 @@ impl<F> ListRequest<F> {
         })
     }
 
+    /// The order of rows that are grouped, by `words` and what these are in SQL.
+    ///
+    /// Errors: there is no such field.
+    pub fn order(&self, usual: &str, words: &[(&str, &'static str)]) -> Result<String, Failure> {
+        let (name, down) = self.sort_word().unwrap_or_else(|| read_sort(usual));
+        let direction = if down { " DESC" } else { "" };
+        let word = words.iter().find(|(word, _)| *word == name);
+        let (_, sql) = word.ok_or_else(|| no_field(name))?;
+        Ok(format!("{sql}{direction}, 1{direction}"))
+    }
+
+    /// Looks whether a list outside the database has the field that is asked for, before what is in it is fetched.
+    pub fn check<T>(&self, fields: &[Field<T>]) -> Result<(), Failure> {
+        match self.sort_word() {
+            Some((name, _)) if !fields.iter().any(|(known, _)| *known == name) => {
+                Err(no_field(name))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// Runs it.
     pub async fn run<T: Table>(
         &self,
@@ -305,6 +326,9 @@ mod tests {
         let page = request.page::<AlarmRow>("id", &[("devID", "device")]);
         assert_eq!(page.expect("a field").order, "device DESC, id DESC");
         assert!(request.page::<AlarmRow>("id", &[]).is_err());
+        let grouped = request.order("name", &[("name", "1"), ("devID", "2")]);
+        assert_eq!(grouped.expect("a field"), "2 DESC, 1 DESC");
+        assert!(request.order("name", &[("name", "1")]).is_err());
     }
 
     /// A list outside the database has the words, the order and the failures of one in it.
@@ -335,6 +359,12 @@ mod tests {
             match failure {
                 Ok(()) => assert_eq!(wrong.trim(), "time", "spaces around it do not count"),
                 Err(failure) => {
+                    let paging = Paging {
+                        page: 0,
+                        page_size: 0,
+                    };
+                    let request = ListRequest::<NoFilter>::new(paging, Some(wrong.into()));
+                    assert_eq!(request.check(FIELDS), Err(failure.clone()));
                     assert_eq!(failure.code, Code::ErrorParam);
                     assert!(failure.msg.contains("sort"), "{}", failure.msg);
                 }

@@ -42,6 +42,7 @@ mod plan;
 mod playback;
 mod policy;
 pub(crate) mod problem;
+mod read;
 mod record;
 mod recordfile;
 mod setup;

@@ -12,6 +12,7 @@ use crate::net::ViewerError;
 use crate::session;
 
 use super::envelope::{Code, Failure, kind, viewer_kind};
+use super::read;
 
 /// Seconds after which a client may ask again when there is nothing to watch yet, or no room.
 const RETRY_AFTER_S: u16 = 5;
@@ -90,7 +91,8 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for HttpPat
         let read = axum::extract::Path::<T>::from_request_parts(parts, state).await;
         read.map(|axum::extract::Path(value)| HttpPath(value))
             .map_err(|error| {
-                let what = format!("bad parameter in the path: {}", error.body_text());
+                let what = read::path_error(parts, error);
+                let what = format!("bad parameter in the path: {what}");
                 Problem::new(StatusCode::BAD_REQUEST, what)
             })
     }
@@ -171,6 +173,14 @@ impl From<ViewerError> for Problem {
             ..Problem::new(status, detail)
         }
     }
+}
+
+/// A JSON body, where HTTP statuses speak: one that cannot be read is 400.
+pub fn read_body<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    read::json(bytes).map_err(|what| {
+        let what = format!("bad parameter: the body cannot be read: {what}");
+        Problem::new(StatusCode::BAD_REQUEST, what)
+    })
 }
 
 impl IntoResponse for Problem {

@@ -145,6 +145,7 @@ async fn search(
     mut request: ListRequest<RecordsFilter>,
 ) -> Result<Answer<Vec<RecordFile>>, Failure> {
     let device = read_puid(puid)?;
+    request.check(FIELDS)?;
     let filter = request.take_filter();
     let named = match filter.channel_index {
         None | Some(-1) => None,

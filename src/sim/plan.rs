@@ -48,6 +48,8 @@ pub struct Config {
     pub lively: bool,
     /// Every device drives, as the fourth of a lively simulation does.
     pub driving: bool,
+    /// Every device raises alarms, as the second of a lively simulation does.
+    pub alarming: bool,
 }
 
 /// One device.
@@ -105,6 +107,7 @@ impl Config {
             keepalive: Duration::from_secs(60),
             lively: false,
             driving: false,
+            alarming: false,
         }
     }
 
@@ -320,7 +323,7 @@ impl Plan {
     }
 
     pub(super) fn raises_alarms(&self, config: &Config) -> bool {
-        self.is_lively(config, "2")
+        config.alarming || self.is_lively(config, "2")
     }
 
     /// Longitude and latitude: devices stand a few hundred metres from each other.
