@@ -46,6 +46,10 @@ pub struct Config {
     pub keepalive: Duration,
     /// The devices stand at places, one drives, one has no PTZ, and one raises an alarm every so often.
     pub lively: bool,
+    /// Every device drives, as the fourth of a lively simulation does.
+    pub driving: bool,
+    /// Every device raises alarms, as the second of a lively simulation does.
+    pub alarming: bool,
 }
 
 /// One device.
@@ -102,6 +106,8 @@ impl Config {
             expires: Duration::from_secs(3_600),
             keepalive: Duration::from_secs(60),
             lively: false,
+            driving: false,
+            alarming: false,
         }
     }
 
@@ -321,11 +327,11 @@ impl Plan {
     }
 
     fn drives(&self, config: &Config) -> bool {
-        self.is_lively(config, "4")
+        config.driving || self.is_lively(config, "4")
     }
 
     pub(super) fn raises_alarms(&self, config: &Config) -> bool {
-        self.is_lively(config, "2")
+        config.alarming || self.is_lively(config, "2")
     }
 
     /// Longitude and latitude: devices stand a few hundred metres from each other.
