@@ -726,7 +726,23 @@ pub const UDP_DATAGRAM_BYTES_MAX: usize = 2048;
 /// Segments in one `UDP_SEGMENT` send: the kernel's own bound (UDP_MAX_SEGMENTS). At it: a second call.
 pub const GSO_SEGMENTS_MAX: usize = 64;
 
+/// Seconds after a query for alarms in which what a device tells is held against what is known.
+pub const ALARMS_RETOLD_S: u64 = 60;
+
+/// Devices that are asked for their alarms at once. At it: of the first that was asked, alarms come as new.
+pub const ALARM_QUERIES_MAX: usize = 64;
+
+/// Alarms of a device that are known while it is asked, the newest. At it: others come as new.
+pub const ALARMS_KNOWN_MAX: usize = 1_000;
+
 // ---- store and api ----
+
+/// Seconds by which the clock of a device may be behind when it tells of something: it may have kept that for days. Beyond
+/// it: the time when it came here is taken.
+pub const DEVICE_CLOCK_BEHIND_S_MAX: i64 = 30 * 86_400;
+
+/// The same, ahead: clocks that are not set, and time zones that are wrong.
+pub const DEVICE_CLOCK_AHEAD_S_MAX: i64 = 300;
 
 /// Devices whose changes wait to be written. At it: changes of further devices are dropped and counted; a device
 /// registers again within its expiry and is written then. 65,536 records are about 20 MiB.
@@ -771,6 +787,13 @@ pub const LIST_CHANNELS_MAX: usize = 1_000;
 
 /// Bytes of one uploaded picture. At it: refused with 413.
 pub const SNAPSHOT_BYTES_MAX: usize = 16 << 20;
+
+/// Seconds in which the pictures of an order are taken; ten of them at the usual distance are ten seconds. At it: the order
+/// has failed, and its token is good no more.
+pub const SNAPSHOT_ORDER_S: i64 = 900;
+
+/// Bytes of all pictures on the disk. At it: the oldest orders go with their files.
+pub const SNAPSHOT_DISK_BYTES_MAX: i64 = 8 << 30;
 
 /// Orders for pictures whose files are kept. At it: the oldest goes with its files.
 pub const SNAPSHOT_ORDERS_MAX: u64 = 10_000;

@@ -26,6 +26,7 @@ use crate::gb28181::notice::{Alarm, alarm_name};
 use crate::id::DeviceId;
 use crate::limits;
 use crate::session::{AlarmView, DeviceView, Event, PlacedPosition};
+use crate::time::parse_local;
 
 use super::ApiState;
 use super::auth::{Auth, unix_s};
@@ -91,7 +92,7 @@ struct GpsMessage {
     #[serde(skip_serializing_if = "Option::is_none")]
     angle: Option<f64>,
     /// Unix seconds.
-    time: u64,
+    time: i64,
 }
 
 /// Something else that a device told.
@@ -337,13 +338,13 @@ fn messages(channel: &Channel, event: Event, state: &ApiState) -> Vec<String> {
         (Channel::OnlineStatus, Event::DeviceOffline { device }) => {
             text(&status_message(0, device, state))
         }
-        (Channel::Alarm, Event::Alarm(view)) => text(&alarm_message(*view)),
+        (Channel::Alarm, Event::Alarm(view)) => text(&alarm_message(*view, state.utc_offset_s())),
         (Channel::Gps(wanted), Event::Positions { device, positions })
             if wanted.contains(&device) =>
         {
             positions
                 .into_iter()
-                .flat_map(|position| text(&gps_message(device, &position)))
+                .flat_map(|position| text(&gps_message(device, &position, state.utc_offset_s())))
                 .collect()
         }
         (
@@ -383,13 +384,13 @@ fn text(message: &impl Serialize) -> Vec<String> {
     serde_json::to_string(message).into_iter().collect()
 }
 
-fn alarm_message(view: AlarmView) -> AlarmMessage {
+fn alarm_message(view: AlarmView, offset_s: i32) -> AlarmMessage {
     let alarm = &view.alarm;
     let name = alarm_name(alarm.method, alarm.alarm_type()).unwrap_or("alarm");
     AlarmMessage {
         key: view.id.to_string(),
         r#type: alarm_type(alarm),
-        time: view.unix_s,
+        time: told_at(offset_s, Some(&alarm.time), view.unix_s),
         user_id: String::new(),
         user_name: String::new(),
         dev_id: view.device.pu_id(),
@@ -428,7 +429,7 @@ pub(super) fn alarm_type(alarm: &Alarm) -> u32 {
     }
 }
 
-fn gps_message(device: DeviceId, told: &PlacedPosition) -> GpsMessage {
+fn gps_message(device: DeviceId, told: &PlacedPosition, offset_s: i32) -> GpsMessage {
     let position = &told.position;
     GpsMessage {
         dev_id: device.pu_id(),
@@ -439,8 +440,25 @@ fn gps_message(device: DeviceId, told: &PlacedPosition) -> GpsMessage {
         height: position.altitude.or(position.height).unwrap_or(0.0),
         speed: position.speed,
         angle: position.direction,
-        time: unix_s(),
+        time: told_at(offset_s, position.time.as_deref(), now_s()),
     }
+}
+
+/// When something happened, by the clock of the device that tells of it; when it came, if that clock is missing or
+/// cannot be right. What a device kept while it was not connected lies in the past.
+pub(super) fn told_at(offset_s: i32, told: Option<&str>, received: i64) -> i64 {
+    told.and_then(|told| plausible(parse_local(told, offset_s)?, received))
+        .unwrap_or(received)
+}
+
+fn now_s() -> i64 {
+    i64::try_from(unix_s()).unwrap_or(0)
+}
+
+fn plausible(told: i64, received: i64) -> Option<i64> {
+    let kept = received - limits::DEVICE_CLOCK_BEHIND_S_MAX;
+    let ahead = received + limits::DEVICE_CLOCK_AHEAD_S_MAX;
+    (kept..=ahead).contains(&told).then_some(told)
 }
 
 /// Code of the channel that a position is of, or of what else is not the device itself.
@@ -506,15 +524,36 @@ mod tests {
             let got = alarm_type(&alarm(method, kind, event_type));
             assert_eq!(got, wanted, "{method} {kind:?}");
         }
-        let message = alarm_message(AlarmView {
+        let view = AlarmView {
             id: 7,
             device: DeviceId("34020000001110000001".parse().expect("a code")),
             name: "Gate".into(),
             index: None,
             unix_s: 7,
+            again: false,
             alarm: alarm(5, Some(2), None),
-        });
+        };
+        let message = alarm_message(view, 0);
         assert_eq!((message.desc.as_str(), message.sub_dev_idx), ("motion", -1));
+    }
+
+    #[test]
+    fn the_clock_of_a_device_counts_while_it_can_be_right() {
+        const RECEIVED: i64 = 1_781_402_400;
+        let at = |told: Option<&str>| told_at(8 * 3_600, told, RECEIVED) - RECEIVED;
+        assert_eq!(at(Some("2026-06-14T10:00:00")), 0);
+        assert_eq!(at(Some("2026-06-14T03:00:00")), -7 * 3_600);
+        assert_eq!(at(Some("2026-06-14T10:05:00")), 300);
+        for wrong in [
+            "2026-06-14T10:05:01",
+            "2026-05-15T09:59:59",
+            "1970-01-01T00:00:00",
+            "soon",
+        ] {
+            assert_eq!(at(Some(wrong)), 0, "{wrong}");
+        }
+        assert_eq!(at(Some("2026-05-15T10:00:00")), -30 * 86_400);
+        assert_eq!(at(None), 0);
     }
 
     #[test]
@@ -540,7 +579,7 @@ mod tests {
             ),
             ("34020000002150000001", None, Some("34020000002150000001")),
         ] {
-            let message = gps_message(device, &told(about, index));
+            let message = gps_message(device, &told(about, index), 0);
             assert_eq!(message.dev_id, "PU_34020000001110000001");
             assert_eq!(message.sub_dev_idx, index.map_or(-1, i64::from));
             assert_eq!(message.channel_id.as_deref(), channel);

@@ -28,6 +28,7 @@ use crate::id::{DeviceId, SessionId, Ssrc, StreamId, StreamKey};
 use crate::limits;
 use crate::time::WallClock;
 
+use super::alarms::Retold;
 use super::config::CoreConfig;
 use super::counters::{Closed, Counters, Ended, Gauges};
 use super::playback::Ordered;
@@ -141,6 +142,7 @@ pub struct Core {
     next_ask: u64,
     /// Of the last alarm.
     pub(super) last_alarm: i64,
+    pub(super) retold: Retold,
     /// Who waits for the outcome of which question or order.
     pub(super) asks: HashMap<AskId, RequestId>,
     /// Orders to playbacks that are not answered yet.
@@ -191,6 +193,7 @@ impl Core {
             next_invite: 0,
             next_ask: 0,
             last_alarm: 0,
+            retold: Retold::default(),
             asks: HashMap::new(),
             orders: HashMap::new(),
             outputs: VecDeque::new(),
@@ -328,6 +331,10 @@ impl Core {
                 }
                 None => Err(Error::NotFound { what: "device" }),
             },
+            Command::KnownAlarms { device, known } => {
+                self.retold.expect(now, device, known);
+                Ok(Reply::Done)
+            }
             Command::RefreshCatalog { device } => self.refresh_catalog(device),
             Command::Ask {
                 device,

@@ -12,6 +12,7 @@ use crate::gb28181::{
 use crate::id::{ChannelId, DeviceId, GbId};
 use crate::limits::CHANNEL_SUBSCRIPTIONS_MAX;
 
+use super::alarms::AlarmMark;
 use super::core::{Core, Output, Persist};
 use super::counters::Ended;
 use super::policy::DevicePolicy;
@@ -110,15 +111,21 @@ impl Core {
                 };
                 // Milliseconds and twelve bits, so that two of one moment differ.
                 let number = (self.wall.unix_ms(now) << 12).max(self.last_alarm + 1);
+                let index = about.and_then(|id| known.index(ChannelId(id)));
+                let mark = || AlarmMark::of(index, &alarm);
+                let before = self.retold.known(now, device, mark, number);
                 let view = AlarmView {
-                    id: number,
+                    id: before.unwrap_or(number),
+                    again: before.is_some(),
                     device,
                     name: known.info.name.clone(),
-                    index: about.and_then(|id| known.index(ChannelId(id))),
+                    index,
                     unix_s: self.wall.unix_ms(now).div_euclid(1000),
                     alarm: *alarm,
                 };
-                self.last_alarm = number;
+                if before.is_none() {
+                    self.last_alarm = number;
+                }
                 self.push(Output::Event(Event::Alarm(Box::new(view))));
             }
             Notice::Positions(positions) if positions.is_empty() => {}

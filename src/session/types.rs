@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use super::alarms::AlarmMark;
 use crate::gb28181::gb35114::Identity;
 use crate::gb28181::manscdp::fields::BadField;
 use crate::gb28181::mansrtsp::Scale;
@@ -51,6 +52,11 @@ pub enum Command {
     /// Ends every session of a user's token (logout, kick-out).
     CloseOwner {
         token_id: u64,
+    },
+    /// A device is about to be asked for its alarms; the caller has these, by their ids.
+    KnownAlarms {
+        device: DeviceId,
+        known: Vec<(AlarmMark, i64)>,
     },
     Sessions,
     Session {
@@ -726,5 +732,7 @@ pub struct AlarmView {
     pub index: Option<u32>,
     /// When it came here; its own time is local to the device.
     pub unix_s: i64,
+    /// The device told it again because it was asked for its alarms; by the id that it had.
+    pub again: bool,
     pub alarm: Alarm,
 }

@@ -20,7 +20,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use tokio_rustls::rustls::ClientConfig;
 
 use crate::gb28181::MediaTransport;
-use crate::gb28181::device::{Device, Event, MediaOffer, Output};
+use crate::gb28181::device::{Device, Event, LOCAL_OFFSET_S, MediaOffer, Output};
 use crate::gb28181::notice::{Alarm, AlarmInfo};
 use crate::gb28181::platform::local_time;
 use crate::net::udp;
@@ -403,7 +403,7 @@ impl Worker {
         let alarm = Alarm {
             priority: 2,
             method: BY_VIDEO,
-            time: local_time(ms),
+            time: local_time(ms + i64::from(LOCAL_OFFSET_S) * 1_000),
             info: Some(AlarmInfo {
                 alarm_type: Some(MOTION),
                 param: None,

@@ -999,6 +999,7 @@ async fn alarms_are_kept_and_acknowledged() {
             device,
             name: "Gate".into(),
             index: Some(1),
+            again: false,
             unix_s,
             alarm: Alarm {
                 priority: 2,
