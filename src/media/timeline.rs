@@ -41,6 +41,8 @@ const DRIFT_PPM_MAX: i64 = 1_000_000;
 const ORDER_WINDOW: Duration = Duration::from_secs(5);
 /// A step longer than this at the ordered pace is a jump, right after an order.
 const ORDERED_STEP_TICKS_MAX: i64 = TICKS_PER_SECOND * 6 / 10;
+/// How far behind the other one a track's own clock is followed.
+const BEHIND_TICKS_MAX: i64 = 86_400 * TICKS_PER_SECOND;
 /// A track that was silent for longer than this beside the other one lies by the other's time.
 const RESTED_TICKS: i64 = TICKS_PER_SECOND;
 /// How long after an order what was sent before it may still come.
@@ -286,6 +288,10 @@ impl Timeline {
             line.spacing.from = None;
             if turned {
                 (line.raw, line.origin) = (-line.raw, -line.origin);
+                // What lay far behind would lie as far ahead.
+                if line.raw - line.origin > AHEAD_TICKS_MAX {
+                    line.origin = line.raw;
+                }
             }
         }
         self.pace = pace;
@@ -327,7 +333,8 @@ impl Timeline {
             line.origin = if joined {
                 newest.raw
             } else {
-                line.raw + (newest.dts - line.dts) * divisor / 1_000
+                let behind = (newest.dts - line.dts).min(BEHIND_TICKS_MAX);
+                line.raw + behind * divisor / 1_000
             };
             line.base = newest.dts;
         }
