@@ -420,6 +420,9 @@ pub const CALLS_WAITING_MAX: usize = 1_024;
 /// Events kept for a listener that is behind. At it: it loses the oldest and is told how many.
 pub const EVENTS_WAITING_MAX: usize = 4_096;
 
+/// Milliseconds that events gather before they go to the history: 200,000 of them a second find room meanwhile.
+pub const EVENTS_GATHER_MS: u64 = 20;
+
 /// Events of the media threads taken in one turn of the control thread. At it: SIP has its turn first.
 pub const MEDIA_EVENTS_PER_TURN: usize = 1_024;
 
@@ -747,10 +750,6 @@ pub const HISTORY_WAITING_MAX: usize = 8_192;
 
 /// Entries of history in one transaction. At it: the rest goes into the next.
 pub const HISTORY_BATCH_MAX: usize = 1_000;
-
-/// Rows of one statement of history; the driver looks for each parameter in a list of all. At it: another statement of the
-/// same transaction.
-pub const HISTORY_STATEMENT_ROWS_MAX: usize = 16;
 
 /// Bytes of a name, a note or another text that people give. At it: refused with code 4.
 pub const TEXT_BYTES_MAX: usize = 512;

@@ -1,12 +1,18 @@
 //! Writes down what devices and viewers do: listens to the events of the node and gives them to the store.
 //!
-//! One task. Events that come faster than it takes them are lost, the oldest first, and counted in the log; it only moves
-//! them to a queue, so that needs a node that does nothing else.
+//! One task, which lets events gather a moment: to wake it for each costs more than to take it. Events that come faster
+//! than it takes them are lost, the oldest first, and counted in the log; it only moves them to a queue, so that needs a
+//! node that does nothing else.
+//!
+//! Bounds: [`limits::EVENTS_WAITING_MAX`].
+
+use std::time::Duration;
 
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::gb28181::notice::{Position, alarm_name};
 use crate::id::DeviceId;
+use crate::limits;
 use crate::session::{AlarmView, Command, DeviceView, Event, Reply, SessionView};
 use crate::store::history::{
     AlarmRow, Chronicle, DialogRow, Entry, NoticeRow, PositionRow, PresenceRow,
@@ -20,6 +26,7 @@ use super::event::alarm_type;
 
 /// Runs until the node ends.
 pub async fn run(state: ApiState) {
+    const GATHER: Duration = Duration::from_millis(limits::EVENTS_GATHER_MS);
     let mut events = state.session.events();
     loop {
         match events.recv().await {
@@ -28,6 +35,9 @@ pub async fn run(state: ApiState) {
                 tracing::error!(events, "events came too fast to be written down");
             }
             Err(RecvError::Closed) => return,
+        }
+        if events.is_empty() {
+            tokio::time::sleep(GATHER).await;
         }
     }
 }

@@ -1,7 +1,6 @@
 //! Devices and channels as rows.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fmt::Write as _;
 use std::sync::LazyLock;
 
 use sqlx::any::AnyRow;
@@ -15,6 +14,7 @@ use crate::id::{DeviceId, GbId};
 use crate::limits;
 use crate::session::{DevicePolicy, RestoredDevice};
 
+use super::bulk::{AnyQuery, AnyTransaction, Bulk};
 use super::seal::Sealer;
 
 /// What changed of one device since it was last written.
@@ -109,58 +109,6 @@ impl Change {
         self
     }
 }
-
-/// Rows of one statement. Three sizes keep the number of prepared statements small.
-const CHUNKS: [usize; 3] = [100, 10, 1];
-
-/// A statement over several rows, prepared for each size of [`CHUNKS`].
-struct Bulk {
-    sizes: [String; CHUNKS.len()],
-}
-
-impl Bulk {
-    /// `columns` placeholders a row: `before ($1, $2), ($3, $4) after`.
-    fn new(before: &str, columns: usize, after: &str) -> Bulk {
-        let build = |rows: usize| {
-            let mut sql = String::from(before);
-            for row in 0..rows {
-                sql.push_str(if row == 0 { " (" } else { ", (" });
-                for column in 0..columns {
-                    let comma = if column == 0 { "" } else { ", " };
-                    let _ = write!(sql, "{comma}${}", row * columns + column + 1);
-                }
-                sql.push(')');
-            }
-            sql.push(' ');
-            sql.push_str(after);
-            sql
-        };
-        Bulk {
-            sizes: CHUNKS.map(build),
-        }
-    }
-
-    /// Runs it over all rows. `bind` gives the values of one row, in the order of the columns.
-    async fn run<T>(
-        &'static self,
-        transaction: &mut AnyTransaction<'_>,
-        mut rows: &[T],
-        bind: impl for<'q> Fn(AnyQuery<'q>, &T) -> AnyQuery<'q>,
-    ) -> sqlx::Result<()> {
-        for (size, sql) in CHUNKS.into_iter().zip(&self.sizes) {
-            while rows.len() >= size {
-                let (chunk, rest) = rows.split_at(size);
-                let query = chunk.iter().fold(sqlx::query(sql.as_str()), &bind);
-                query.execute(&mut **transaction).await?;
-                rows = rest;
-            }
-        }
-        Ok(())
-    }
-}
-
-type AnyTransaction<'c> = sqlx::Transaction<'c, sqlx::Any>;
-type AnyQuery<'q> = sqlx::query::Query<'q, sqlx::Any, sqlx::any::AnyArguments>;
 
 static REGISTER: LazyLock<Bulk> = LazyLock::new(|| {
     Bulk::new(
