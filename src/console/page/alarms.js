@@ -75,6 +75,7 @@ export class Alarms {
     }
     if (!known.keys.includes(alarm.key)) known.keys.push(alarm.key);
     known.done ||= alarm.done;
+    known.time = Math.min(known.time, alarm.time);
     return false;
   }
 

@@ -55,10 +55,7 @@ export class DevicePanel {
     try {
       const got = await deviceInfo(target.puid);
       if (this.target !== target) return;
-      const seen = got.lastTime ? new Date(got.lastTime * 1000).toLocaleString(lang() === 'zh' ? 'zh-CN' : 'en-GB') : '–';
-      this.info.replaceChildren(title, list([['dev.name', got.name], ['dev.maker', got.manufacturer], ['dev.model', got.product], ['dev.firmware', got.softwareVersion],
-        ['dev.channels', `${got.channels?.length ?? 0}${got.partial ? ` ${t('dev.partial')}` : ''}`], ['dev.seen', seen],
-        ['dev.place', got.gps && `${got.gps.lng.toFixed(5)}, ${got.gps.lat.toFixed(5)}`]]));
+      this.info.replaceChildren(title, list(facts(got)));
     } catch (error) { if (this.target === target) this.info.replaceChildren(title, failure(error)); }
   }
 
@@ -304,6 +301,14 @@ export class DevicePanel {
     const el = h('details', { class: 'fold', data: { testid: `fold-${key}` }, ontoggle: () => { if (el.open && !el.dataset.filled) { el.dataset.filled = '1'; el.append(fill()); } } }, h('summary', {}, t(`fold.${key}`)));
     return el;
   }
+}
+
+/** What the node knows of a device, as keys of words and values; some are missing. */
+export function facts(got) {
+  const seen = got.lastTime ? new Date(got.lastTime * 1000).toLocaleString(lang() === 'zh' ? 'zh-CN' : 'en-GB') : '–';
+  return [['dev.name', got.name], ['dev.maker', got.manufacturer], ['dev.model', got.product], ['dev.firmware', got.softwareVersion],
+    ['dev.channels', `${got.channelCount ?? got.channels?.length ?? 0}${got.partial ? ` ${t('dev.partial')}` : ''}`], ['dev.seen', seen],
+    ['dev.place', got.gps && `${got.gps.lng.toFixed(5)}, ${got.gps.lat.toFixed(5)}`]];
 }
 
 function list(rows) {
