@@ -60,7 +60,7 @@ export function scanning(where) {
   };
   const button = (key, body) => h('button', { data: { testid: key.replace('.', '-') }, onclick: tell(body) }, t(`ptz.${key}`));
   const action = (name) => button(`scan.${name}`, () => ({ order: 'scan', scan: Number(scan.value), action: name }));
-  const pace = h('button', { data: { testid: 'scan-speed-set' }, onclick: tell(() => ({ order: 'scan', scan: Number(scan.value), action: 'speed', speed: Number(speed.value) })) }, t('ptz.set'));
+  const pace = h('button', { data: { testid: 'scan-speed-set' }, onclick: tell(() => ({ order: 'scan', scan: Number(scan.value), action: 'speed', speed: Number(speed.value) })) }, t('ptz.scan.pace'));
   const turn = (on) => button(on ? 'aux.on' : 'aux.off', () => ({ order: 'auxiliary', number: Number(aux.value), on }));
   return h('section', {}, h('h3', {}, t('ptz.scan')),
     h('div', { class: 'line' }, scan, ...['left', 'right', 'start', 'stop'].map(action)),
