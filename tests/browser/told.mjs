@@ -86,6 +86,7 @@ export async function told({ page, check, need, node, cameras, shot }) {
   await check('what else a device tells is listed as it comes, and kept', async () => {
     // Where it looks a device tells when it is subscribed to.
     await node.gantry('POST', `/device/control/${Gate.puid}/${Gate.index}`, { order: 'ptzPrecise', pan: 123, tilt: 4, zoom: 2 });
+    while (Math.abs((await node.gantry('GET', `/ptz/${Gate.puid}/${Gate.index}`)).pan - 123) > 0.01) await page.waitForTimeout(200);
     await unfold('subs');
     const ptz = at('subs').locator('[data-field=ptz]');
     await ptz.check();
