@@ -84,12 +84,15 @@ export async function told({ page, check, need, node, cameras, shot }) {
   });
 
   await check('what else a device tells is listed as it comes, and kept', async () => {
-    // Where it looks a device tells when it is subscribed to.
-    await node.gantry('POST', `/device/control/${Gate.puid}/${Gate.index}`, { order: 'ptzPrecise', pan: 123, tilt: 4, zoom: 2 });
-    while (Math.abs((await node.gantry('GET', `/ptz/${Gate.puid}/${Gate.index}`)).pan - 123) > 0.01) await page.waitForTimeout(200);
     await unfold('subs');
     const ptz = at('subs').locator('[data-field=ptz]');
     await ptz.check();
+    await until(() => /active/.test(document.querySelector('[data-testid=subs] [data-field=ptz]')?.parentElement.textContent));
+    // With each order the camera tells where it looks.
+    const order = () => node.gantry('POST', `/device/control/${Gate.puid}/${Gate.index}`, { order: 'ptzPrecise', pan: 123, tilt: 4, zoom: 2 });
+    await order();
+    while (Math.abs((await node.gantry('GET', `/ptz/${Gate.puid}/${Gate.index}`)).pan - 123) > 0.01) await page.waitForTimeout(200);
+    await order();
     await at('alarms-button').click();
     await at('tab-notices').click();
     await until(() => /123\.0°/.test(document.querySelector('[data-testid=notice]')?.textContent));
@@ -118,7 +121,12 @@ export async function recorder({ page, check, need, node, program, sip, sockets,
     await check('one channel of a recorder is subscribed to by itself', async () => {
       const device = at(`device-${puid}`);
       if ((await device.getAttribute('aria-expanded')) !== 'true') await device.click();
-      await at(`channel-${puid}-${first.index}`).click();
+      // Cameras hang under the node of the directory.
+      const camera = at(`channel-${puid}-${first.index}`);
+      const folder = page.locator(`[data-testid^="node-${puid}"]`).first();
+      await camera.or(folder).first().waitFor();
+      if (!(await camera.count())) await folder.click();
+      await camera.click();
       if ((await at('device-button').getAttribute('aria-pressed')) !== 'true') await at('device-button').click();
       await until((id) => document.querySelector('[data-testid=device] .code')?.textContent.startsWith(id), puid);
       await at('fold-subs').locator('summary').click();
