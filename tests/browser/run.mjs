@@ -77,7 +77,7 @@ const sockets = {};
 async function openPage({ init, lang = 'en-GB' } = {}) {
   const context = await browser.newContext({ viewport: { width: 1440, height: 860 }, locale: lang });
   const opened = await context.newPage();
-  opened.on('pageerror', (error) => problems.push(error.message));
+  opened.on('pageerror', (error) => problems.push(`${error.message} ${error.stack ?? ''}`));
   opened.on('console', (message) => message.type() === 'error' && !/Failed to load resource|WebSocket connection/.test(message.text()) && problems.push(message.text()));
   if (init) await opened.addInitScript(init);
   await opened.routeWebSocket(/\/ws\/(gpsdata|notices)\?/, (socket) => {

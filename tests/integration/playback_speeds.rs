@@ -91,8 +91,11 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_be_bytes(word)
 }
 
-/// The boxes that these bytes begin with, as type and content, and how many bytes are whole boxes.
-fn boxes(bytes: &[u8]) -> (Vec<(&[u8], &[u8])>, usize) {
+/// Type and content of a box.
+type Boxed<'a> = (&'a [u8], &'a [u8]);
+
+/// The boxes that these bytes begin with, and how many bytes are whole boxes.
+fn boxes(bytes: &[u8]) -> (Vec<Boxed<'_>>, usize) {
     let (mut found, mut at) = (Vec::new(), 0);
     while bytes.len() >= at + 8 {
         let end = at + u32_at(bytes, at) as usize;
@@ -388,7 +391,7 @@ fn at_speed(rig: &Rig, scale: f64, runtime: &tokio::runtime::Handle) {
 
 /// `there` and `back`: pictures that had come when the orders were answered.
 fn judge(seen: &Seen, scale: f64, there: usize, back: usize, what: &str) {
-    let apart = if scale < 0.0 || scale >= 8.0 {
+    let apart = if !(0.0..8.0).contains(&scale) {
         KEY_FRAME_MS
     } else {
         PICTURE_MS
