@@ -52,7 +52,10 @@ mod path;
 mod payloads;
 #[cfg(feature = "node")]
 mod platform;
+#[cfg(feature = "node")]
 mod playback;
+#[cfg(feature = "node")]
+mod playback_speeds;
 #[cfg(feature = "node")]
 mod player;
 #[cfg(feature = "node")]

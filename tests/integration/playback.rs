@@ -13,16 +13,17 @@ const PUID: &str = "PU_34020000001320000001";
 /// Longer than a source may be silent that has not been told to rest.
 const RESTS: Duration = Duration::from_secs(limits::INGEST_SILENCE_S_MAX + 2);
 
-struct Rig {
-    node: Node,
+/// A node with one recorder.
+pub struct Rig {
+    pub node: Node,
     _devices: Devices,
-    token: String,
+    pub token: String,
     /// Unix seconds at which a record begins that every device has.
     begin: u64,
 }
 
 impl Rig {
-    fn new(arguments: &[&str], variables: &[(&str, &str)]) -> Rig {
+    pub fn new(arguments: &[&str], variables: &[(&str, &str)]) -> Rig {
         let node = Node::start(variables);
         let one = ["--count", "1", "--channels", "1", "--id-base", ID];
         let devices = Devices::start(&node, &[one.as_slice(), arguments].concat());
@@ -47,7 +48,8 @@ impl Rig {
         (answer.status, answer.json())
     }
 
-    fn play(&self, seconds: u64) -> String {
+    /// Plays so many seconds from where a record begins, and gives its id.
+    pub fn play(&self, seconds: u64) -> String {
         let (status, state) = self.start(seconds, json!({}));
         assert_eq!(status, 200, "{state}");
         assert_eq!(state["state"], "playing");
@@ -55,13 +57,13 @@ impl Rig {
         state["dialogid"].as_str().expect("an id").to_owned()
     }
 
-    fn call(&self, method: &str, path: &str, body: &Value) -> super::node::Response {
+    pub fn call(&self, method: &str, path: &str, body: &Value) -> super::node::Response {
         let token = Some(self.token.as_str());
         self.node
             .request(method, path, token, "application/json", &body.to_string())
     }
 
-    fn order(&self, play: &str, order: &Value) -> Value {
+    pub fn order(&self, play: &str, order: &Value) -> Value {
         let path = format!("/bvcsp/v1/dialog/playback/{play}");
         self.call("PUT", &path, order).json()
     }
@@ -71,7 +73,8 @@ impl Rig {
         self.node.get(&path, Some(&self.token)).json()
     }
 
-    fn position(&self, play: &str) -> f64 {
+    /// Seconds into the record.
+    pub fn position(&self, play: &str) -> f64 {
         self.state(play)["range"][0].as_f64().expect("seconds")
     }
 
