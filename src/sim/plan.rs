@@ -300,6 +300,7 @@ impl Plan {
             abilities: Arc::new(device::Abilities {
                 records: records(&self.name),
                 reverse: self.quirk == Quirk::Reverse,
+                hangs_up: self.quirk == Quirk::HangsUp,
                 start: self.drives(config).then(|| self.place()),
                 security,
                 ..device::Abilities::default()

@@ -114,6 +114,8 @@ struct Net {
     device_events: Vec<(DeviceId, device::Event)>,
     /// Responses that went to addresses without a device.
     answers: Vec<Message>,
+    /// All that the platform sent.
+    said: Vec<Bytes>,
 }
 
 impl Net {
@@ -135,6 +137,7 @@ impl Net {
             events: Vec::new(),
             device_events: Vec::new(),
             answers: Vec::new(),
+            said: Vec::new(),
         }
     }
 
@@ -194,7 +197,10 @@ impl Net {
     fn drain(&mut self) {
         while let Some(output) = self.platform.poll_output() {
             match output {
-                Output::Transmit(t) => self.put(false, t),
+                Output::Transmit(t) => {
+                    self.said.push(t.payload.clone());
+                    self.put(false, t);
+                }
                 Output::Event(event) => self.events.push((self.now, event)),
             }
         }
@@ -1582,3 +1588,6 @@ fn a_bye_ends_only_the_dialog_whose_tags_it_has() {
 }
 
 mod asks;
+mod edition;
+mod left_over;
+mod teardown;
