@@ -2,7 +2,7 @@
 //! recorders that upload. A device of the simulator tells it; lists, trees and WebSockets show it.
 
 use gantry::gb28181::CatalogItem;
-use gantry::gb28181::notice::{CatalogChange, ChannelEvent, Notice, VideoUpload};
+use gantry::gb28181::notice::{Alarm, CatalogChange, ChannelEvent, Notice, VideoUpload};
 use gantry::id::DeviceId;
 use gantry::sim::{self, Act, Sim};
 use serde_json::{Value, json};
@@ -369,4 +369,67 @@ fn an_upload_is_told_on_the_socket_and_kept_in_the_list() {
     let payload = kept["payload"].as_str().expect("JSON");
     let payload: Value = serde_json::from_str(payload).expect("JSON");
     assert_eq!(payload, data);
+}
+
+/// An alarm that a platform raises for one of its channels names that channel.
+#[test]
+fn an_alarm_of_a_channel_names_its_place() {
+    let rig = Rig::new();
+    let path = format!("/bvcsp/v1/ws/event/alarm?token={}", rig.token);
+    let mut alarms = WebSocket::connect(rig.node.http, &path, false);
+    for (about, index) in [(camera(5), json!(5)), (PUID[3..].to_owned(), json!(-1))] {
+        rig.act(Act::Alarm {
+            about: about.parse().expect("a code"),
+            alarm: Box::new(Alarm {
+                priority: 2,
+                method: 5,
+                time: "2026-06-14T12:00:00".into(),
+                ..Alarm::default()
+            }),
+        });
+        let told = next(&mut alarms);
+        assert_eq!(
+            (&told["devID"], &told["subDevIdx"]),
+            (&json!(PUID), &index),
+            "{told}"
+        );
+    }
+}
+
+/// A node that was killed knows the directory as it was told last, with every place as it was, before the platform says a word.
+#[test]
+fn a_directory_outlives_a_kill_as_it_was_told_last() {
+    let mut rig = Rig::new();
+    rig.tell(ChannelEvent::Delete, item(&camera(0)));
+    rig.tell(ChannelEvent::VideoLost, item(&camera(1)));
+    rig.tell(ChannelEvent::Off, item(&camera(2)));
+    rig.tell(ChannelEvent::Update, camera_item(3, "北门", GROUP));
+    rig.tell(ChannelEvent::Add, camera_item(40, "New", ORGANISATION));
+    rig.tell(
+        ChannelEvent::Add,
+        node_item("34020000002160000009", "Nine", GROUP),
+    );
+    rig.wait_for_level("all of it is in the store", GROUP, |level| {
+        has(level, "34020000002160000009") && has(level, &camera(3))
+    });
+    let places = |rig: &Rig| (0..14).map(|n| rig.channel(n)).collect::<Vec<_>>();
+    let levels = |rig: &Rig| ["", DISTRICT, GROUP, ORGANISATION].map(|node| rig.level(node));
+    let before = (places(&rig), levels(&rig));
+    assert_eq!(before.0[1].as_ref().expect("it")["condition"], "videoLost");
+    let Rig {
+        node,
+        token,
+        platform,
+        status,
+        notices,
+    } = rig;
+    let node = Node::start_in(node.kill(), &[]);
+    let rig = Rig {
+        node,
+        token,
+        platform,
+        status,
+        notices,
+    };
+    assert_eq!((places(&rig), levels(&rig)), before);
 }
