@@ -804,3 +804,30 @@ impl Worker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn acts_wait_up_to_a_bound_and_are_for_devices_that_are_there() {
+        let id = |code: &str| DeviceId(code.parse().expect("a code"));
+        let device = id("34020000001320000001");
+        let (sender, waiting) = sync_channel(SIM_ACTS_WAITING_MAX);
+        let sim = Sim {
+            stats: Arc::default(),
+            stop: Arc::default(),
+            threads: Vec::new(),
+            acts: vec![sender],
+            places: HashMap::from([(device, 0)]),
+        };
+        assert!(!sim.act(id("34020000001320000002"), Act::Silence(true)));
+        for _ in 0..SIM_ACTS_WAITING_MAX {
+            assert!(sim.act(device, Act::Silence(true)));
+        }
+        assert!(!sim.act(device, Act::Silence(false)), "too many wait");
+        assert_eq!(waiting.try_iter().count(), SIM_ACTS_WAITING_MAX);
+        drop(waiting);
+        assert!(!sim.act(device, Act::Silence(false)), "its thread is gone");
+    }
+}

@@ -468,12 +468,6 @@ fn a_wrong_parameter_is_code_4_with_the_name_of_its_field() {
         (
             "POST",
             "control",
-            json!({"order": "formatSdCard", "card": "x"}),
-            "card",
-        ),
-        (
-            "POST",
-            "control",
             json!({"order": "scan", "scan": 1, "action": "speed", "speed": 5000}),
             "speed",
         ),

@@ -269,6 +269,19 @@ fn an_end_of_file_of_a_playback_that_was_ended_here_ends_no_other() {
 }
 
 #[test]
+fn playbacks_that_were_ended_are_remembered_up_to_a_bound() {
+    let mut rig = Rig::new();
+    rig.plays(Footage::Playback(span(60)));
+    let key = rig.core.streams.keys().next().expect("it plays").clone();
+    for n in 1..=limits::PLAYBACKS_MAX {
+        rig.core.note_torn_down(rig.now, &key);
+        assert_eq!(rig.core.torn_down.len(), n);
+    }
+    rig.core.note_torn_down(rig.now, &key);
+    assert_eq!(rig.core.torn_down.len(), limits::PLAYBACKS_MAX);
+}
+
+#[test]
 fn a_bye_is_the_end_only_where_the_record_ends() {
     for (position_ms, end) in [
         (58_500, PlayEnd::EndOfFile),
