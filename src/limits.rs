@@ -424,6 +424,9 @@ pub const CALLS_WAITING_MAX: usize = 1_024;
 /// Events kept for a listener that is behind. At it: it loses the oldest and is told how many.
 pub const EVENTS_WAITING_MAX: usize = 4_096;
 
+/// Milliseconds that events gather before they go to the history: 200,000 of them a second find room meanwhile.
+pub const EVENTS_GATHER_MS: u64 = 20;
+
 /// Events of the media threads taken in one turn of the control thread. At it: SIP has its turn first.
 pub const MEDIA_EVENTS_PER_TURN: usize = 1_024;
 
@@ -752,10 +755,6 @@ pub const HISTORY_WAITING_MAX: usize = 8_192;
 /// Entries of history in one transaction. At it: the rest goes into the next.
 pub const HISTORY_BATCH_MAX: usize = 1_000;
 
-/// Rows of one statement of history; the driver looks for each parameter in a list of all. At it: another statement of the
-/// same transaction.
-pub const HISTORY_STATEMENT_ROWS_MAX: usize = 16;
-
 /// Bytes of a name, a note or another text that people give. At it: refused with code 4.
 pub const TEXT_BYTES_MAX: usize = 512;
 
@@ -791,6 +790,13 @@ pub const API_BODY_BYTES_MAX: usize = 256 * 1024;
 
 /// Items of one page of a list. At it: the page is cut, and the answer's `pageSize` says so.
 pub const API_PAGE_ITEMS_MAX: u32 = 1_000;
+
+/// Fields of a body that are tried for which of them is wrong. Calls have twenty at most; beyond, the field is not named.
+pub const API_FIELDS_TRIED_MAX: usize = 64;
+
+/// Items of a list outside the database that are sorted for one page: a month of 64 channels with a file an hour
+/// is a quarter of it. At it: refused as busy (7), with the advice to narrow the filter; unsorted pages are cut all the same.
+pub const LIST_ITEMS_MAX: usize = 200_000;
 
 /// Logins that are valid at one time. At it: the one that would end first is ended.
 pub const LOGINS_MAX: usize = 10_000;
@@ -872,6 +878,9 @@ pub const SIM_ACTS_WAITING_MAX: usize = 4_096;
 
 /// Alarms that one simulated device remembers for who asks. Beyond: the oldest is forgotten.
 pub const SIM_ALARMS_KEPT_MAX: usize = 64;
+
+/// Positions in one message of a simulated device: its own and those of its first channels. Beyond: left out.
+pub const SIM_POSITIONS_MAX: usize = 4;
 
 /// Upgrades and series of pictures that one simulated device has under way. At it: the order gets ERROR.
 pub const SIM_JOBS_MAX: usize = 16;

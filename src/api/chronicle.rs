@@ -1,13 +1,19 @@
 //! Writes down what devices and viewers do: listens to the events of the node and gives them to the store.
 //!
-//! One task. Events that come faster than it takes them are lost, the oldest first, and counted in the log; it only moves
-//! them to a queue, so that needs a node that does nothing else.
+//! One task, which lets events gather a moment: to wake it for each costs more than to take it. Events that come faster
+//! than it takes them are lost, the oldest first, and counted in the log; it only moves them to a queue, so that needs a
+//! node that does nothing else.
+//!
+//! Bounds: [`limits::EVENTS_WAITING_MAX`].
+
+use std::time::Duration;
 
 use tokio::sync::broadcast::error::RecvError;
 
-use crate::gb28181::notice::{Position, alarm_name};
+use crate::gb28181::notice::alarm_name;
 use crate::id::DeviceId;
-use crate::session::{AlarmView, Command, DeviceView, Event, Reply, SessionView};
+use crate::limits;
+use crate::session::{AlarmView, Command, DeviceView, Event, PlacedPosition, Reply, SessionView};
 use crate::store::history::{
     AlarmRow, Chronicle, DialogRow, Entry, NoticeRow, PositionRow, PresenceRow,
 };
@@ -16,10 +22,11 @@ use crate::store::table::{Filter, Value};
 
 use super::ApiState;
 use super::auth::unix_s;
-use super::event::alarm_type;
+use super::event::{alarm_type, channel_of};
 
 /// Runs until the node ends.
 pub async fn run(state: ApiState) {
+    const GATHER: Duration = Duration::from_millis(limits::EVENTS_GATHER_MS);
     let mut events = state.session.events();
     loop {
         match events.recv().await {
@@ -28,6 +35,9 @@ pub async fn run(state: ApiState) {
                 tracing::error!(events, "events came too fast to be written down");
             }
             Err(RecvError::Closed) => return,
+        }
+        if events.is_empty() {
+            tokio::time::sleep(GATHER).await;
         }
     }
 }
@@ -172,17 +182,19 @@ fn alarm(view: AlarmView) -> AlarmRow {
     }
 }
 
-fn position(chronicle: &Chronicle, device: DeviceId, told: &Position) -> PositionRow {
+fn position(chronicle: &Chronicle, device: DeviceId, told: &PlacedPosition) -> PositionRow {
+    let position = &told.position;
     PositionRow {
         id: chronicle.next_id(),
         time: now(),
         device: device.pu_id(),
-        channel: told.device_id.clone().unwrap_or_default(),
-        lng: Some(told.longitude),
-        lat: Some(told.latitude),
-        height: told.altitude.or(told.height),
-        speed: told.speed,
-        angle: told.direction,
+        channel: channel_of(device, told).unwrap_or_default(),
+        place: told.index.map(i64::from),
+        lng: Some(position.longitude),
+        lat: Some(position.latitude),
+        height: position.altitude.or(position.height),
+        speed: position.speed,
+        angle: position.direction,
     }
 }
 

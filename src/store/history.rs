@@ -8,13 +8,15 @@
 //!
 //! Bounds: [`limits::HISTORY_WAITING_MAX`]; rows by [`Retention`].
 
-use std::sync::Arc;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sqlx::AnyPool;
 use tokio::sync::mpsc;
 
+use super::bulk::{AnyTransaction, Bulk, bind_value};
 use super::rows::OpenDialog;
 use super::table::{Table, Value, bound, table, upsert};
 use crate::limits;
@@ -57,7 +59,7 @@ table! {
 }
 
 table! {
-    /// Where a device was (bvcsp 1.3).
+    /// Where a device or a channel of it was (bvcsp 1.3).
     pub struct PositionRow in "positions" by ["id"] {
         pub id: i64,
         /// When it was told, Unix seconds.
@@ -65,8 +67,10 @@ table! {
         pub time: i64,
         #[schema(example = "PU_34020000001110000001")]
         pub device: String,
-        /// Code of the channel, if the position is of one.
+        /// Code of the channel, or of what else in the device's directory was there; `""` = the device.
         pub channel: String,
+        /// Index of the channel; missing = none.
+        pub place: Option<i64>,
         pub lng: Option<f64>,
         pub lat: Option<f64>,
         /// Metres.
@@ -354,30 +358,111 @@ async fn run(pool: AnyPool, mut queue: mpsc::Receiver<Note>) {
     }
 }
 
-type Transaction<'t> = sqlx::Transaction<'t, sqlx::Any>;
+static ALARMS: LazyLock<Bulk> = LazyLock::new(Bulk::upsert::<AlarmRow>);
+static POSITIONS: LazyLock<Bulk> = LazyLock::new(Bulk::upsert::<PositionRow>);
+static NOTICES: LazyLock<Bulk> = LazyLock::new(Bulk::upsert::<NoticeRow>);
+static OPERATIONS: LazyLock<Bulk> = LazyLock::new(Bulk::upsert::<OperationRow>);
+static COMING: LazyLock<Bulk> = LazyLock::new(Bulk::upsert::<PresenceRow>);
+static GOING: LazyLock<Bulk> = LazyLock::new(|| {
+    Bulk::new(
+        "WITH gone (kind, name, token, at) AS (VALUES",
+        4,
+        ") UPDATE presences SET offline_time = gone.at, duration = gone.at - presences.time FROM gone \
+         WHERE presences.kind = gone.kind AND presences.name = gone.name AND presences.token_id = gone.token \
+         AND presences.offline_time = -1",
+    )
+});
+
+/// Rows that are written together: what happens in a crowd would cost more by single statements than what caused it.
+#[derive(Default)]
+struct Crowd<'e> {
+    alarms: Vec<&'e AlarmRow>,
+    positions: Vec<&'e PositionRow>,
+    notices: Vec<&'e NoticeRow>,
+    operations: Vec<&'e OperationRow>,
+    /// Who goes, and who comes: that one has gone before.
+    going: Vec<(Person<'e>, i64)>,
+    coming: Vec<&'e PresenceRow>,
+    /// Who is in one of the two.
+    moving: HashSet<Person<'e>>,
+}
+
+/// Kind, name and login.
+type Person<'e> = (&'e str, &'e str, &'e str);
+
+impl<'e> Crowd<'e> {
+    async fn presences(&mut self, transaction: &mut AnyTransaction<'_>) -> sqlx::Result<()> {
+        GOING
+            .run(
+                transaction,
+                &self.going,
+                |query, ((kind, name, token), time)| {
+                    let texts = [*kind, *name, *token].map(Value::from);
+                    let query = texts.into_iter().fold(query, bind_value);
+                    query.bind(*time)
+                },
+            )
+            .await?;
+        COMING.rows(transaction, &self.coming).await?;
+        self.going.clear();
+        self.coming.clear();
+        self.moving.clear();
+        Ok(())
+    }
+
+    /// Who moves twice does so in the order of it.
+    async fn moves(
+        &mut self,
+        transaction: &mut AnyTransaction<'_>,
+        person: Person<'e>,
+        time: i64,
+    ) -> sqlx::Result<()> {
+        if !self.moving.insert(person) {
+            self.presences(transaction).await?;
+            self.moving.insert(person);
+        }
+        self.going.push((person, time));
+        Ok(())
+    }
+
+    async fn write(mut self, transaction: &mut AnyTransaction<'_>) -> sqlx::Result<()> {
+        self.presences(transaction).await?;
+        ALARMS.rows(transaction, &self.alarms).await?;
+        POSITIONS.rows(transaction, &self.positions).await?;
+        NOTICES.rows(transaction, &self.notices).await?;
+        OPERATIONS.rows(transaction, &self.operations).await
+    }
+}
 
 async fn write(pool: &AnyPool, entries: &[Entry]) -> sqlx::Result<()> {
-    async fn row<T: Table>(transaction: &mut Transaction<'_>, row: &T) -> sqlx::Result<()> {
-        let sql = upsert::<T>(1);
+    async fn row<T: Table>(transaction: &mut AnyTransaction<'_>, row: &T) -> sqlx::Result<()> {
+        let sql = upsert::<T>();
         let query = bound(&sql, &row.values());
         query.execute(&mut **transaction).await.map(|_| ())
     }
     let mut transaction = pool.begin().await?;
-    let mut coming: Vec<&PresenceRow> = Vec::new();
+    let mut crowd = Crowd::default();
     for entry in entries {
-        if let Entry::Came(presence) = entry {
-            if !fits(&coming, presence) {
-                came(&mut transaction, &mut coming).await?;
-            }
-            coming.push(presence);
-            continue;
-        }
-        came(&mut transaction, &mut coming).await?;
         match entry {
-            Entry::Came(_) => {}
-            Entry::Alarm(alarm) => row(&mut transaction, &**alarm).await?,
-            Entry::Position(position) => row(&mut transaction, position).await?,
-            Entry::Notice(notice) => row(&mut transaction, &**notice).await?,
+            Entry::Came(presence) => {
+                let person = (&*presence.kind, &*presence.name, &*presence.token_id);
+                crowd.moves(&mut transaction, person, presence.time).await?;
+                crowd.coming.push(presence);
+            }
+            Entry::Went {
+                kind,
+                name,
+                token_id,
+                time,
+            } => {
+                let person = (*kind, &**name, &**token_id);
+                crowd.moves(&mut transaction, person, *time).await?;
+            }
+            Entry::Alarm(alarm) => crowd.alarms.push(alarm),
+            Entry::Position(position) => crowd.positions.push(position),
+            Entry::Notice(notice) => crowd.notices.push(notice),
+            Entry::Operation(operation) => crowd.operations.push(operation),
+            // One may be written again in the same transaction.
             Entry::Dialog(dialog) => row(&mut transaction, &**dialog).await?,
             Entry::DialogBegun(dialog) => row(&mut transaction, &**dialog).await?,
             Entry::DialogOver { call_id } => {
@@ -385,74 +470,10 @@ async fn write(pool: &AnyPool, entries: &[Entry]) -> sqlx::Result<()> {
                 let values = [Value::from(call_id.as_str())];
                 bound(sql, &values).execute(&mut *transaction).await?;
             }
-            Entry::Operation(operation) => row(&mut transaction, &**operation).await?,
-            Entry::Went {
-                kind,
-                name,
-                token_id,
-                time,
-            } => went(&mut transaction, kind, &[name], token_id, *time).await?,
         }
     }
-    came(&mut transaction, &mut coming).await?;
+    crowd.write(&mut transaction).await?;
     transaction.commit().await
-}
-
-/// Whether one who comes can be written in one statement with others: of one kind, in one second, each once.
-fn fits(coming: &[&PresenceRow], presence: &PresenceRow) -> bool {
-    let Some(first) = coming.first() else {
-        return true;
-    };
-    coming.len() < limits::HISTORY_STATEMENT_ROWS_MAX
-        && (&first.kind, &first.token_id, first.time)
-            == (&presence.kind, &presence.token_id, presence.time)
-        && coming.iter().all(|other| other.name != presence.name)
-}
-
-/// Writes those who came, in two statements: who comes again has gone before. A thousand devices may come in a second, and
-/// a statement of its own for each would cost more than their registrations.
-async fn came(
-    transaction: &mut Transaction<'_>,
-    coming: &mut Vec<&PresenceRow>,
-) -> sqlx::Result<()> {
-    let Some(first) = coming.first() else {
-        return Ok(());
-    };
-    let names: Vec<&String> = coming.iter().map(|presence| &presence.name).collect();
-    went(
-        transaction,
-        &first.kind,
-        &names,
-        &first.token_id,
-        first.time,
-    )
-    .await?;
-    let values: Vec<Value> = coming.iter().flat_map(|row| row.values()).collect();
-    let sql = upsert::<PresenceRow>(coming.len());
-    bound(&sql, &values).execute(&mut **transaction).await?;
-    coming.clear();
-    Ok(())
-}
-
-async fn went(
-    transaction: &mut Transaction<'_>,
-    kind: &str,
-    names: &[&String],
-    token_id: &str,
-    time: i64,
-) -> sqlx::Result<()> {
-    let mut values = vec![time.into(), time.into(), kind.into(), Value::from(token_id)];
-    values.extend(names.iter().map(|name| Value::from(name.as_str())));
-    let places: Vec<String> = (5..5 + names.len()).map(|n| format!("${n}")).collect();
-    let sql = format!(
-        "UPDATE presences SET offline_time = $1, duration = $2 - time \
-         WHERE kind = $3 AND token_id = $4 AND offline_time = -1 AND name IN ({})",
-        places.join(", ")
-    );
-    bound(&sql, &values)
-        .execute(&mut **transaction)
-        .await
-        .map(|_| ())
 }
 
 async fn prune(pool: &AnyPool, retention: &Retention, now_unix_s: i64) -> sqlx::Result<()> {

@@ -10,6 +10,7 @@
 //! Bounds: [`limits::STORE_PENDING_DEVICES_MAX`], [`limits::STORE_BATCH_DEVICES_MAX`],
 //! [`limits::STORE_CONNECTIONS_MAX`].
 
+mod bulk;
 mod device;
 mod download;
 pub mod history;
@@ -17,6 +18,7 @@ mod note;
 pub mod rows;
 mod seal;
 pub mod table;
+mod tree;
 mod user;
 mod writer;
 

@@ -10,6 +10,7 @@
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
+use super::bulk::{AnyQuery, bind_value};
 use super::{Error, Store};
 
 /// A value of a column.
@@ -279,22 +280,14 @@ fn numbered(sql: &str) -> String {
     out
 }
 
-type AnyQuery<'q> = sqlx::query::Query<'q, sqlx::Any, sqlx::any::AnyArguments>;
-
 pub(super) fn bound<'q>(sql: &'q str, values: &[Value]) -> AnyQuery<'q> {
     // Only SQL of this program comes here: values are bound.
     let query = sqlx::query(sqlx::AssertSqlSafe(sql));
-    values.iter().fold(query, |query, value| match value {
-        Value::Text(text) => query.bind(text.clone()),
-        Value::Number(number) => query.bind(*number),
-    })
+    values.iter().cloned().fold(query, bind_value)
 }
 
-/// `INSERT` of so many rows, each of which takes the place of one with the same key.
-pub(super) fn upsert<T: Table>(rows: usize) -> String {
-    let columns = T::COLUMNS.join(", ");
-    let places = format!("({})", vec!["?"; T::COLUMNS.len()].join(", "));
-    let places = vec![places; rows].join(", ");
+/// What stands before and after the rows of an `INSERT`, each of which takes the place of one with the same key.
+pub(super) fn upsert_around<T: Table>() -> (String, String) {
     let changed: Vec<String> = T::COLUMNS
         .iter()
         .filter(|column| !T::KEY.contains(column))
@@ -304,17 +297,23 @@ pub(super) fn upsert<T: Table>(rows: usize) -> String {
         true => "NOTHING".to_owned(),
         false => format!("UPDATE SET {}", changed.join(", ")),
     };
-    numbered(&format!(
-        "INSERT INTO {} ({columns}) VALUES {places} ON CONFLICT ({}) DO {conflict}",
-        T::NAME,
-        T::KEY.join(", "),
-    ))
+    (
+        format!("INSERT INTO {} ({}) VALUES", T::NAME, T::COLUMNS.join(", ")),
+        format!("ON CONFLICT ({}) DO {conflict}", T::KEY.join(", ")),
+    )
+}
+
+/// `INSERT` of one row.
+pub(super) fn upsert<T: Table>() -> String {
+    let (before, after) = upsert_around::<T>();
+    let places = vec!["?"; T::COLUMNS.len()].join(", ");
+    numbered(&format!("{before} ({places}) {after}"))
 }
 
 impl Store {
     /// Adds a row, or takes the place of the one with its key.
     pub async fn put<T: Table>(&self, row: &T) -> Result<(), Error> {
-        bound(&upsert::<T>(1), &row.values())
+        bound(&upsert::<T>(), &row.values())
             .execute(&self.inner.pool)
             .await
             .map_err(Error::at("writing a row"))?;
