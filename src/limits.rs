@@ -205,6 +205,10 @@ pub const DOWNLOAD_SPEED_MAX: u8 = 16;
 /// known from the counts that come once a second.
 pub const PLAYBACK_DRAIN_MS: u64 = 1_200;
 
+/// How long after we have ended a playback an end of file, told outside of a dialog, is taken for that of this playback and not of
+/// another one of its channel.
+pub const TORN_DOWN_MS: u64 = 2_000;
+
 /// Bytes of an order to a device that plays back. Three short lines are needed; what is longer is none.
 pub const MANSRTSP_BYTES_MAX: usize = 1024;
 
@@ -852,6 +856,10 @@ pub const EVENT_SOCKET_DEVICES_MAX: usize = 10_000;
 /// Bytes of a message that a client sends on an event WebSocket; its content is ignored. At it: closed.
 pub const EVENT_SOCKET_MESSAGE_BYTES_MAX: usize = 64 * 1024;
 
+/// Channels of a device that is told whole when one of them changes (the largest recorders have 256). Beyond: only what changed is
+/// told, so that a change costs no more than itself.
+pub const EVENT_CHANNELS_MAX: usize = 256;
+
 // ---- diagnosis ----
 
 /// Datagrams of a capture that are being put together from fragments. At it: all of them are given up.
@@ -887,6 +895,9 @@ pub const SIM_MEDIA_MAX: usize = 64;
 
 /// Subscriptions at one simulated device: four topics of two platforms, and eight of channels. At it: 503.
 pub const SIM_SUBSCRIPTIONS_MAX: usize = 16;
+
+/// Acts of simulated devices that their thread has not come to. At it: a further one is refused.
+pub const SIM_ACTS_WAITING_MAX: usize = 4_096;
 
 /// Alarms that one simulated device remembers for who asks. Beyond: the oldest is forgotten.
 pub const SIM_ALARMS_KEPT_MAX: usize = 64;

@@ -105,13 +105,15 @@ async fn take(state: &ApiState, event: Event) {
             let detail = result.failed_reason.unwrap_or_default();
             finish::<UpgradeRow>(state, if done { "done" } else { "failed" }, detail, filter).await;
         }
-        Event::DeviceChanged { .. } => {}
+        Event::DeviceChanged { .. } | Event::DirectoryChanged { .. } => {}
     }
 }
 
 /// What a notice is called in the log and on the WebSocket.
 pub(super) const PTZ_POSITION: &str = "ptzPosition";
 pub(super) const VIDEO_UPLOAD: &str = "videoUpload";
+/// On the WebSocket alone.
+pub(super) const DIRECTORY: &str = "directory";
 
 fn notice(
     chronicle: &Chronicle,

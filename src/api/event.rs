@@ -25,14 +25,14 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::gb28181::notice::{Alarm, alarm_name};
 use crate::id::DeviceId;
 use crate::limits;
-use crate::session::{AlarmView, DeviceView, Event, PlacedPosition};
+use crate::session::{AlarmView, DeviceView, DirectoryChange, Event, PlacedPosition};
 use crate::time::parse_local;
 
 use super::ApiState;
 use super::auth::{Auth, unix_s};
 use super::caller::{Caller, header_token, query_value};
-use super::chronicle::{PTZ_POSITION, VIDEO_UPLOAD};
-use super::device::{Network, PuInfo, network, show};
+use super::chronicle::{DIRECTORY, PTZ_POSITION, VIDEO_UPLOAD};
+use super::device::{Network, PuInfo, condition_name, network, show};
 use super::envelope::{Code, Failure};
 use super::login::UserInfo;
 
@@ -98,7 +98,7 @@ struct GpsMessage {
 /// Something else that a device told.
 #[derive(Debug, Serialize)]
 struct NoticeMessage {
-    /// `ptzPosition` or `videoUpload`.
+    /// `ptzPosition`, `videoUpload` or `directory`.
     r#type: &'static str,
     puid: String,
     /// Index of the channel; -1 = the device.
@@ -106,6 +106,34 @@ struct NoticeMessage {
     /// Unix seconds.
     time: u64,
     data: serde_json::Value,
+}
+
+/// An item of a directory after a change.
+#[derive(Debug, Serialize)]
+struct DirectoryNotice {
+    /// Its code.
+    id: String,
+    name: String,
+    /// It was taken out of the directory.
+    gone: bool,
+    /// Of a channel: 0 offline, 1 online.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u8>,
+    /// Of a channel: `videoLost` or `defect`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    condition: Option<&'static str>,
+}
+
+impl From<&DirectoryChange> for DirectoryNotice {
+    fn from(change: &DirectoryChange) -> DirectoryNotice {
+        DirectoryNotice {
+            id: change.id.clone(),
+            name: change.name.clone(),
+            gone: change.gone,
+            status: change.index.map(|_| u8::from(change.online)),
+            condition: condition_name(change.condition),
+        }
+    }
 }
 
 /// Which devices a socket wants the positions of.
@@ -191,7 +219,8 @@ fn protocol_token(headers: &HeaderMap, auth: &Auth) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// Upgrades to a WebSocket of online_status messages. It is closed after a minute without a message from the client, and
+/// Upgrades to a WebSocket of online_status messages: devices that come and go, and devices of which a channel came, went or
+/// changed, as they are now (of more than 256 channels that is told by `/gantry/v1/ws/notices` alone). It is closed after a minute without a message from the client, and
 /// when the login ends.
 #[utoipa::path(get, path = "/bvcsp/v1/ws/event/onlinestatus", operation_id = "onlineStatusEvents", tag = "event", security(("token" = [])),
     params(("token" = Option<String>, Query, description = "or as Sec-WebSocket-Protocol, or Authorization")),
@@ -219,7 +248,9 @@ pub async fn alarm(
 }
 
 /// Upgrades to a WebSocket of what devices tell beside alarms and positions: `{"type": "ptzPosition", "puid": "PU_…",
-/// "index": 0, "time": 1792000000, "data": {"pan": 180.0}}`, and `videoUpload` likewise.
+/// "index": 0, "time": 1792000000, "data": {"pan": 180.0}}`, `videoUpload` likewise, and what changed in a directory:
+/// `{"type": "directory", …, "data": {"id": "3402…", "name": "Gate", "gone": false, "status": 0, "condition": "videoLost"}}`, of a
+/// node without `status` and with index -1.
 #[utoipa::path(get, path = "/gantry/v1/ws/notices", operation_id = "noticeEvents", tag = "event", security(("token" = [])),
     params(("token" = Option<String>, Query, description = "or as Sec-WebSocket-Protocol, or Authorization")),
     responses((status = 101, description = "notices follow"),
@@ -364,8 +395,27 @@ fn messages(channel: &Channel, event: Event, state: &ApiState) -> Vec<String> {
             },
         ) => text(&notice_message(VIDEO_UPLOAD, device, index, &upload)),
         (
+            Channel::OnlineStatus,
+            Event::DirectoryChanged {
+                view: Some(device), ..
+            },
+        ) => text(&status_message(u8::from(device.online), *device, state)),
+        (
+            Channel::Notices,
+            Event::DirectoryChanged {
+                device, changes, ..
+            },
+        ) => changes
+            .iter()
+            .flat_map(|change| {
+                let told = DirectoryNotice::from(change);
+                text(&notice_message(DIRECTORY, device, change.index, &told))
+            })
+            .collect(),
+        (
             Channel::OnlineStatus | Channel::Alarm | Channel::Notices | Channel::Gps(_),
             Event::DeviceOnline { .. }
+            | Event::DirectoryChanged { .. }
             | Event::DeviceOffline { .. }
             | Event::DeviceChanged { .. }
             | Event::SessionOpened { .. }

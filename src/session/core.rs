@@ -24,7 +24,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use crate::gb28181::gb35114::SharedKey;
 use crate::gb28181::subscribe::Wanted;
 use crate::gb28181::{self, AskId, CatalogItem, DeviceInfo, InviteId, MediaTransport};
-use crate::id::{DeviceId, SessionId, Ssrc, StreamId, StreamKey};
+use crate::id::{ChannelId, DeviceId, SessionId, Ssrc, StreamId, StreamKey};
 use crate::limits;
 use crate::time::WallClock;
 
@@ -147,6 +147,8 @@ pub struct Core {
     pub(super) asks: HashMap<AskId, RequestId>,
     /// Orders to playbacks that are not answered yet.
     pub(super) orders: HashMap<AskId, Ordered>,
+    /// Playbacks that were ended here a moment ago, oldest first; at most [`limits::PLAYBACKS_MAX`].
+    pub(super) torn_down: VecDeque<(Instant, DeviceId, ChannelId)>,
     outputs: VecDeque<Output>,
 }
 
@@ -196,6 +198,7 @@ impl Core {
             retold: Retold::default(),
             asks: HashMap::new(),
             orders: HashMap::new(),
+            torn_down: VecDeque::new(),
             outputs: VecDeque::new(),
             config,
             wall,

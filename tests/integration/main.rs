@@ -1,6 +1,8 @@
 //! Tests from outside, in one binary: a module a subject.
 
 #[cfg(feature = "node")]
+mod answers;
+#[cfg(feature = "node")]
 mod api;
 #[cfg(feature = "node")]
 mod bvcsp_calls;
@@ -12,6 +14,8 @@ mod device_auth;
 mod diagnosis;
 #[cfg(feature = "node")]
 mod digest;
+#[cfg(feature = "node")]
+mod directory;
 #[cfg(feature = "node")]
 mod doors;
 #[cfg(feature = "node")]

@@ -407,3 +407,65 @@ fn what_cannot_be_played_says_why() {
     assert_eq!(none["code"], 4, "{none}");
     assert_eq!(rig.order("D1f", &json!({"cmd": "PLAY"}))["code"], 2);
 }
+
+/// What was sent to the device to end its playbacks: the method, and the first word of the body.
+fn farewells(rig: &Rig) -> Vec<String> {
+    let path = format!("/gantry/v1/devices/{PUID}/sip");
+    let page = rig.node.get(&path, Some(&rig.token)).json();
+    let messages = page["messages"].as_array().expect("a list").clone();
+    let text = |m: &Value, name: &str| m[name].as_str().unwrap_or_default().to_owned();
+    let first = |text: String| text.split(' ').next().unwrap_or_default().to_owned();
+    let sent = messages.iter().filter(|m| m["direction"] == "out");
+    let words = sent.map(|m| (first(text(m, "start")), first(text(m, "body"))));
+    words
+        .filter(|(method, _)| method == "INFO" || method == "BYE")
+        .map(|(method, order)| format!("{method} {order}").trim_end().to_owned())
+        .collect()
+}
+
+/// Who ends a playback ends it at the device too: by TEARDOWN and BYE, at most devices, and by BYE alone where that is forced.
+#[test]
+fn a_playback_that_is_closed_is_torn_down_at_the_device() {
+    for quirk in ["none", "hangs-up"] {
+        let rig = Rig::new(&["--quirk", quirk], &[]);
+        let close = |play: &str| {
+            let path = format!("/gantry/v1/playback/{play}");
+            assert_eq!(rig.call("DELETE", &path, &json!({})).status, 204);
+            wait_until("it is over", || {
+                (rig.state(play)["state"] == "ended").then_some(())
+            });
+        };
+        close(&rig.play(60));
+        wait_until("both were sent", || {
+            (farewells(&rig) == ["INFO TEARDOWN", "BYE"]).then_some(())
+        });
+        // A viewer who goes ends it likewise, and what the device does then disturbs no other playback.
+        let other = rig.play(60);
+        let play = rig.play(60);
+        let path = format!("/gantry/v1/playback/{play}");
+        let flv = format!("/playback/{play}.flv?token={}", rig.token);
+        let viewer = HttpStream::open(rig.node.http, &flv);
+        assert_eq!(viewer.status, 200, "{}", viewer.head);
+        drop(viewer);
+        rig.call("DELETE", &path, &json!({}));
+        wait_until("it was told too", || {
+            let told = farewells(&rig);
+            (told == ["INFO TEARDOWN", "BYE", "INFO TEARDOWN", "BYE"]).then_some(())
+        });
+        assert_eq!(rig.state(&other)["state"], "playing", "{quirk}");
+        let policy = format!("/gantry/v1/devices/{PUID}/policy");
+        let forced = rig.call("PUT", &policy, &json!({"teardown": "skip"}));
+        assert_eq!(
+            forced.status,
+            200,
+            "{}",
+            String::from_utf8_lossy(&forced.body)
+        );
+        close(&other);
+        wait_until("BYE alone", || {
+            let told = farewells(&rig);
+            (told.len() == 5 && told[4] == "BYE").then_some(())
+        });
+        rig.node.wait_for_metric("gantry_streams", "", |n| n == 0.0);
+    }
+}

@@ -210,13 +210,13 @@ impl WebSocket {
         WebSocket(socket)
     }
 
-    /// The next binary message; `None` once the node has said goodbye or hung up.
+    /// The next message, of text or bytes; `None` once the node has said goodbye or hung up.
     pub fn message(&mut self) -> Option<Vec<u8>> {
         let mut message = Vec::new();
         loop {
             let (last, opcode, payload) = self.frame()?;
             match opcode {
-                0 | 2 => message.extend_from_slice(&payload),
+                0..=2 => message.extend_from_slice(&payload),
                 8 => return None,
                 9 | 10 => continue,
                 other => panic!("opcode {other}"),

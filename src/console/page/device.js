@@ -12,7 +12,7 @@ import { SETTINGS, SettingsForm } from './settings.js';
 /** Policies of a device and what each can be forced to; null: an address is typed. */
 const POLICIES = {
   transport: ['udp', 'tcp-passive', 'tcp-active'], media_ip: null, foreign_ssrc: ['switch', 'refuse'], loss: ['hold-back', 'show'],
-  charset: ['gb2312', 'utf8'], owner: ['channel', 'platform'], missing_sdp: ['assume', 'refuse'], tcp_role: ['tolerate', 'refuse'], moved: ['same-ip', 'any-ip'],
+  charset: ['gb2312', 'utf8'], owner: ['channel', 'platform'], missing_sdp: ['assume', 'refuse'], tcp_role: ['tolerate', 'refuse'], moved: ['same-ip', 'any-ip'], teardown: ['send', 'skip'],
 };
 /** Megabytes of a card in a gigabyte, as devices count. */
 const GB = 1024;
