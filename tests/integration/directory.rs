@@ -305,7 +305,7 @@ fn nodes_of_the_tree_come_change_and_go() {
     rig.wait_for_level("the organisation is gone", group, |level| {
         !has(level, other)
     });
-    rig.wait_for_level("its camera is at the top", "", |level| {
+    rig.wait_for_level("its camera hangs on its business group", GROUP, |level| {
         has(level, &camera(4))
     });
     rig.tell(ChannelEvent::Delete, item(group));

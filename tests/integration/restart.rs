@@ -418,7 +418,7 @@ fn what_was_subscribed_to_is_told_once_after_a_kill() {
         let alarm = Box::new(Alarm {
             priority: 1,
             method: 5,
-            time: "2026-06-14T12:00:00".into(),
+            time: format!("2026-06-14T12:00:0{n}"),
             description: Some(format!("alarm {n}")),
             ..Alarm::default()
         });
