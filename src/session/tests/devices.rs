@@ -1,13 +1,13 @@
 //! Devices: online, offline, lists, queries, what is stored and restored.
 
 use super::*;
-use crate::gb28181::{DeviceAuth, DeviceInfo, Persist as GbPersist, StoredDevice};
+use crate::gb28181::{DeviceAuth, DeviceInfo, Persist as GbPersist, SipTransport, StoredDevice};
 
 fn online(n: u32, first: bool) -> Gb {
     Gb::Online {
         device: device(n),
         peer: peer(),
-        over_tcp: true,
+        transport: SipTransport::Tls,
         first,
     }
 }
@@ -17,7 +17,7 @@ fn stored(n: u32, online: bool) -> StoredDevice {
         device: device(n),
         auth: DeviceAuth::Default,
         peer: Some(peer()),
-        over_tcp: false,
+        transport: SipTransport::Udp,
         online,
         expires_unix_s: 0,
         last_seen_unix_s: 3,
@@ -69,7 +69,7 @@ fn a_device_that_comes_is_told_and_stored() {
     let view = show(&mut rig, 1);
     assert_eq!(view.info.name, "gate");
     assert_eq!(view.channels.len(), 2);
-    assert!(view.online && view.over_tcp);
+    assert!(view.online && view.transport == SipTransport::Tls);
     assert_eq!(rig.core.timers.len(), 0);
 }
 
