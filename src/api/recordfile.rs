@@ -21,6 +21,7 @@ use super::caller::Caller;
 use super::device::read_puid;
 use super::download;
 use super::envelope::{Answer, Body, Code, Done, Failure, Paging, Path};
+use super::manage;
 use super::playback::When;
 
 /// A file of this node.
@@ -201,6 +202,16 @@ async fn show(state: &ApiState, task: Task) -> Result<FileInfo, Failure> {
     })
 }
 
+/// Puts in how the devices of files are called; one that is known no more has no name.
+async fn name_devices(state: &ApiState, files: &mut [FileInfo]) -> Result<(), Failure> {
+    let ids = files.iter().map(|file| file.pu_id.as_str());
+    let names = manage::names(state, ids).await?;
+    for file in files {
+        file.pu_name = names.get(&file.pu_id).cloned().unwrap_or_default();
+    }
+    Ok(())
+}
+
 /// Files of this node, newest first: an administrator sees all, others their own.
 #[utoipa::path(post, path = "/bvcsp/v1/recordfile/filter", operation_id = "listFiles", tag = "history", security(("token" = [])),
     request_body(content = FilesRequest, example = json!({"page": 0, "pageSize": 100,
@@ -242,6 +253,7 @@ pub async fn list(
     for task in page.data.unwrap_or_default() {
         files.push(show(&state, task).await?);
     }
+    name_devices(&state, &mut files).await?;
     Ok(Answer {
         page_info: page.page_info,
         ..Answer::data(files)
@@ -258,7 +270,10 @@ pub async fn info(
     Path(fileid): Path<String>,
 ) -> Result<Answer<FileInfo>, Failure> {
     let task = find(&state, &caller, &fileid)?;
-    Ok(Answer::data(show(&state, task).await?))
+    let mut file = [show(&state, task).await?];
+    name_devices(&state, &mut file).await?;
+    let [file] = file;
+    Ok(Answer::data(file))
 }
 
 /// Changes the name or the descriptions of a file; what is missing stays.
