@@ -54,6 +54,11 @@ export class Alarms {
     if (!event?.devID) return;
     const alarm = read(event);
     const at = this.list.findIndex((a) => a.key === alarm.key);
+    // Somebody has seen to it, here or on another page: it stays where it is.
+    if (alarm.done) {
+      if (at >= 0) { this.list[at].done = true; this.draw(); }
+      return;
+    }
     if (at >= 0) this.list.splice(at, 1);
     this.list = [alarm, ...this.list].slice(0, SHOWN_MAX);
     this.fresh.add(alarm.key);
