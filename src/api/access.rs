@@ -154,9 +154,8 @@ pub async fn list(
         .equal_if("black", asked.black.map(i64::from))
         .equal_if("obj_type", asked.obj_type)
         .contains(&["obj_id"], &asked.keyword);
-    // As the field is called in an answer.
-    request.sort = request.sort.map(|sort| sort.replace("objID", "objId"));
-    let entries = request.run::<AccessEntry>(&state, filter, "objId");
+    let fields = [("objID", "obj_id")];
+    let entries = request.run_by::<AccessEntry>(&state, filter, "objId", &fields);
     Ok(entries.await?.map(AccessInfo::from))
 }
 

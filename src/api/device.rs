@@ -81,6 +81,9 @@ pub struct PuInfo {
     pub tags: Vec<String>,
     /// Of channels in all; `channels` shows the first 1,000 of them.
     pub channel_count: usize,
+    /// Nodes of its tree (districts, business groups, organisations), which `POST /gantry/v1/devices/{puid}/tree` shows.
+    #[schema(example = 3)]
+    pub node_count: i64,
 }
 
 /// How many a device has of what, as its directory says; -1 = nobody knows: GB/T 28181 does not tell.
@@ -247,6 +250,7 @@ pub fn show(view: DeviceView, with_status: bool) -> PuInfo {
         desc: String::new(),
         tags: Vec::new(),
         channel_count,
+        node_count: 0,
     }
 }
 

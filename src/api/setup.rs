@@ -38,7 +38,7 @@ use crate::session::shell::route_to;
 use super::ApiState;
 use super::caller::{Admin, Caller};
 use super::device::find;
-use super::envelope::{Answer, Body, Code, Done, Failure, Path, wrong_reply};
+use super::envelope::{Answer, Body, Code, Done, Failure, InQuery, Path, wrong_reply};
 use super::gimbal::ask;
 use super::list::bad;
 use super::words::{Lack, either, lacking};
@@ -715,17 +715,25 @@ pub struct StorageStatus {
     pub file_names: Lack,
 }
 
-/// Asks a device whether it records.
+/// Whose state is wanted.
+#[derive(Debug, Default, Deserialize)]
+pub struct StatusQuery {
+    index: Option<u32>,
+}
+
+/// Asks a device, or one of its channels, whether it records.
 #[utoipa::path(get, path = "/bvcsp/v1/pu/storage/status/{puid}", operation_id = "getStorageStatus", tag = "management", security(("token" = [])),
-    params(("puid" = String, Path, example = "PU_34020000001110000001")),
+    params(("puid" = String, Path, example = "PU_34020000001110000001"),
+        ("index" = Option<u32>, Query, description = "of the channel; none = the device itself")),
     responses((status = 200, body = Answer<StorageStatus>)))]
 pub async fn get_storage_status(
     State(state): State<ApiState>,
     _: Caller,
     Path(puid): Path<String>,
+    InQuery(query): InQuery<StatusQuery>,
 ) -> Result<Answer<StorageStatus>, Failure> {
     let question = Ask::Query(Question::DeviceStatus);
-    let DeviceAnswer::DeviceStatus(told) = ask(&state, &puid, None, question).await? else {
+    let DeviceAnswer::DeviceStatus(told) = ask(&state, &puid, query.index, question).await? else {
         return Err(wrong_reply());
     };
     Ok(Answer::data(StorageStatus {
