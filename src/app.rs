@@ -317,6 +317,7 @@ impl Node {
         // The ports that the sockets really have, for who is told how to reach us.
         let mut config = config;
         config.sip.listen = sip;
+        config.sip.tls_listen = sips_addr;
         if let Ok(bound) = http.local_addr() {
             config.http.listen = bound;
         }

@@ -853,6 +853,10 @@ pub const EVENT_SOCKET_SEND_S_MAX: u64 = 10;
 /// Devices whose position one WebSocket is told. At it: further ones are not added.
 pub const EVENT_SOCKET_DEVICES_MAX: usize = 10_000;
 
+/// Acknowledgements that wait for the slowest WebSocket of alarms, each of up to [`IDS_PER_CALL_MAX`] alarms. At it: that
+/// socket is closed with 1013.
+pub const HANDLED_WAITING_MAX: usize = 64;
+
 /// Bytes of a message that a client sends on an event WebSocket; its content is ignored. At it: closed.
 pub const EVENT_SOCKET_MESSAGE_BYTES_MAX: usize = 64 * 1024;
 

@@ -304,7 +304,8 @@ fn show_device(state: &ApiState, book: &Book, device: &Device) -> GmDevice {
 #[schema(example = json!({"name": "server"}))]
 pub struct ServerCertRequest {
     name: String,
-    /// The code in it; ours if it is missing.
+    /// The common name: the code of who has the key, 20 digits as a rule; ours if it is missing. `CN=` before it is left out.
+    #[schema(example = "34020000002000000001")]
     subject: String,
 }
 
@@ -393,6 +394,24 @@ fn short(field: &str, text: &str) -> Result<String, Failure> {
     Ok(text.to_owned())
 }
 
+/// The common name that a subject is, with or without `CN=`.
+///
+/// Errors: nothing, a name with further parts, control characters.
+fn common_name(given: &str) -> Result<String, Failure> {
+    let subject = short("subject", given)?;
+    let trimmed = subject.trim();
+    let is_cn = trimmed
+        .get(..3)
+        .is_some_and(|word| word.eq_ignore_ascii_case("CN="));
+    let name = if is_cn { &trimmed[3..] } else { trimmed };
+    let name = name.trim();
+    if name.is_empty() || name.contains(['=', ',', '/', '+']) {
+        let msg = "subject must be the common name alone, such as 34020000002000000001";
+        return Err(Failure::new(Code::ErrorParam, msg));
+    }
+    Ok(name.to_owned())
+}
+
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
 #[schema(as = CertInUse, example = json!({"certid": "1"}))]
@@ -440,7 +459,7 @@ pub async fn create_server(
     let name = short("name", &request.name)?;
     let subject = match request.subject.as_str() {
         "" => state.config.sip.id.to_string(),
-        given => short("subject", given)?,
+        given => common_name(given)?,
     };
     let key = Key::new(&mut rng(&state));
     let mut open = Open::new(&state, &caller).await?;
@@ -736,4 +755,31 @@ pub async fn revocations(
     let list = open.book().revocations(now_s())?;
     open.keep().await?;
     Ok(([(header::CONTENT_TYPE, "application/x-pem-file")], list))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subject_is_a_common_name() {
+        for given in [
+            "34020000002000000001",
+            "CN=34020000002000000001",
+            " cn = x",
+            "cn=34020000002000000001 ",
+        ] {
+            let name = common_name(given);
+            if given == " cn = x" {
+                assert!(name.is_err(), "a name has no equals sign");
+            } else {
+                assert_eq!(name, Ok("34020000002000000001".to_owned()), "{given}");
+            }
+        }
+        for wrong in ["CN=", "CN=x,O=y", "/CN=x", "O=y", "CN=x+OU=z", " "] {
+            let failure = common_name(wrong).expect_err(wrong);
+            assert_eq!(failure.code, Code::ErrorParam);
+            assert!(failure.msg.contains("subject"), "{}", failure.msg);
+        }
+    }
 }

@@ -4,7 +4,8 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::gb28181::Condition;
+use crate::config::Sip;
+use crate::gb28181::{Condition, SipTransport};
 use crate::id::DeviceId;
 use crate::limits;
 use crate::session::{ChannelView, Command, DeviceView, Reply};
@@ -67,6 +68,7 @@ pub struct PuInfo {
     pub channels: Vec<Channel>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gps: Option<Position>,
+    pub hardware: Hardware,
     /// Last sign of life, Unix seconds.
     pub last_time: i64,
     /// 0 offline, 1 online.
@@ -82,6 +84,77 @@ pub struct PuInfo {
     /// Nodes of its tree (districts, business groups, organisations), which `POST /gantry/v1/devices/{puid}/tree` shows.
     #[schema(example = 3)]
     pub node_count: i64,
+}
+
+/// How many a device has of what, as its directory says; -1 = nobody knows: GB/T 28181 does not tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Hardware {
+    #[serde(rename = "WIFI")]
+    #[schema(example = -1)]
+    pub wifi: i64,
+    #[schema(example = -1)]
+    pub radio: i64,
+    /// Cameras.
+    #[schema(example = 4)]
+    pub video_in: i64,
+    #[schema(example = -1)]
+    pub audio_in: i64,
+    #[schema(example = -1)]
+    pub audio_out: i64,
+    /// Cameras that can be turned.
+    #[serde(rename = "PTZ")]
+    #[schema(example = 1)]
+    pub ptz: i64,
+    #[schema(example = -1)]
+    pub serial_port: i64,
+    /// Alarm inputs.
+    #[schema(example = 0)]
+    pub alert_in: i64,
+    #[schema(example = -1)]
+    pub alert_out: i64,
+    #[schema(example = -1)]
+    pub storage: i64,
+    #[serde(rename = "GPS")]
+    #[schema(example = -1)]
+    pub gps: i64,
+}
+
+impl Hardware {
+    /// What a directory says. One that has not come says nothing.
+    fn of<'c>(channels: impl Iterator<Item = &'c ChannelView>) -> Hardware {
+        const UNKNOWN: i64 = -1;
+        const ALARM_INPUT: u16 = 134;
+        let (mut cameras, mut turning, mut inputs) = (0, 0, 0);
+        for channel in channels {
+            if channel.channel.0.type_code() == Some(ALARM_INPUT) {
+                inputs += 1;
+            } else {
+                cameras += 1;
+                turning += i64::from(channel.ptz);
+            }
+        }
+        let known = |count: i64| {
+            if cameras + inputs == 0 {
+                UNKNOWN
+            } else {
+                count
+            }
+        };
+        Hardware {
+            wifi: UNKNOWN,
+            radio: UNKNOWN,
+            video_in: known(cameras),
+            audio_in: UNKNOWN,
+            audio_out: UNKNOWN,
+            ptz: known(turning),
+            serial_port: UNKNOWN,
+            alert_in: known(inputs),
+            alert_out: UNKNOWN,
+            storage: UNKNOWN,
+            gps: UNKNOWN,
+        }
+    }
 }
 
 /// A camera or alarm input of a device.
@@ -148,6 +221,7 @@ pub fn show(view: DeviceView, with_status: bool) -> PuInfo {
     let time = view.last_seen_unix_s;
     let is_there = |channel: &ChannelView| channel.condition != Condition::Deleted;
     let channel_count = view.channels.iter().filter(|c| is_there(c)).count();
+    let hardware = Hardware::of(view.channels.iter().filter(|c| is_there(c)));
     let channels: Vec<Channel> = (0..)
         .zip(view.channels)
         .filter(|(_, channel)| is_there(channel))
@@ -168,6 +242,7 @@ pub fn show(view: DeviceView, with_status: bool) -> PuInfo {
         hardware_version: String::new(),
         class_id: String::new(),
         gps: channels.iter().find_map(|channel| channel.gps),
+        hardware,
         channels,
         last_time: time,
         status: with_status.then_some(u8::from(view.online)),
@@ -221,12 +296,19 @@ pub fn condition_name(condition: Condition) -> Option<&'static str> {
     }
 }
 
-/// By what a device is connected to the SIP address `server`.
-pub fn network(view: &DeviceView, server: std::net::SocketAddr) -> Network {
+/// By what a device is connected, and to which of our addresses.
+pub fn network(view: &DeviceView, sip: &Sip) -> Network {
+    let server = match view.transport {
+        SipTransport::Udp | SipTransport::Tcp => sip.listen,
+        SipTransport::Tls => sip.tls_listen.unwrap_or(sip.listen),
+    };
     Network {
         device_addr: view.peer.map_or_else(String::new, |peer| peer.to_string()),
         server_addr: server.to_string(),
-        tcp1_or_udp2: if view.over_tcp { 1 } else { 2 },
+        tcp1_or_udp2: match view.transport {
+            SipTransport::Tcp | SipTransport::Tls => 1,
+            SipTransport::Udp => 2,
+        },
         protocol: "GB28181".into(),
     }
 }
@@ -338,7 +420,7 @@ pub async fn online_status(
         id: view.device.map_or(puid, |device| device.pu_id()),
         status: u8::from(view.online),
         last_time: view.last_seen_unix_s,
-        network: network(&view, state.config.sip.listen),
+        network: network(&view, &state.config.sip),
     }))
 }
 
@@ -353,4 +435,68 @@ pub async fn find(state: &ApiState, puid: &str) -> Result<DeviceView, Failure> {
 /// `PU_` and a code, or the code alone.
 pub fn read_puid(puid: &str) -> Result<DeviceId, Failure> {
     DeviceId::from_pu_id(puid).map_err(|e| Failure::new(Code::ErrorParam, format!("puid is {e}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::ChannelId;
+    use serde_json::json;
+
+    fn channel(code: &str, ptz: bool) -> ChannelView {
+        ChannelView {
+            channel: ChannelId(code.parse().expect("a code")),
+            name: String::new(),
+            online: true,
+            ptz,
+            longitude: None,
+            latitude: None,
+            parent_id: String::new(),
+            condition: Condition::Described,
+        }
+    }
+
+    #[test]
+    fn a_device_has_what_its_directory_says() {
+        let mut view = DeviceView {
+            channels: vec![
+                channel("34020000001310000001", true),
+                channel("34020000001320000002", false),
+                channel("34020000001340000003", false),
+            ],
+            ..DeviceView::default()
+        };
+        view.channels.push(ChannelView {
+            condition: Condition::Deleted,
+            ..channel("34020000001310000004", true)
+        });
+        let shown = serde_json::to_value(show(view, true)).expect("written");
+        assert_eq!(
+            shown["hardware"],
+            json!({"WIFI": -1, "radio": -1, "videoIn": 2, "audioIn": -1, "audioOut": -1, "PTZ": 1,
+                "serialPort": -1, "alertIn": 1, "alertOut": -1, "storage": -1, "GPS": -1})
+        );
+        let bare = serde_json::to_value(show(DeviceView::default(), true)).expect("written");
+        for count in ["videoIn", "PTZ", "alertIn"] {
+            assert_eq!(bare["hardware"][count], -1, "no directory has come");
+        }
+    }
+
+    #[test]
+    fn by_what_a_device_is_connected_names_tls() {
+        let sip = Sip::default();
+        for (transport, number, server) in [
+            (SipTransport::Udp, 2, Some(sip.listen)),
+            (SipTransport::Tcp, 1, Some(sip.listen)),
+            (SipTransport::Tls, 1, sip.tls_listen),
+        ] {
+            let view = DeviceView {
+                transport,
+                ..DeviceView::default()
+            };
+            let network = network(&view, &sip);
+            assert_eq!(network.tcp1_or_udp2, number, "{transport:?}");
+            assert_eq!(Some(network.server_addr), server.map(|at| at.to_string()));
+        }
+    }
 }

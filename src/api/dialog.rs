@@ -50,6 +50,14 @@ pub struct DialogFilter {
     /// `webrtc`, `http-flv`, `ws-flv`, `http-fmp4`, `ws-fmp4`, `control` or `file`.
     #[serde(default)]
     transport: Option<String>,
+    /// `device`, `playback` or `stream`; of `conference` and `push` there are none.
+    #[serde(default)]
+    #[schema(example = "device")]
+    kind: Option<String>,
+    /// Those of this streaming service, as `/dialog/vtdu/list` names it.
+    #[serde(default)]
+    #[schema(example = "VTDU_gantry")]
+    vtdu: Option<String>,
     /// true = those that are over, newest first, instead of those that are open.
     #[serde(default)]
     closed: bool,
@@ -201,12 +209,13 @@ pub struct Shard {
 
 impl From<SessionView> for DialogInfo {
     fn from(view: SessionView) -> DialogInfo {
-        let (kind, puid, stream) = match &view.key {
-            StreamKey::Live { device, channel } => ("device", device.pu_id(), channel.to_string()),
-            StreamKey::Named(name) => ("stream", String::new(), name.to_string()),
-            StreamKey::Record {
+        let kind = kind_of(&view.key);
+        let (puid, stream) = match &view.key {
+            StreamKey::Live { device, channel }
+            | StreamKey::Record {
                 device, channel, ..
-            } => ("playback", device.pu_id(), channel.to_string()),
+            } => (device.pu_id(), channel.to_string()),
+            StreamKey::Named(name) => (String::new(), name.to_string()),
         };
         let playback = view.playing.as_ref().map(playback::Played::from);
         let end = view.playing.as_ref().and_then(|p| p.end.as_ref());
@@ -242,6 +251,17 @@ impl From<SessionView> for DialogInfo {
             ingest: view.ingest.into(),
             diagnosis: None,
         }
+    }
+}
+
+/// Kinds of dialogs (bvcsp 3.1), and `stream`, which is our own.
+const KINDS: [&str; 5] = ["device", "playback", "stream", "conference", "push"];
+
+fn kind_of(key: &StreamKey) -> &'static str {
+    match key {
+        StreamKey::Live { .. } => "device",
+        StreamKey::Named(_) => "stream",
+        StreamKey::Record { .. } => "playback",
     }
 }
 
@@ -430,12 +450,22 @@ pub async fn list(
             .as_deref()
             .is_some_and(|wanted| !wanted.is_empty() && wanted != is)
     };
+    let kind = filter.kind.as_deref().filter(|kind| !kind.is_empty());
+    if kind.is_some_and(|kind| !KINDS.contains(&kind)) {
+        let msg = format!("kind must be one of {}", KINDS.join(", "));
+        return Err(Failure::new(Code::ErrorParam, msg));
+    }
+    // Every dialog is of this node.
+    if differs(&filter.vtdu, &service_id(&state)) {
+        sessions.clear();
+    }
     sessions.retain(|view| {
         let of_device = |wanted| view.key.place().is_some_and(|(device, _)| device == wanted);
         sees(&caller, view)
             && device.is_none_or(of_device)
             && !differs(&filter.userid, &view.owner.user)
             && !differs(&filter.transport, view.kind.name())
+            && kind.is_none_or(|kind| kind == kind_of(&view.key))
     });
     if !filter.closed {
         sessions.sort_by_key(|view| view.session);

@@ -9,6 +9,7 @@
 //! closed with 1013.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::FromRequestParts;
@@ -19,13 +20,14 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
-use tokio::sync::broadcast;
+use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::gb28181::notice::{Alarm, alarm_name};
 use crate::id::DeviceId;
 use crate::limits;
 use crate::session::{AlarmView, DeviceView, DirectoryChange, Event, PlacedPosition};
+use crate::store::history::AlarmRow;
 use crate::time::parse_local;
 
 use super::ApiState;
@@ -48,6 +50,10 @@ struct StatusMessage {
     device: PuInfo,
 }
 
+/// `status` of an alarm that a device raised, and of one that somebody has seen to.
+const RAISED: u8 = 1;
+const HANDLED: u8 = 2;
+
 /// An alarm (bvcsp 1.3).
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -64,6 +70,7 @@ struct AlarmMessage {
     dev_name: String,
     /// Index of the channel; -1 = the device.
     sub_dev_idx: i64,
+    /// 1 raised, 2 handled: told again with who did it in `userID`.
     status: u8,
     desc: String,
     lat: f64,
@@ -234,7 +241,8 @@ pub async fn online_status(
     open(state, caller, upgrade, Channel::OnlineStatus)
 }
 
-/// Upgrades to a WebSocket of alarm_info messages: alarms of all devices as they come.
+/// Upgrades to a WebSocket of alarm_info messages: alarms of all devices as they come (`status` 1), and again when somebody
+/// has seen to them (`status` 2, with who in `userID`).
 #[utoipa::path(get, path = "/bvcsp/v1/ws/event/alarm", operation_id = "alarmEvents", tag = "event", security(("token" = [])),
     params(("token" = Option<String>, Query, description = "or as Sec-WebSocket-Protocol, or Authorization")),
     responses((status = 101, description = "alarm_info messages follow"),
@@ -290,17 +298,18 @@ fn open(state: ApiState, caller: SocketCaller, upgrade: Upgrade, channel: Channe
     };
     // Subscribed before the upgrade is answered: a client that lists devices after it misses nothing.
     let events = state.session.events();
+    let handled = state.handled.subscribe();
     let upgrade = upgrade.max_message_size(limits::EVENT_SOCKET_MESSAGE_BYTES_MAX);
     let upgrade = match caller.protocol {
         Some(protocol) => upgrade.protocols([protocol]),
         None => upgrade,
     };
-    upgrade.on_upgrade(move |socket| serve(socket, events, state, caller.token, channel))
+    upgrade.on_upgrade(move |socket| serve(socket, (events, handled), state, caller.token, channel))
 }
 
 async fn serve(
     mut socket: WebSocket,
-    mut events: broadcast::Receiver<Event>,
+    (mut events, mut handled): (broadcast::Receiver<Event>, broadcast::Receiver<Handled>),
     state: ApiState,
     token: String,
     mut channel: Channel,
@@ -312,25 +321,31 @@ async fn serve(
             biased;
             uplink = timeout_at(idle_end, socket.recv()) => Step::Uplink(uplink.ok()),
             event = events.recv() => Step::Event(event),
+            texts = handled.recv(), if matches!(channel, Channel::Alarm) => Step::Handled(texts),
         };
         if state.auth.check(&token).is_none() {
             return close(socket, close_code::POLICY, "the login has ended").await;
         }
         match step {
             Step::Event(Ok(event)) => {
-                for text in messages(&channel, event, &state) {
-                    let limit = Duration::from_secs(limits::EVENT_SOCKET_SEND_S_MAX);
-                    match timeout(limit, socket.send(Message::text(text))).await {
-                        Ok(Ok(())) => {}
-                        Ok(Err(_)) => return,
-                        Err(_) => return close(socket, close_code::AGAIN, "too slow").await,
-                    }
+                let texts = messages(&channel, event, &state);
+                if let Err(slow) = send(&mut socket, &texts).await {
+                    return if slow {
+                        too_slow(socket).await
+                    };
                 }
             }
-            Step::Event(Err(broadcast::error::RecvError::Lagged(_))) => {
-                return close(socket, close_code::AGAIN, "too slow").await;
+            Step::Handled(Ok(texts)) => {
+                if let Err(slow) = send(&mut socket, &texts).await {
+                    return if slow {
+                        too_slow(socket).await
+                    };
+                }
             }
-            Step::Event(Err(broadcast::error::RecvError::Closed)) => {
+            Step::Event(Err(RecvError::Lagged(_))) | Step::Handled(Err(RecvError::Lagged(_))) => {
+                return too_slow(socket).await;
+            }
+            Step::Event(Err(RecvError::Closed)) | Step::Handled(Err(RecvError::Closed)) => {
                 return close(socket, close_code::AWAY, "the node is shutting down").await;
             }
             Step::Uplink(Some(Some(Ok(uplink)))) => {
@@ -345,8 +360,59 @@ async fn serve(
     }
 }
 
+/// Sends texts. Errors: it could not; true = because the client took too long.
+async fn send(socket: &mut WebSocket, texts: &[String]) -> Result<(), bool> {
+    for text in texts {
+        let limit = Duration::from_secs(limits::EVENT_SOCKET_SEND_S_MAX);
+        match timeout(limit, socket.send(Message::text(text.as_str()))).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return Err(false),
+            Err(_) => return Err(true),
+        }
+    }
+    Ok(())
+}
+
+async fn too_slow(socket: WebSocket) {
+    close(socket, close_code::AGAIN, "too slow").await;
+}
+
+/// Messages of alarms that somebody has seen to.
+pub type Handled = Arc<[String]>;
+
+/// Tells the sockets of alarms who has seen to which.
+pub fn tell_handled(state: &ApiState, rows: Vec<AlarmRow>) {
+    let texts: Vec<String> = rows
+        .into_iter()
+        .flat_map(|row| text(&handled_message(row)))
+        .collect();
+    if !texts.is_empty() {
+        // Nobody may be listening.
+        let _ = state.handled.send(texts.into());
+    }
+}
+
+fn handled_message(row: AlarmRow) -> AlarmMessage {
+    AlarmMessage {
+        key: row.id.to_string(),
+        r#type: u32::try_from(row.alarm_type).unwrap_or(0),
+        time: row.time,
+        user_id: row.processor_id.clone(),
+        user_name: row.processor_id,
+        dev_id: row.device,
+        dev_name: row.name,
+        sub_dev_idx: row.place.unwrap_or(-1),
+        status: HANDLED,
+        desc: row.description,
+        lat: row.latitude.unwrap_or(0.0),
+        lng: row.longitude.unwrap_or(0.0),
+        payload: row.payload,
+    }
+}
+
 enum Step {
-    Event(Result<Event, broadcast::error::RecvError>),
+    Event(Result<Event, RecvError>),
+    Handled(Result<Handled, RecvError>),
     /// The outer `None`: nothing came in time.
     Uplink(Option<Option<Result<Message, axum::Error>>>),
 }
@@ -446,7 +512,7 @@ fn alarm_message(view: AlarmView, offset_s: i32) -> AlarmMessage {
         dev_id: view.device.pu_id(),
         dev_name: view.name,
         sub_dev_idx: view.index.map_or(-1, i64::from),
-        status: 1,
+        status: RAISED,
         desc: match alarm.description.as_deref() {
             Some(told) if !told.is_empty() => told.to_owned(),
             Some(_) | None => name.to_owned(),
@@ -536,7 +602,7 @@ fn status_message(status: u8, view: DeviceView, state: &ApiState) -> StatusMessa
         r#type: "PU",
         time: unix_s(),
         status,
-        network: network(&view, state.config.sip.listen),
+        network: network(&view, &state.config.sip),
         user: UserInfo::default(),
         device: show(view, true),
     }

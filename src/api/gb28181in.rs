@@ -9,8 +9,10 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::config::Config;
 use crate::gb28181::DeviceAuth;
-use crate::session::{Command, DeviceView};
+use crate::id::DeviceId;
+use crate::session::{Command, DevicePolicy, DeviceView};
 use crate::store::rows::{ChannelRow, NodeRow};
 use crate::store::table::{Filter, Page};
 use crate::store::{NOT_DELETED, condition_in};
@@ -18,10 +20,11 @@ use crate::store::{NOT_DELETED, condition_in};
 use super::ApiState;
 use super::caller::{Admin, Caller};
 use super::certificate;
-use super::device::{condition_name, find, order_of, read_puid};
+use super::device::{Channel, PuInfo, condition_name, find, order_of, read_puid};
 use super::envelope::{Answer, Body, Done, Failure, Path};
 use super::list::{ListRequest, bad, not_found};
 use super::manage::{self, DeviceChange, adopt, auth_of, facts};
+use super::words::fixed;
 
 /// A device or platform that registers here.
 #[derive(Debug, Serialize, ToSchema)]
@@ -35,7 +38,8 @@ pub struct Registrant {
     pub name: String,
     /// `device` or `platform`.
     pub kind: String,
-    /// `UDP` or `TCP`, as it registered last.
+    /// `UDP`, `TCP` or `TLS`, as it registered last.
+    #[schema(example = "UDP")]
     pub transport: String,
     #[schema(example = "192.168.1.64:5060")]
     pub address: String,
@@ -45,6 +49,32 @@ pub struct Registrant {
     /// Last sign of life, Unix seconds.
     pub last_keepalive: i64,
     pub desc: String,
+    /// From where it registered; null = it never did.
+    #[schema(example = "192.168.1.64")]
+    pub ip: Option<String>,
+    #[schema(example = 5060)]
+    pub port: Option<u16>,
+    /// In which it authenticates: that of this node.
+    #[schema(example = "3402000000")]
+    pub realm: String,
+    /// By which it authenticates: its code.
+    #[schema(example = "34020000001180000001")]
+    pub user: String,
+    /// How it is asked to send media: `auto`, `udp`, `tcp-passive` (it connects to us), `tcp-active` (we connect to it).
+    #[schema(example = "auto")]
+    pub stream_mode: String,
+    /// In which charset it is asked: `auto`, `gb2312`, `utf8`.
+    #[schema(example = "auto")]
+    pub charset: String,
+    /// Seconds of a registration as this node gives it to who asks for none; the same for all.
+    #[schema(example = 3600)]
+    pub expires: u64,
+    /// Seconds between two keepalives that this node waits for; the same for all.
+    #[schema(example = 60)]
+    pub heartbeat: u64,
+    /// The first 1,000; of `info` alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channels: Option<Vec<Channel>>,
 }
 
 /// A device or platform as it shall be; what is missing stays as it is.
@@ -58,8 +88,86 @@ pub struct RegistrantRequest {
     /// Its own password, 1 to 64 bytes; `""` = that of the config.
     #[serde(default)]
     password: Option<String>,
+    /// How it is asked to send media: `auto`, `udp`, `tcp-passive`, `tcp-active`.
+    #[serde(default)]
+    #[schema(example = "auto")]
+    stream_mode: Option<String>,
+    /// In which charset it is asked: `auto`, `gb2312`, `utf8`.
+    #[serde(default)]
+    #[schema(example = "auto")]
+    charset: Option<String>,
+    /// As the six after it, what answers have: where and how it registers is its own setting, or one of this node for all.
+    #[serde(default)]
+    #[schema(example = "UDP")]
+    transport: Option<String>,
+    #[serde(default)]
+    #[schema(example = "192.168.1.64")]
+    ip: Option<String>,
+    #[serde(default)]
+    #[schema(example = 5060)]
+    port: Option<u16>,
+    #[serde(default)]
+    #[schema(example = "3402000000")]
+    realm: Option<String>,
+    #[serde(default)]
+    #[schema(example = "34020000002000000002")]
+    user: Option<String>,
+    #[serde(default)]
+    #[schema(example = 3600)]
+    expires: Option<u64>,
+    #[serde(default)]
+    #[schema(example = 60)]
+    heartbeat: Option<u64>,
     #[serde(flatten)]
     change: DeviceChange,
+}
+
+impl RegistrantRequest {
+    /// The policies of a device with those that are asked for. Errors: there is no such word.
+    fn force(&self, mut policy: DevicePolicy) -> Result<DevicePolicy, Failure> {
+        for (field, key, word) in [
+            ("streamMode", "transport", &self.stream_mode),
+            ("charset", "charset", &self.charset),
+        ] {
+            if let Some(word) = word {
+                let set = policy.set(key, word);
+                set.map_err(|_| bad(format_args!("{field}: {word:.32} is no word for it")))?;
+            }
+        }
+        Ok(policy)
+    }
+
+    /// Holds what cannot be set against what is. Errors: it shall be otherwise (8).
+    fn compare(&self, config: &Config, view: &DeviceView, device: DeviceId) -> Result<(), Failure> {
+        let ip = view.peer.map(|peer| peer.ip().to_string());
+        let transport = view.peer.map(|_| view.transport.name().to_owned());
+        fixed(
+            "transport",
+            self.transport.as_ref(),
+            &transport.unwrap_or_default(),
+        )?;
+        fixed("ip", self.ip.as_ref(), &ip.unwrap_or_default())?;
+        let port = view.peer.map(|peer| peer.port());
+        fixed("port", self.port.as_ref(), &port.unwrap_or_default())?;
+        fixed("realm", self.realm.as_ref(), &config.sip_realm().to_owned())?;
+        fixed("user", self.user.as_ref(), &device.to_string())?;
+        let sip = &config.sip;
+        let expires = sip.expires_default_s.duration().as_secs();
+        fixed("expires", self.expires.as_ref(), &expires)?;
+        let heartbeat = sip.keepalive_s.duration().as_secs();
+        fixed("heartbeat", self.heartbeat.as_ref(), &heartbeat)
+    }
+}
+
+/// Forces policies of a device, over restarts.
+async fn put_policy(
+    state: &ApiState,
+    device: DeviceId,
+    policy: DevicePolicy,
+) -> Result<(), Failure> {
+    let command = Command::SetDevicePolicy { device, policy };
+    state.session.call(command).await?;
+    Ok(state.store.save_policy(device, policy).await?)
 }
 
 /// That a row of `devices` is a platform.
@@ -73,20 +181,35 @@ fn of_kind(kind: &str) -> Filter {
     }
 }
 
-fn show(view: &DeviceView, kind: &str, info: super::device::PuInfo) -> Registrant {
+fn show(config: &Config, view: &DeviceView, kind: &str, info: PuInfo) -> Registrant {
+    let code = view
+        .device
+        .map_or_else(String::new, |device| device.to_string());
+    let word = |of: &str| {
+        let mut all = view.policy.entries().into_iter();
+        let found = all.find(|(key, _)| *key == of);
+        found.map_or_else(String::new, |(_, word)| word)
+    };
     Registrant {
-        id: view
-            .device
-            .map_or_else(String::new, |device| device.to_string()),
+        user: code.clone(),
+        id: code,
         puid: info.id,
         name: info.name,
         kind: kind.to_owned(),
-        transport: if view.over_tcp { "TCP" } else { "UDP" }.to_owned(),
+        transport: view.transport.name().to_owned(),
         address: view.peer.map_or_else(String::new, |peer| peer.to_string()),
         status: u8::from(view.online),
         channel_count: info.channel_count,
         last_keepalive: view.last_seen_unix_s,
         desc: info.desc,
+        ip: view.peer.map(|peer| peer.ip().to_string()),
+        port: view.peer.map(|peer| peer.port()),
+        realm: config.sip_realm().to_owned(),
+        stream_mode: word("transport"),
+        charset: word("charset"),
+        expires: config.sip.expires_default_s.duration().as_secs(),
+        heartbeat: config.sip.keepalive_s.duration().as_secs(),
+        channels: None,
     }
 }
 
@@ -120,7 +243,7 @@ async fn registrants(
     let shown = views
         .iter()
         .zip(infos)
-        .map(|(view, info)| show(view, kind, info))
+        .map(|(view, info)| show(&state.config, view, kind, info))
         .collect();
     Ok(Answer {
         page_info: page.page_info,
@@ -128,7 +251,11 @@ async fn registrants(
     })
 }
 
-async fn registrant(state: &ApiState, id: &str, kind: &str) -> Result<Registrant, Failure> {
+async fn registrant(
+    state: &ApiState,
+    id: &str,
+    kind: &str,
+) -> Result<(Registrant, DeviceView), Failure> {
     let device = read_puid(id).map_err(|failure| bad(format_args!("id: {}", failure.msg)))?;
     let fits = of_kind(kind).equal("id", device.to_string());
     if state.store.stats().pending > 0 {
@@ -145,8 +272,13 @@ async fn registrant(state: &ApiState, id: &str, kind: &str) -> Result<Registrant
     let view = find(state, id).await?;
     let mut info = [super::device::show(view.clone(), true)];
     manage::dress(state, &mut info).await?;
-    let [info] = info;
-    Ok(show(&view, kind, info))
+    let [mut info] = info;
+    let channels = std::mem::take(&mut info.channels);
+    let shown = Registrant {
+        channels: Some(channels),
+        ..show(&state.config, &view, kind, info)
+    };
+    Ok((shown, view))
 }
 
 async fn change(
@@ -155,8 +287,10 @@ async fn change(
     request: RegistrantRequest,
     kind: &str,
 ) -> Result<Done, Failure> {
-    registrant(state, id, kind).await?;
+    let (_, view) = registrant(state, id, kind).await?;
     let device = read_puid(id)?;
+    request.compare(&state.config, &view, device)?;
+    let policy = request.force(view.policy)?;
     let auth = match request.password {
         None => None,
         Some(password) if password.is_empty() => Some(DeviceAuth::Default),
@@ -175,6 +309,9 @@ async fn change(
             .call(Command::SetDeviceAuth { device, auth })
             .await?;
     }
+    if policy != view.policy {
+        put_policy(state, device, policy).await?;
+    }
     Ok(Done::new())
 }
 
@@ -183,9 +320,15 @@ async fn create(
     request: RegistrantRequest,
     kind: &'static str,
 ) -> Result<Done, Failure> {
-    let id = request.id.ok_or_else(|| bad("id is missing"))?;
+    let id = request.id.clone().ok_or_else(|| bad("id is missing"))?;
+    let device = read_puid(&id).map_err(|failure| bad(format_args!("id: {}", failure.msg)))?;
+    request.compare(&state.config, &DeviceView::default(), device)?;
+    let policy = request.force(DevicePolicy::default())?;
     let password = request.password.filter(|password| !password.is_empty());
     adopt(state, &id, password, request.change, kind).await?;
+    if policy != DevicePolicy::default() {
+        put_policy(state, device, policy).await?;
+    }
     Ok(Done::new())
 }
 
@@ -216,7 +359,7 @@ macro_rules! calls {
             params(($place = String, Path, example = "34020000001180000001")),
             responses((status = 200, body = Answer<Registrant>)))]
         pub async fn $info(State(state): State<ApiState>, _: Caller, Path(id): Path<String>) -> Result<Answer<Registrant>, Failure> {
-            Ok(Answer::data(registrant(&state, &id, $kind).await?))
+            Ok(Answer::data(registrant(&state, &id, $kind).await?.0))
         }
 
         #[doc = concat!("Makes a ", $kind, " known before it registers.")]

@@ -6,7 +6,7 @@
 //! Bound: [`limits::GROUPS_MAX`] of each.
 
 use axum::extract::State;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::limits;
@@ -17,6 +17,7 @@ use super::ApiState;
 use super::caller::{Admin, Caller};
 use super::envelope::{Answer, Body, Code, Done, Failure, Path};
 use super::list::{ListRequest, bad, name, not_found, text};
+use super::words::either;
 
 /// Which groups or categories.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -24,6 +25,8 @@ use super::list::{ListRequest, bad, name, not_found, text};
 pub struct GroupFilter {
     /// Those right under this group; `""` = the root.
     parent: Option<String>,
+    /// The same.
+    parent_id: Option<String>,
     /// A part of the name.
     keyword: String,
 }
@@ -35,13 +38,75 @@ pub struct GroupRequest {
     name: Option<String>,
     /// The group above; of a category without meaning.
     parent: Option<String>,
+    /// The same.
+    #[serde(rename = "parentId")]
+    #[schema(example = "")]
+    parent_id: Option<String>,
     abbreviation: Option<String>,
-    #[serde(alias = "desc")]
     description: Option<String>,
+    /// The same.
+    #[schema(example = "Everything north of the river")]
+    desc: Option<String>,
+}
+
+impl GroupRequest {
+    /// With one word for what has two. Errors: they differ.
+    fn settled(self) -> Result<GroupRequest, Failure> {
+        Ok(GroupRequest {
+            parent: either(("parentId", self.parent_id), ("parent", self.parent))?,
+            description: either(("desc", self.desc), ("description", self.description))?,
+            parent_id: None,
+            desc: None,
+            ..self
+        })
+    }
+}
+
+/// A group (bvcsp 2.27).
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GroupInfo {
+    #[serde(flatten)]
+    group: DeviceGroup,
+    /// The same as `parent`.
+    #[schema(example = "")]
+    parent_id: String,
+    /// The same as `description`.
+    #[schema(example = "Everything north of the river")]
+    desc: String,
+}
+
+impl From<DeviceGroup> for GroupInfo {
+    fn from(group: DeviceGroup) -> GroupInfo {
+        GroupInfo {
+            parent_id: group.parent.clone(),
+            desc: group.description.clone(),
+            group,
+        }
+    }
+}
+
+/// A category.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ClassInfo {
+    #[serde(flatten)]
+    class: DeviceClass,
+    /// The same as `description`.
+    #[schema(example = "Turns and zooms")]
+    desc: String,
+}
+
+impl From<DeviceClass> for ClassInfo {
+    fn from(class: DeviceClass) -> ClassInfo {
+        ClassInfo {
+            desc: class.description.clone(),
+            class,
+        }
+    }
 }
 
 /// The id of what was made.
-#[derive(Debug, serde::Serialize, ToSchema)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Made {
     #[schema(example = "g-5f3a9c1e")]
     pub id: String,
@@ -99,37 +164,39 @@ fn root() -> DeviceGroup {
 
 /// The root of all groups.
 #[utoipa::path(get, path = "/bvcsp/v1/pu/group/root", operation_id = "rootGroup", tag = "device", security(("token" = [])),
-    responses((status = 200, body = Answer<DeviceGroup>)))]
-pub async fn root_group(_: Caller) -> Answer<DeviceGroup> {
-    Answer::data(root())
+    responses((status = 200, body = Answer<GroupInfo>)))]
+pub async fn root_group(_: Caller) -> Answer<GroupInfo> {
+    Answer::data(root().into())
 }
 
 /// Groups, by name.
 #[utoipa::path(post, path = "/bvcsp/v1/pu/group/list", operation_id = "listGroups", tag = "device", security(("token" = [])),
     request_body(content = ListRequest<GroupFilter>, example = json!({"page": 0, "pageSize": 100, "filter": {"parent": ""}})),
-    responses((status = 200, body = Answer<Vec<DeviceGroup>>)))]
+    responses((status = 200, body = Answer<Vec<GroupInfo>>)))]
 pub async fn list_groups(
     State(state): State<ApiState>,
     _: Caller,
     Body(mut request): Body<ListRequest<GroupFilter>>,
-) -> Result<Answer<Vec<DeviceGroup>>, Failure> {
+) -> Result<Answer<Vec<GroupInfo>>, Failure> {
     let asked = request.take_filter();
+    let parent = either(("parentId", asked.parent_id), ("parent", asked.parent))?;
     let filter = Filter::all()
-        .equal_if("parent", asked.parent)
+        .equal_if("parent", parent)
         .contains(&["name", "abbreviation"], &asked.keyword);
-    request.run(&state, filter, "name").await
+    let groups = request.run::<DeviceGroup>(&state, filter, "name");
+    Ok(groups.await?.map(GroupInfo::from))
 }
 
 /// One group.
 #[utoipa::path(get, path = "/bvcsp/v1/pu/group/info/{groupid}", operation_id = "groupInfo", tag = "device", security(("token" = [])),
     params(("groupid" = String, Path, example = "root")),
-    responses((status = 200, body = Answer<DeviceGroup>)))]
+    responses((status = 200, body = Answer<GroupInfo>)))]
 pub async fn group_info(
     State(state): State<ApiState>,
     _: Caller,
     Path(id): Path<String>,
-) -> Result<Answer<DeviceGroup>, Failure> {
-    Ok(Answer::data(group(&state, &id).await?))
+) -> Result<Answer<GroupInfo>, Failure> {
+    Ok(Answer::data(group(&state, &id).await?.into()))
 }
 
 /// Makes a group.
@@ -141,6 +208,7 @@ pub async fn create_group(
     _: Admin,
     Body(request): Body<GroupRequest>,
 ) -> Result<Answer<Made>, Failure> {
+    let request = request.settled()?;
     let parent = request.parent.unwrap_or_default();
     check_group(&state, &parent).await?;
     let row = DeviceGroup {
@@ -165,6 +233,7 @@ pub async fn change_group(
     Path(id): Path<String>,
     Body(request): Body<GroupRequest>,
 ) -> Result<Done, Failure> {
+    let request = request.settled()?;
     let mut row = group(&state, &id).await?;
     if row.id.is_empty() {
         return Err(Failure::new(Code::Forbidden, "the root cannot be changed"));
@@ -224,26 +293,27 @@ pub async fn delete_group(
 /// Categories, by name.
 #[utoipa::path(post, path = "/bvcsp/v1/pu/class/list", operation_id = "listClasses", tag = "device", security(("token" = [])),
     request_body(content = ListRequest<GroupFilter>, example = json!({"page": 0, "pageSize": 100})),
-    responses((status = 200, body = Answer<Vec<DeviceClass>>)))]
+    responses((status = 200, body = Answer<Vec<ClassInfo>>)))]
 pub async fn list_classes(
     State(state): State<ApiState>,
     _: Caller,
     Body(mut request): Body<ListRequest<GroupFilter>>,
-) -> Result<Answer<Vec<DeviceClass>>, Failure> {
+) -> Result<Answer<Vec<ClassInfo>>, Failure> {
     let filter = Filter::all().contains(&["name"], &request.take_filter().keyword);
-    request.run(&state, filter, "name").await
+    let classes = request.run::<DeviceClass>(&state, filter, "name");
+    Ok(classes.await?.map(ClassInfo::from))
 }
 
 /// One category.
 #[utoipa::path(get, path = "/bvcsp/v1/pu/class/info/{classid}", operation_id = "classInfo", tag = "device", security(("token" = [])),
     params(("classid" = String, Path, example = "c-5f3a9c1e")),
-    responses((status = 200, body = Answer<DeviceClass>)))]
+    responses((status = 200, body = Answer<ClassInfo>)))]
 pub async fn class_info(
     State(state): State<ApiState>,
     _: Caller,
     Path(id): Path<String>,
-) -> Result<Answer<DeviceClass>, Failure> {
-    Ok(Answer::data(class(&state, &id).await?))
+) -> Result<Answer<ClassInfo>, Failure> {
+    Ok(Answer::data(class(&state, &id).await?.into()))
 }
 
 /// Makes a category.
@@ -255,6 +325,7 @@ pub async fn create_class(
     _: Admin,
     Body(request): Body<GroupRequest>,
 ) -> Result<Answer<Made>, Failure> {
+    let request = request.settled()?;
     let row = DeviceClass {
         id: new_id::<DeviceClass>(&state, "c", "categories").await?,
         name: name("name", request.name)?,
@@ -275,6 +346,7 @@ pub async fn change_class(
     Path(id): Path<String>,
     Body(request): Body<GroupRequest>,
 ) -> Result<Done, Failure> {
+    let request = request.settled()?;
     let mut row = class(&state, &id).await?;
     if request.name.is_some() {
         row.name = name("name", request.name)?;

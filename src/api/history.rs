@@ -8,18 +8,20 @@ use serde::{Deserialize, Serialize};
 use sqlx::Row;
 use utoipa::ToSchema;
 
+use crate::limits;
 use crate::session::{Command, Reply};
 use crate::store::NOT_DELETED;
 use crate::store::history::{
     AlarmRow, DialogRow, NoticeRow, OperationRow, PositionRow, PresenceRow,
 };
-use crate::store::table::{Filter, Value};
+use crate::store::table::{Filter, Page, Value};
 
 use super::ApiState;
 use super::auth::unix_s;
 use super::caller::{Admin, Caller};
 use super::device::read_puid;
 use super::envelope::{Answer, Body, Failure, Path, wrong_reply};
+use super::event;
 use super::list::{ListRequest, bad, ids, not_found, text};
 
 // ---- alarms ----
@@ -199,7 +201,7 @@ pub struct Changed {
     pub count: u64,
 }
 
-/// Acknowledges alarms, by key or by condition.
+/// Acknowledges alarms, by key or by condition. `/ws/event/alarm` tells it of the newest 1,000 of them.
 #[utoipa::path(put, path = "/bvcsp/v1/alarm/handle", operation_id = "handleAlarm", tag = "history", security(("token" = [])),
     request_body(content = HandleRequest, example = json!({"keys": ["7340032000000000"], "desc": "a cat"})),
     responses((status = 200, body = Answer<Changed>, example = json!({"code": 0, "msg": "success", "data": {"count": 1}}))))]
@@ -211,6 +213,8 @@ pub async fn handle(
     let by_key = !request.keys.is_empty();
     let (filter, note) = request.rows()?;
     state.store.chronicle().flush().await;
+    // Known before they are changed: afterwards a filter by status would not find them.
+    let told = newest(&state, filter.clone()).await?;
     let now = i64::try_from(unix_s()).unwrap_or(0);
     let values = vec![
         HANDLED.into(),
@@ -223,7 +227,23 @@ pub async fn handle(
     if by_key && count == 0 {
         return Err(not_found("alarm"));
     }
+    let handled = told.into_iter().map(|row| AlarmRow {
+        status: HANDLED,
+        processor_id: caller.login.user.to_string(),
+        ..row
+    });
+    event::tell_handled(&state, handled.collect());
     Ok(Answer::data(Changed { count }))
+}
+
+/// The newest alarms that fit, as many as a call may name.
+async fn newest(state: &ApiState, filter: Filter) -> Result<Vec<AlarmRow>, Failure> {
+    let page = Page {
+        skip: 0,
+        take: i64::try_from(limits::IDS_PER_CALL_MAX).unwrap_or(i64::MAX),
+        order: "id DESC".into(),
+    };
+    Ok(state.store.list::<AlarmRow>(filter, &page).await?.0)
 }
 
 /// Removes alarms, by key or by condition.
@@ -268,17 +288,37 @@ pub struct TrackFilter {
     index: Option<i64>,
 }
 
+/// A place of a track (bvcsp 1.3).
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TrackPoint {
+    #[serde(flatten)]
+    position: PositionRow,
+    /// The same as `device`.
+    #[schema(example = "PU_34020000001110000001")]
+    dev_id: String,
+}
+
+impl From<PositionRow> for TrackPoint {
+    fn from(position: PositionRow) -> TrackPoint {
+        TrackPoint {
+            dev_id: position.device.clone(),
+            position,
+        }
+    }
+}
+
 /// Where a device and its channels were, oldest first.
 #[utoipa::path(post, path = "/bvcsp/v1/pu/gpsdata/filter/{puid}", operation_id = "deviceTrack", tag = "history", security(("token" = [])),
     params(("puid" = String, Path, example = "PU_34020000001110000001")),
     request_body(content = ListRequest<TrackFilter>, example = json!({"page": 0, "pageSize": 1000, "filter": {"beginTime": 1792000000, "endTime": 1792086400, "index": 0}})),
-    responses((status = 200, body = Answer<Vec<PositionRow>>)))]
+    responses((status = 200, body = Answer<Vec<TrackPoint>>)))]
 pub async fn track(
     State(state): State<ApiState>,
     _: Caller,
     Path(puid): Path<String>,
     Body(mut request): Body<ListRequest<TrackFilter>>,
-) -> Result<Answer<Vec<PositionRow>>, Failure> {
+) -> Result<Answer<Vec<TrackPoint>>, Failure> {
     let device = super::device::find(&state, &puid).await?;
     let puid = device.device.map(|device| device.pu_id()).unwrap_or(puid);
     let asked = request.take_filter();
@@ -286,7 +326,8 @@ pub async fn track(
         .equal("device", puid)
         .equal_if("place", asked.index)
         .within("time", asked.begin_time, asked.end_time);
-    request.run_by(&state, filter, "id", POSITION_FIELDS).await
+    let points = request.run_by::<PositionRow>(&state, filter, "id", POSITION_FIELDS);
+    Ok(points.await?.map(TrackPoint::from))
 }
 
 /// Which notices.

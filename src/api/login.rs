@@ -54,6 +54,22 @@ pub struct UserInfo {
     pub enable: bool,
     pub gid: String,
     pub name: String,
+    /// As those after it: empty, as this node keeps nothing of a user but the name.
+    #[schema(example = "")]
+    pub idcard: String,
+    #[schema(example = "")]
+    pub creator: String,
+    /// Unix seconds; 0 = without an end.
+    #[schema(example = 0)]
+    pub validity_time: i64,
+    #[schema(example = "")]
+    pub position: String,
+    #[schema(example = "")]
+    pub phone: String,
+    #[schema(example = "")]
+    pub email: String,
+    #[schema(example = "")]
+    pub desc: String,
     pub roles: Vec<String>,
     /// When the password was set, Unix seconds.
     pub password_time: i64,
@@ -271,7 +287,8 @@ pub async fn refresh(
 /// Who is logged in with this token.
 #[utoipa::path(get, path = "/bvcsp/v1/auth/info", operation_id = "loginInfo", tag = "auth", security(("token" = [])),
     responses((status = 200, body = Answer<UserInfo>, example = json!({"code": 0, "msg": "success", "data":
-        {"id": "admin", "enable": true, "gid": "", "name": "admin", "roles": ["admin"], "password_time": 1792000000}}))))]
+        {"id": "admin", "enable": true, "gid": "", "name": "admin", "idcard": "", "creator": "", "validity_time": 0,
+        "position": "", "phone": "", "email": "", "desc": "", "roles": ["admin"], "password_time": 1792000000}}))))]
 pub async fn info(
     State(state): State<ApiState>,
     caller: Caller,
@@ -291,10 +308,44 @@ pub async fn info(
             vec![]
         },
         password_time: user.password_unix_s,
+        ..UserInfo::default()
     }))
 }
 
 fn database(error: &crate::store::Error) -> Failure {
     tracing::error!(%error, "a login could not be written");
     Failure::new(Code::ErrorDatabase, "the database refused; see the log")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_has_every_field_of_user_info() {
+        let shown = serde_json::to_value(UserInfo::default()).expect("written");
+        let mut fields: Vec<&str> = shown
+            .as_object()
+            .expect("an object")
+            .keys()
+            .map(String::as_str)
+            .collect();
+        fields.sort_unstable();
+        let wanted = [
+            "creator",
+            "desc",
+            "email",
+            "enable",
+            "gid",
+            "id",
+            "idcard",
+            "name",
+            "password_time",
+            "phone",
+            "position",
+            "roles",
+            "validity_time",
+        ];
+        assert_eq!(fields, wanted);
+    }
 }

@@ -3,7 +3,7 @@
 //! GB/T 28181 has no word for any of it but the end of a registration: names, groups, categories and tags are the
 //! platform's own, and stand in place of what a device says of itself.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use axum::extract::State;
 use serde::Deserialize;
@@ -425,6 +425,32 @@ pub async fn views(state: &ApiState, codes: &[String]) -> Result<Vec<DeviceView>
         return Err(wrong_reply());
     };
     Ok(views)
+}
+
+/// How devices are called, by their ids with `PU_`: as people, or else as they themselves say, or else their codes. Those
+/// that are not known are left out.
+pub async fn names<'a>(
+    state: &ApiState,
+    ids: impl Iterator<Item = &'a str>,
+) -> Result<HashMap<String, String>, Failure> {
+    let codes = ids.map(|id| id.trim_start_matches("PU_").to_owned());
+    let codes: Vec<String> = codes.collect::<BTreeSet<_>>().into_iter().collect();
+    let all = codes.iter().map(|code| code.as_str().into()).collect();
+    let filter = Filter::all().one_of("device", all);
+    let rows: Vec<DeviceFacts> = state.store.every(filter, codes.len().max(1)).await?;
+    let given: HashMap<String, String> =
+        rows.into_iter().map(|row| (row.device, row.name)).collect();
+    let views = views(state, &codes).await?;
+    let named = views.into_iter().filter_map(|view| {
+        let device = view.device?;
+        let code = device.to_string();
+        let given = given.get(&code).cloned().unwrap_or_default();
+        let name = [given, view.info.name, code]
+            .into_iter()
+            .find(|name| !name.is_empty());
+        Some((device.pu_id(), name.unwrap_or_default()))
+    });
+    Ok(named.collect())
 }
 
 /// Devices in no group.

@@ -51,6 +51,7 @@ mod sip;
 mod unsupported;
 mod view;
 mod whep;
+mod words;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,6 +62,7 @@ use axum::http::{HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use axum::routing::{any, delete, get, post, put};
+use tokio::sync::broadcast;
 use tower_http::cors::{AllowHeaders, AllowOrigin, Any, CorsLayer};
 
 use crate::config::Config;
@@ -91,6 +93,8 @@ pub struct ApiState {
     /// How long an event WebSocket may stay silent.
     pub event_idle: Duration,
     pub commands: Commands,
+    /// Alarms that somebody has seen to, as messages for [`event`].
+    handled: broadcast::Sender<event::Handled>,
 }
 
 impl ApiState {
@@ -113,6 +117,7 @@ impl ApiState {
             certificates: certificate::Certificates::default(),
             event_idle: Duration::from_secs(limits::EVENT_SOCKET_IDLE_S_MAX),
             commands: Commands::default(),
+            handled: broadcast::Sender::new(limits::HANDLED_WAITING_MAX),
         }
     }
 }

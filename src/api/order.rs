@@ -33,6 +33,7 @@ use super::envelope::{Answer, Body, Done, Failure, Path, wrong_reply};
 use super::gimbal::ask;
 use super::list::{ListRequest, bad, ids, not_found, text};
 use super::problem::{HttpPath, Problem};
+use super::words::{Lack, either, fixed, lacking};
 
 fn now() -> i64 {
     i64::try_from(unix_s()).unwrap_or(0)
@@ -317,13 +318,59 @@ pub async fn set_gps(
 #[serde(rename_all = "camelCase")]
 pub struct UpgradeRequest {
     /// Its version.
+    #[serde(default)]
     #[schema(example = "V5.7.1")]
-    firmware: String,
-    /// Where the device fetches it.
+    firmware: Option<String>,
+    /// The same.
+    #[serde(default)]
+    #[schema(example = "V5.7.1")]
+    name: Option<String>,
+    /// Where the device fetches it: a URL with a host.
+    #[serde(default)]
     #[schema(example = "http://192.168.1.2/firmware.bin")]
-    file_url: String,
+    file_url: Option<String>,
+    /// The same.
+    #[serde(default)]
+    #[schema(example = "http://192.168.1.2/firmware.bin")]
+    path: Option<String>,
+    /// 1 = now: devices of GB/T 28181 begin when they are told to.
+    #[serde(default)]
+    #[schema(example = 1)]
+    promptly: Option<u8>,
     #[serde(default)]
     manufacturer: String,
+}
+
+impl UpgradeRequest {
+    /// The order in the words of the standard. Errors: what is missing, two words that differ, no URL.
+    fn order(self, session_id: String) -> Result<Upgrade, Failure> {
+        let firmware = either(("name", self.name), ("firmware", self.firmware))?;
+        let file_url = either(("path", self.path), ("fileUrl", self.file_url))?;
+        match self.promptly {
+            None | Some(1) => {}
+            Some(0) => fixed("promptly", Some(&0), &1)?,
+            Some(_) => return Err(bad("promptly must be 0 or 1")),
+        }
+        let file_url = file_url.ok_or_else(|| bad("fileUrl, or path, is missing"))?;
+        if !is_url(&file_url) {
+            return Err(bad(
+                "fileUrl must be a URL such as http://192.168.1.2/firmware.bin",
+            ));
+        }
+        let firmware = firmware.ok_or_else(|| bad("firmware, or name, is missing"))?;
+        Ok(Upgrade {
+            firmware: text("firmware", Some(firmware))?,
+            file_url,
+            manufacturer: self.manufacturer,
+            session_id,
+        })
+    }
+}
+
+/// Whether a text is a URL with a scheme and a host, by which something can be fetched.
+fn is_url(text: &str) -> bool {
+    let uri: Result<axum::http::Uri, _> = text.parse();
+    uri.is_ok_and(|uri| uri.scheme().is_some() && uri.host().is_some_and(|host| !host.is_empty()))
 }
 
 /// How an upgrade goes (bvcsp 2.28).
@@ -362,20 +409,16 @@ pub async fn upgrade(
     Body(request): Body<UpgradeRequest>,
 ) -> Result<Done, Failure> {
     let device = read_puid(&puid)?;
+    let order = request.order(new_session(&state))?;
     let row = UpgradeRow {
         device: device.to_string(),
-        session: new_session(&state),
-        firmware: text("firmware", Some(request.firmware.clone()))?,
+        session: order.session_id.clone(),
+        firmware: order.firmware.clone(),
         state: "running".into(),
         begun_s: now(),
         ..UpgradeRow::default()
     };
-    let order = Control::Upgrade(Upgrade {
-        firmware: request.firmware,
-        file_url: request.file_url,
-        manufacturer: request.manufacturer,
-        session_id: row.session.clone(),
-    });
+    let order = Control::Upgrade(order);
     // Written before: the device may be done before it has answered.
     let before: Option<UpgradeRow> = state
         .store
@@ -462,7 +505,7 @@ pub async fn upgrade_statuses(
 // ---- pictures ----
 
 /// How many pictures a channel takes when it is told to (bvcsp 2.28): kept by this node, and sent with each order.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SnapshotConfig {
     /// 1 to 10.
@@ -472,10 +515,31 @@ pub struct SnapshotConfig {
     #[serde(default)]
     #[schema(example = 1000)]
     interval: Option<u32>,
+    /// As those after it: how a picture is made is the camera's own business in the standard.
+    #[serde(default)]
+    sizes: Lack,
+    #[serde(default)]
+    size_index: Lack,
+    #[serde(default)]
+    quality: Lack,
+    #[serde(default)]
+    delay: Lack,
+    #[serde(default)]
+    max_count: Lack,
+    #[serde(default)]
+    overlay: Lack,
 }
 
 impl SnapshotConfig {
     fn check(self) -> Result<SnapshotConfig, Failure> {
+        lacking([
+            ("sizes", self.sizes),
+            ("sizeIndex", self.size_index),
+            ("quality", self.quality),
+            ("delay", self.delay),
+            ("maxCount", self.max_count),
+            ("overlay", self.overlay),
+        ])?;
         if !(1..=10).contains(&self.pic_count) {
             return Err(bad("picCount must be 1 to 10"));
         }
@@ -505,6 +569,7 @@ async fn snapshot_config(
     Ok(kept.unwrap_or(SnapshotConfig {
         pic_count: 1,
         interval: Some(1_000),
+        ..SnapshotConfig::default()
     }))
 }
 
@@ -578,6 +643,7 @@ pub async fn take_snapshot(
     let config = SnapshotConfig {
         pic_count: request.pic_count.unwrap_or(kept.pic_count),
         interval: request.interval.or(kept.interval),
+        ..SnapshotConfig::default()
     }
     .check()?;
     settle_old(&state).await?;
@@ -701,11 +767,96 @@ mod tests {
     use super::*;
 
     #[test]
+    fn new_software_is_ordered_in_either_word_from_a_place_that_can_be_asked() {
+        use serde_json::json;
+        let order = |body: serde_json::Value| {
+            let request: UpgradeRequest = serde_json::from_value(body).expect("readable");
+            request.order("s".repeat(32))
+        };
+        let url = "http://192.168.1.2:8080/a.bin?x=1";
+        let by_standard = order(json!({"firmware": "V2", "fileUrl": url})).expect("an order");
+        let by_bvcsp = order(json!({"name": "V2", "path": url, "promptly": 1})).expect("an order");
+        assert_eq!(by_standard, by_bvcsp);
+        assert_eq!(
+            (by_bvcsp.firmware.as_str(), by_bvcsp.file_url.as_str()),
+            ("V2", url)
+        );
+        assert!(order(json!({"name": "V2", "path": "ftp://u:p@[2001:db8::1]/a"})).is_ok());
+        for wrong in [
+            "x",
+            "",
+            "/a.bin",
+            "http:///a.bin",
+            "http://h/a b",
+            "a.bin:80",
+            "192.168.1.2/a.bin",
+        ] {
+            let failure = order(json!({"firmware": "V2", "fileUrl": wrong})).expect_err(wrong);
+            assert_eq!(failure.code, Code::ErrorParam, "{wrong}");
+            assert!(failure.msg.contains("fileUrl"), "{}", failure.msg);
+        }
+        for (body, code, named) in [
+            (json!({"fileUrl": url}), Code::ErrorParam, "firmware"),
+            (json!({"firmware": "V2"}), Code::ErrorParam, "fileUrl"),
+            (
+                json!({"firmware": "V2", "name": "V3", "path": url}),
+                Code::ErrorParam,
+                "name",
+            ),
+            (
+                json!({"name": "V2", "path": url, "fileUrl": "http://h/"}),
+                Code::ErrorParam,
+                "path",
+            ),
+            (
+                json!({"name": "V2", "path": url, "promptly": 0}),
+                Code::Unsupported,
+                "promptly",
+            ),
+            (
+                json!({"name": "V2", "path": url, "promptly": 2}),
+                Code::ErrorParam,
+                "promptly",
+            ),
+        ] {
+            let failure = order(body).expect_err(named);
+            assert_eq!(failure.code, code, "{}", failure.msg);
+            assert!(failure.msg.contains(named), "{}", failure.msg);
+        }
+    }
+
+    #[test]
+    fn how_a_picture_is_made_is_null_and_cannot_be_set() {
+        use serde_json::json;
+        for name in [
+            "sizes",
+            "sizeIndex",
+            "quality",
+            "delay",
+            "maxCount",
+            "overlay",
+        ] {
+            let with = |value: serde_json::Value| {
+                let body = json!({"picCount": 1, name: value});
+                let config: SnapshotConfig = serde_json::from_value(body).expect("readable");
+                config.check()
+            };
+            let shown = with(json!(null)).map(|config| serde_json::to_value(config));
+            let shown = shown.expect("nothing is set").expect("written");
+            assert_eq!(shown.get(name), Some(&json!(null)), "{name}");
+            let failure = with(json!(1)).expect_err(name);
+            assert_eq!(failure.code, Code::Unsupported);
+            assert!(failure.msg.contains(name), "{}", failure.msg);
+        }
+    }
+
+    #[test]
     fn pictures_of_an_order_have_bounds() {
         let config = |pic_count, interval| {
             SnapshotConfig {
                 pic_count,
                 interval,
+                ..SnapshotConfig::default()
             }
             .check()
         };

@@ -70,6 +70,24 @@ pub struct RecordFile {
     pub end_time: u32,
     /// `time`, `alarm` or `manual`.
     pub record_reason: String,
+    /// Always empty: it lies on the device.
+    #[serde(rename = "nruID")]
+    #[schema(example = "")]
+    pub nru_id: String,
+    /// Who had it recorded, if the device says so.
+    #[serde(rename = "userID")]
+    #[schema(example = "")]
+    pub user_id: String,
+    /// As the three after it, unknown: devices do not tell.
+    #[schema(example = "")]
+    pub file_hash: String,
+    /// -1 = unknown.
+    #[schema(example = -1)]
+    pub insert_time: i64,
+    #[schema(example = "")]
+    pub desc1: String,
+    #[schema(example = "")]
+    pub desc2: String,
 }
 
 /// By what the files are sorted.
@@ -103,7 +121,8 @@ const SEARCH_S_MAX: u32 = 31 * 86_400;
     responses((status = 200, body = Answer<Vec<RecordFile>>, example = json!({"code": 0, "msg": "success", "data":
         [{"id": "0-1781402400-1781406000", "fileID": "0-1781402400-1781406000", "puID": "PU_34020000001110000001",
         "puName": "Yard", "channelIndex": 0, "filePath": "/record/1.mp4", "fileName": "Yard 10", "fileType": "video",
-        "fileSize": 540_000_000, "beginTime": 1_781_402_400, "endTime": 1_781_406_000, "recordReason": "time"}],
+        "fileSize": 540_000_000, "beginTime": 1_781_402_400, "endTime": 1_781_406_000, "recordReason": "time",
+        "nruID": "", "userID": "", "fileHash": "", "insertTime": -1, "desc1": "", "desc2": ""}],
         "pageInfo": {"page": 0, "pageSize": 100, "totalCount": 1}}))))]
 pub async fn of_device(
     State(state): State<ApiState>,
@@ -297,6 +316,12 @@ fn show(
         begin_time: span.begin_unix_s,
         end_time: span.end_unix_s,
         record_reason: record.kind.unwrap_or_default(),
+        nru_id: String::new(),
+        user_id: record.recorder_id.unwrap_or_default(),
+        file_hash: String::new(),
+        insert_time: -1,
+        desc1: String::new(),
+        desc2: String::new(),
     })
 }
 
@@ -304,6 +329,46 @@ fn show(
 mod tests {
     use super::*;
     use crate::session::ChannelView;
+
+    #[test]
+    fn a_file_of_a_device_has_every_field_of_a_file() {
+        let record = FileRecord {
+            start_time: Some("2026-06-14T10:00:00".into()),
+            end_time: Some("2026-06-14T11:00:00".into()),
+            recorder_id: Some("34020000002000000001".into()),
+            ..FileRecord::default()
+        };
+        let device = DeviceId("34020000001110000001".parse().expect("a code"));
+        let file = show(record, device, "Yard", 0, 0).expect("a file");
+        let shown = serde_json::to_value(file).expect("written");
+        for field in [
+            "id",
+            "fileID",
+            "nruID",
+            "puID",
+            "puName",
+            "userID",
+            "channelIndex",
+            "filePath",
+            "fileType",
+            "fileSize",
+            "fileHash",
+            "beginTime",
+            "endTime",
+            "insertTime",
+            "recordReason",
+            "desc1",
+            "desc2",
+            "fileName",
+        ] {
+            assert!(
+                shown.get(field).is_some_and(|value| !value.is_null()),
+                "{field}"
+            );
+        }
+        assert_eq!(shown["userID"], "34020000002000000001");
+        assert_eq!(shown["insertTime"], -1);
+    }
 
     #[test]
     fn a_search_for_any_channel_has_a_bound_and_leaves_out_what_is_gone() {

@@ -25,6 +25,7 @@ use super::device::read_puid;
 use super::download;
 use super::envelope::{Answer, Body, Code, Done, Failure, Path};
 use super::list::{ListRequest, bad};
+use super::manage;
 use super::playback::When;
 
 /// A file of this node.
@@ -211,6 +212,16 @@ fn show(state: &ApiState, task: Task, note: Note) -> FileInfo {
     }
 }
 
+/// Puts in how the devices of files are called; one that is known no more has no name.
+async fn name_devices(state: &ApiState, files: &mut [FileInfo]) -> Result<(), Failure> {
+    let ids = files.iter().map(|file| file.pu_id.as_str());
+    let names = manage::names(state, ids).await?;
+    for file in files {
+        file.pu_name = names.get(&file.pu_id).cloned().unwrap_or_default();
+    }
+    Ok(())
+}
+
 /// Files of this node, newest first: an administrator sees all, others their own. Filter, order and page are the database's;
 /// `sort` is `id`, `puID`, `userID`, `channelIndex`, `fileSize`, `beginTime`, `endTime`, `insertTime` or `fileName`.
 #[utoipa::path(post, path = "/bvcsp/v1/recordfile/filter", operation_id = "listFiles", tag = "history", security(("token" = [])),
@@ -260,7 +271,9 @@ pub async fn list(
         let note = notes.remove(&download::show_id(task.id));
         show(&state, task, note.unwrap_or_default())
     });
-    Ok(page.with(files.collect()))
+    let mut files: Vec<FileInfo> = files.collect();
+    name_devices(&state, &mut files).await?;
+    Ok(page.with(files))
 }
 
 /// A file of this node.
@@ -274,7 +287,10 @@ pub async fn info(
 ) -> Result<Answer<FileInfo>, Failure> {
     let task = find(&state, &caller, &fileid)?;
     let note = state.store.note(&fileid).await?;
-    Ok(Answer::data(show(&state, task, note)))
+    let mut file = [show(&state, task, note)];
+    name_devices(&state, &mut file).await?;
+    let [file] = file;
+    Ok(Answer::data(file))
 }
 
 /// Changes the name or the descriptions of a file; what is missing stays.

@@ -12,9 +12,15 @@
 //! | `alertin` | AlarmReport |
 //!
 //! Each call has a type that says how it reads and writes these ([`Setup`]); asking, setting, rights and failures are the
-//! same for all. What the standard does not have is left out of the types; the calls that it does not have at all stand in
-//! `unsupported`. `storage/media`, `storage/status`, `gps` and `snapshot` are no configuration of the standard: they are
-//! here as what they are, a question, a subscription, and a setting of the platform's own.
+//! same for all. Where bvcsp and the standard have different words for a value, answers have both and requests take either;
+//! what the standard does not have is `null` or left out, and code 8 where somebody sets it (`words`). The calls that it does
+//! not have at all stand in `unsupported`. `storage/media`, `storage/status`, `gps` and `snapshot` are no configuration of
+//! the standard: they are here as what they are, a question, a subscription, and a setting of the platform's own.
+
+mod encoder;
+mod server;
+
+use std::net::{IpAddr, SocketAddr};
 
 use axum::extract::State;
 use serde::de::DeserializeOwned;
@@ -23,16 +29,21 @@ use utoipa::ToSchema;
 
 use crate::gb28181::settings::{
     AlarmReport, BasicParam, ConfigType, DaySchedule, Mirror, OsdConfig, OsdText, PictureMask,
-    Region, Settings, StreamParam, TimeSegment, VideoAlarmRecord, VideoParamAttribute,
-    VideoRecordPlan,
+    Region, Settings, TimeSegment, VideoAlarmRecord, VideoRecordPlan,
 };
-use crate::gb28181::{Answer as DeviceAnswer, Ask, Question};
+use crate::gb28181::{Answer as DeviceAnswer, Ask, Question, SipTransport};
+use crate::session::DeviceView;
+use crate::session::shell::route_to;
 
 use super::ApiState;
 use super::caller::{Admin, Caller};
+use super::device::find;
 use super::envelope::{Answer, Body, Code, Done, Failure, InQuery, Path, wrong_reply};
 use super::gimbal::ask;
 use super::list::bad;
+use super::words::{Lack, either, lacking};
+use encoder::EncoderConfig;
+use server::ServerConfig;
 
 /// What one call is in terms of the standard.
 pub trait Setup: Serialize + DeserializeOwned + Send {
@@ -41,6 +52,14 @@ pub trait Setup: Serialize + DeserializeOwned + Send {
 
     /// From what the device answered. `None`: what is needed is not in it.
     fn read(told: Vec<Settings>) -> Option<Self>;
+
+    /// Adds what this node knows beside the device's answer. `at`: by which address of ours it reaches us.
+    fn complete(&mut self, _: &DeviceView, _at: Option<SocketAddr>) {}
+
+    /// Holds what cannot be set against what is. Errors: it shall be otherwise.
+    fn compare(&self, _: &DeviceView, _at: Option<SocketAddr>) -> Result<(), Failure> {
+        Ok(())
+    }
 
     /// What is set, each in an order of its own. Errors: a value that the standard does not have.
     fn settings(self) -> Result<Vec<Settings>, Failure>;
@@ -68,13 +87,43 @@ async fn get<S: Setup>(
 ) -> Result<Answer<S>, Failure> {
     let told = told(state, puid, index, S::KINDS).await?;
     let names: Vec<&str> = S::KINDS.iter().map(|kind| kind.name()).collect();
-    let read = S::read(told).ok_or_else(|| {
-        Failure::new(
-            Code::Fail,
-            format!("the device's answer does not hold {}", names.join(", ")),
-        )
+    let names = names.join(", ");
+    // A device that knows the question and none of the types says OK, and nothing else.
+    if told.is_empty() {
+        let msg = format!("the device has no {names}");
+        return Err(Failure::new(Code::Unsupported, msg));
+    }
+    let mut read = S::read(told).ok_or_else(|| {
+        let msg = format!("the device's answer does not hold {names}");
+        Failure::new(Code::Fail, msg)
     })?;
+    let view = find(state, puid).await?;
+    read.complete(&view, reached_at(state, &view));
     Ok(Answer::data(read))
+}
+
+async fn set<S: Setup>(
+    state: &ApiState,
+    puid: &str,
+    index: Option<u32>,
+    asked: S,
+) -> Result<Done, Failure> {
+    let view = find(state, puid).await?;
+    asked.compare(&view, reached_at(state, &view))?;
+    set_all(state, puid, index, asked.settings()?).await
+}
+
+/// By which SIP address of ours a device reaches us.
+fn reached_at(state: &ApiState, view: &DeviceView) -> Option<SocketAddr> {
+    let sip = &state.config.sip;
+    let listen = match view.transport {
+        SipTransport::Udp | SipTransport::Tcp => sip.listen,
+        SipTransport::Tls => sip.tls_listen?,
+    };
+    let fixed = |ip: IpAddr| (!ip.is_unspecified()).then_some(ip);
+    let ip = sip.advertised_ip.or_else(|| fixed(listen.ip()));
+    let ip = ip.or_else(|| route_to(view.peer?.ip()))?;
+    Some(SocketAddr::new(ip, listen.port()))
 }
 
 /// Sets it, one type after the other.
@@ -109,7 +158,7 @@ macro_rules! setup {
             params(("puid" = String, Path, example = "PU_34020000001110000001")), request_body = $type,
             responses((status = 200, body = Done, example = json!({"code": 0, "msg": "success"}))))]
         pub async fn $set(State(state): State<ApiState>, _: Admin, Path(puid): Path<String>, Body(asked): Body<$type>) -> Result<Done, Failure> {
-            set_all(&state, &puid, None, asked.settings()?).await
+            set(&state, &puid, None, asked).await
         }
     };
     ($get:ident, $get_id:literal, $set:ident, $set_id:literal, channel $path:literal, $type:ty, $what:literal) => {
@@ -126,7 +175,7 @@ macro_rules! setup {
             params(("puid" = String, Path, example = "PU_34020000001110000001"), ("index" = u32, Path, example = 0)), request_body = $type,
             responses((status = 200, body = Done, example = json!({"code": 0, "msg": "success"}))))]
         pub async fn $set(State(state): State<ApiState>, _: Admin, Path((puid, index)): Path<Place>, Body(asked): Body<$type>) -> Result<Done, Failure> {
-            set_all(&state, &puid, Some(index), asked.settings()?).await
+            set(&state, &puid, Some(index), asked).await
         }
     };
 }
@@ -142,6 +191,7 @@ macro_rules! pick {
         })
     };
 }
+use pick;
 
 /// Basic parameters as text (bvcsp 2.28).
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -172,82 +222,6 @@ impl Setup for GeneralConfig {
         let basic: BasicParam =
             serde_json::from_str(&self.config).map_err(|e| bad(format_args!("config: {e}")))?;
         Ok(vec![Settings::Basic(basic)])
-    }
-}
-
-/// How a device stays registered (bvcsp 2.28, what the standard has of it).
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ServerConfig {
-    /// Seconds between two keepalives, 5 to 3600.
-    #[schema(example = 60)]
-    keepalive: Option<u32>,
-    /// Keepalives that may be missing.
-    #[schema(example = 3)]
-    keepalive_count: Option<u32>,
-    /// Seconds of a registration, 60 to 604800.
-    #[schema(example = 3600)]
-    expires: Option<u32>,
-}
-
-impl Setup for ServerConfig {
-    const KINDS: &'static [ConfigType] = &[ConfigType::Basic];
-
-    fn read(told: Vec<Settings>) -> Option<ServerConfig> {
-        let basic = pick!(told, Basic)?;
-        Some(ServerConfig {
-            keepalive: basic.heart_beat_interval,
-            keepalive_count: basic.heart_beat_count,
-            expires: basic.expiration,
-        })
-    }
-
-    fn settings(self) -> Result<Vec<Settings>, Failure> {
-        Ok(vec![Settings::Basic(BasicParam {
-            name: None,
-            expiration: self.expires,
-            heart_beat_interval: self.keepalive,
-            heart_beat_count: self.keepalive_count,
-        })])
-    }
-}
-
-/// What a channel sends (bvcsp 2.28). Values are those of annex G of the standard.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub struct EncoderConfig {
-    streams: Vec<StreamParam>,
-    /// What there is to choose from; read only.
-    #[serde(default, skip_deserializing)]
-    resolutions: Vec<String>,
-    /// At which speeds records can be downloaded; read only.
-    #[serde(default, skip_deserializing, rename = "downloadSpeeds")]
-    download_speeds: Vec<String>,
-}
-
-impl Setup for EncoderConfig {
-    const KINDS: &'static [ConfigType] = &[ConfigType::VideoAttributes, ConfigType::VideoOptions];
-
-    fn read(told: Vec<Settings>) -> Option<EncoderConfig> {
-        let options = pick!(told, VideoOptions).unwrap_or_default();
-        let split = |text: Option<String>| -> Vec<String> {
-            let text = text.unwrap_or_default();
-            text.split('/')
-                .filter(|word| !word.is_empty())
-                .map(str::to_owned)
-                .collect()
-        };
-        Some(EncoderConfig {
-            streams: pick!(told, VideoAttributes)?.streams,
-            resolutions: split(options.resolution),
-            download_speeds: split(options.download_speed),
-        })
-    }
-
-    fn settings(self) -> Result<Vec<Settings>, Failure> {
-        let streams = self.streams;
-        Ok(vec![Settings::VideoAttributes(VideoParamAttribute {
-            streams,
-        })])
     }
 }
 
@@ -350,14 +324,30 @@ pub struct OverlayConfig {
     text_enable: Option<bool>,
     #[serde(default)]
     texts: Vec<OsdText>,
+    /// Sum of 1 the time, 2 texts; the same as `timeEnable` and `textEnable`. The standard has no others.
+    #[schema(example = 3)]
+    #[serde(default)]
+    bits: Option<u32>,
+    #[serde(default)]
+    separator: Lack,
 }
+
+/// Bits of [`OverlayConfig::bits`].
+const OVERLAY_TIME: u32 = 1;
+const OVERLAY_TEXT: u32 = 2;
 
 impl Setup for OverlayConfig {
     const KINDS: &'static [ConfigType] = &[ConfigType::Osd];
 
     fn read(told: Vec<Settings>) -> Option<OverlayConfig> {
         let osd = pick!(told, Osd)?;
+        let bits = osd.time_enable.zip(osd.text_enable);
         Some(OverlayConfig {
+            bits: bits.map(|(time, text)| {
+                let bit = |on: u32, bit: u32| if on == 0 { 0 } else { bit };
+                bit(time, OVERLAY_TIME) | bit(text, OVERLAY_TEXT)
+            }),
+            separator: Lack::default(),
             width: osd.length,
             height: osd.width,
             time_x: osd.time_x,
@@ -370,14 +360,30 @@ impl Setup for OverlayConfig {
     }
 
     fn settings(self) -> Result<Vec<Settings>, Failure> {
+        lacking([("separator", self.separator)])?;
+        if self
+            .bits
+            .is_some_and(|bits| bits & !(OVERLAY_TIME | OVERLAY_TEXT) != 0)
+        {
+            return Err(bad("bits must be a sum of 1 and 2"));
+        }
+        let bit = |bit: u32| self.bits.map(|bits| bits & bit != 0);
+        let time = either(
+            ("bits", bit(OVERLAY_TIME)),
+            ("timeEnable", self.time_enable),
+        )?;
+        let text = either(
+            ("bits", bit(OVERLAY_TEXT)),
+            ("textEnable", self.text_enable),
+        )?;
         Ok(vec![Settings::Osd(OsdConfig {
             length: self.width,
             width: self.height,
             time_x: self.time_x,
             time_y: self.time_y,
-            time_enable: self.time_enable.map(u32::from),
+            time_enable: time.map(u32::from),
             time_type: self.time_format,
-            text_enable: self.text_enable.map(u32::from),
+            text_enable: text.map(u32::from),
             texts: self.texts,
         })])
     }
@@ -393,6 +399,15 @@ pub struct StorageSchedule {
     stream: u32,
     /// Seven days from Sunday on, each with at most eight slices.
     week: Vec<Vec<Slice>>,
+    /// As the two after it: a plan of the standard holds until it is changed, and says nothing of pictures.
+    #[serde(default)]
+    begin: Lack,
+    #[serde(default)]
+    end: Lack,
+    #[serde(default)]
+    week_snapshot: Lack,
+    #[serde(default)]
+    record_audio: Lack,
 }
 
 /// From then to then on one day.
@@ -444,10 +459,20 @@ impl Setup for StorageSchedule {
             enable: plan.record_enable != 0,
             stream: plan.stream_number,
             week: week.collect(),
+            begin: Lack::default(),
+            end: Lack::default(),
+            week_snapshot: Lack::default(),
+            record_audio: Lack::default(),
         })
     }
 
     fn settings(self) -> Result<Vec<Settings>, Failure> {
+        lacking([
+            ("begin", self.begin),
+            ("end", self.end),
+            ("weekSnapshot", self.week_snapshot),
+            ("recordAudio", self.record_audio),
+        ])?;
         if self.week.len() != 7 {
             return Err(bad("week must have 7 days"));
         }
@@ -497,6 +522,19 @@ pub struct StorageRule {
     pre_seconds: Option<u32>,
     #[serde(default)]
     stream: u32,
+    /// As those after it: how a device keeps its files is its own business in the standard.
+    #[serde(default)]
+    no_space: Lack,
+    #[serde(default)]
+    alarm_space: Lack,
+    #[serde(default)]
+    reserve_days: Lack,
+    #[serde(default)]
+    file_length: Lack,
+    #[serde(default, rename = "recordGPS")]
+    record_gps: Lack,
+    #[serde(default)]
+    name_rules: Lack,
 }
 
 impl Setup for StorageRule {
@@ -509,10 +547,24 @@ impl Setup for StorageRule {
             alarm_seconds: rule.record_time,
             pre_seconds: rule.pre_record_time,
             stream: rule.stream_number,
+            no_space: Lack::default(),
+            alarm_space: Lack::default(),
+            reserve_days: Lack::default(),
+            file_length: Lack::default(),
+            record_gps: Lack::default(),
+            name_rules: Lack::default(),
         })
     }
 
     fn settings(self) -> Result<Vec<Settings>, Failure> {
+        lacking([
+            ("noSpace", self.no_space),
+            ("alarmSpace", self.alarm_space),
+            ("reserveDays", self.reserve_days),
+            ("fileLength", self.file_length),
+            ("recordGPS", self.record_gps),
+            ("nameRules", self.name_rules),
+        ])?;
         Ok(vec![Settings::AlarmRecord(VideoAlarmRecord {
             record_enable: u32::from(self.alarm_record),
             record_time: self.alarm_seconds,
@@ -528,6 +580,23 @@ impl Setup for StorageRule {
 pub struct AlertInConfig {
     motion_detection: bool,
     field_detection: bool,
+    /// As those after it: the standard sets no inputs, only which alarms of the picture are reported.
+    #[serde(default)]
+    mode: Lack,
+    #[serde(default)]
+    status: Lack,
+    #[serde(default)]
+    count: Lack,
+    #[serde(default)]
+    name: Lack,
+    #[serde(default)]
+    count_begin: Lack,
+    #[serde(default)]
+    week: Lack,
+    #[serde(default)]
+    r#type: Lack,
+    #[serde(default)]
+    delay: Lack,
 }
 
 impl Setup for AlertInConfig {
@@ -538,10 +607,28 @@ impl Setup for AlertInConfig {
         Some(AlertInConfig {
             motion_detection: report.motion_detection != 0,
             field_detection: report.field_detection != 0,
+            mode: Lack::default(),
+            status: Lack::default(),
+            count: Lack::default(),
+            name: Lack::default(),
+            count_begin: Lack::default(),
+            week: Lack::default(),
+            r#type: Lack::default(),
+            delay: Lack::default(),
         })
     }
 
     fn settings(self) -> Result<Vec<Settings>, Failure> {
+        lacking([
+            ("mode", self.mode),
+            ("status", self.status),
+            ("count", self.count),
+            ("name", self.name),
+            ("countBegin", self.count_begin),
+            ("week", self.week),
+            ("type", self.r#type),
+            ("delay", self.delay),
+        ])?;
         Ok(vec![Settings::AlarmReport(AlarmReport {
             motion_detection: u32::from(self.motion_detection),
             field_detection: u32::from(self.field_detection),
@@ -574,6 +661,9 @@ pub struct StorageMedium {
     #[schema(example = 12000)]
     pub free: u32,
     pub formatted: bool,
+    /// As the one after it: the standard does not say.
+    pub fs: Lack,
+    pub disable: Lack,
     /// In the words of the standard: `ok`, `formatting`, `unformatted`, `idle`, `error`.
     pub status: String,
 }
@@ -603,6 +693,8 @@ pub async fn get_medium(
         total: card.capacity.unwrap_or(0),
         free: card.free_space.unwrap_or(0),
         formatted: status != "unformatted",
+        fs: Lack::default(),
+        disable: Lack::default(),
         status,
     }))
 }
@@ -615,6 +707,12 @@ pub struct StorageStatus {
     /// In the words of the device.
     pub status: String,
     pub reason: String,
+    /// As those after it: the standard tells of recording alone.
+    pub record_audio: Lack,
+    #[serde(rename = "recordGPS")]
+    pub record_gps: Lack,
+    pub record_image: Lack,
+    pub file_names: Lack,
 }
 
 /// Whose state is wanted.
@@ -644,6 +742,10 @@ pub async fn get_storage_status(
             .is_some_and(|word| word.eq_ignore_ascii_case("ON")),
         status: told.status.unwrap_or_default(),
         reason: told.reason.unwrap_or_default(),
+        record_audio: Lack::default(),
+        record_gps: Lack::default(),
+        record_image: Lack::default(),
+        file_names: Lack::default(),
     }))
 }
 
@@ -661,11 +763,29 @@ mod tests {
                 .all(|one| S::KINDS.contains(&one.kind()) && one.check().is_ok())
         );
         let read = S::read(settings).expect("whole");
-        let mut read = serde_json::to_value(&read).expect("written");
-        if let (Some(read), Some(json)) = (read.as_object_mut(), json.as_object()) {
-            read.retain(|key, _| json.contains_key(key));
+        let read = serde_json::to_value(&read).expect("written");
+        holds(&read, &json);
+        let again: S = serde_json::from_value(read).expect("what is read can be set");
+        assert!(again.settings().is_ok());
+    }
+
+    /// Every field of `json` is in `read`, with its value.
+    fn holds(read: &serde_json::Value, json: &serde_json::Value) {
+        use serde_json::Value::{Array, Object};
+        match (read, json) {
+            (Object(read), Object(json)) => {
+                for (key, value) in json {
+                    holds(read.get(key).unwrap_or_else(|| panic!("{key}")), value);
+                }
+            }
+            (Array(read), Array(json)) => {
+                assert_eq!(read.len(), json.len());
+                read.iter()
+                    .zip(json)
+                    .for_each(|(one, other)| holds(one, other));
+            }
+            (read, json) => assert_eq!(read, json),
         }
-        assert_eq!(read, json);
     }
 
     #[test]
@@ -693,6 +813,82 @@ mod tests {
             json!({"alarmRecord": true, "alarmSeconds": 30, "preSeconds": 5, "stream": 0}),
         );
         round::<AlertInConfig>(json!({"motionDetection": true, "fieldDetection": false}));
+    }
+
+    #[test]
+    fn fields_that_the_standard_lacks_are_null_and_refused_by_name() {
+        use serde_json::json;
+        fn each<S: Setup>(base: serde_json::Value, names: &[&str]) {
+            for name in names {
+                let with = |value: serde_json::Value| {
+                    let mut body = base.clone();
+                    body[*name] = value;
+                    serde_json::from_value::<S>(body)
+                        .expect("readable")
+                        .settings()
+                };
+                let settings = with(json!(null)).expect("nothing is set");
+                let read = S::read(settings).expect("whole");
+                let shown = serde_json::to_value(&read).expect("written");
+                assert_eq!(shown.get(*name), Some(&json!(null)), "{name}");
+                let failure = with(json!(1)).expect_err(name);
+                assert_eq!(failure.code, Code::Unsupported, "{name}");
+                assert!(failure.msg.contains(name), "{}", failure.msg);
+            }
+        }
+        let overlay = json!({"width": 1, "height": 1, "timeX": 0, "timeY": 0});
+        each::<OverlayConfig>(overlay, &["separator"]);
+        let schedule = json!({"enable": true, "week": [[], [], [], [], [], [], []]});
+        each::<StorageSchedule>(schedule, &["begin", "end", "weekSnapshot", "recordAudio"]);
+        let rule = [
+            "noSpace",
+            "alarmSpace",
+            "reserveDays",
+            "fileLength",
+            "recordGPS",
+            "nameRules",
+        ];
+        each::<StorageRule>(json!({"alarmRecord": true}), &rule);
+        let inputs = [
+            "mode",
+            "status",
+            "count",
+            "name",
+            "countBegin",
+            "week",
+            "type",
+            "delay",
+        ];
+        let alarms = json!({"motionDetection": true, "fieldDetection": false});
+        each::<AlertInConfig>(alarms, &inputs);
+    }
+
+    #[test]
+    fn what_is_drawn_stands_in_bits_too() {
+        use serde_json::json;
+        let osd = |given: serde_json::Value| {
+            let mut body = json!({"width": 1920, "height": 1080, "timeX": 0, "timeY": 0});
+            let fields = given.as_object().cloned().expect("an object");
+            body.as_object_mut().expect("an object").extend(fields);
+            let asked: OverlayConfig = serde_json::from_value(body).expect("readable");
+            let settings = asked.settings()?.pop().expect("one");
+            let Settings::Osd(osd) = settings else {
+                panic!("another type");
+            };
+            Ok::<_, Failure>((osd.time_enable, osd.text_enable))
+        };
+        assert_eq!(osd(json!({"bits": 2})), Ok((Some(0), Some(1))));
+        let both = json!({"bits": 3, "timeEnable": true, "textEnable": true});
+        assert_eq!(osd(both), Ok((Some(1), Some(1))));
+        assert_eq!(osd(json!({})), Ok((None, None)));
+        let failure = osd(json!({"bits": 3, "timeEnable": false})).expect_err("differ");
+        assert!(
+            failure.msg.contains("bits and timeEnable"),
+            "{}",
+            failure.msg
+        );
+        let failure = osd(json!({"bits": 4})).expect_err("positions are not drawn");
+        assert!(failure.msg.contains("bits"), "{}", failure.msg);
     }
 
     #[test]

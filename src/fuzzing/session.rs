@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::Script;
 use crate::gb28181::{
     AnsweredPayload, CatalogItem, Command as GbCommand, EndedBy, Event as Gb, Invite,
-    InviteFailure, InviteId, MediaAnswer, MediaTransport, OfflineReason,
+    InviteFailure, InviteId, MediaAnswer, MediaTransport, OfflineReason, SipTransport,
 };
 use crate::id::{DeviceId, SessionId, Ssrc, StreamId};
 use crate::session::port::{MediaCommand, MediaEvent, Progress, ViewerStats};
@@ -102,7 +102,7 @@ impl Rig {
         self.gb(Gb::Online {
             device,
             peer: "192.0.2.7:5060".parse().expect("an address"),
-            over_tcp: n.is_multiple_of(2),
+            transport: SipTransport::ALL[n % 3],
             first: true,
         });
         let channels = (0..cameras).map(|n| CatalogItem {

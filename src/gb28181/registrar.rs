@@ -22,7 +22,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use super::quirk::Quirks;
-use super::types::{DeviceAuth, OfflineReason, StoredDevice};
+use super::types::{DeviceAuth, OfflineReason, SipTransport, StoredDevice};
 use crate::id::DeviceId;
 use crate::limits::{
     DEVICES_MAX, REGISTRATION_GRACE_S, SEEN_PERSIST_S, SUSPECTS_MAX, WRONG_PASSWORD_PAUSE_S,
@@ -57,7 +57,7 @@ pub struct Device {
     pub path: Option<Path>,
     /// Where it spoke from last, also before our start.
     pub peer: Option<SocketAddr>,
-    pub over_tcp: bool,
+    pub transport: SipTransport,
     /// What counts.
     pub quirks: Quirks,
     /// Of them, what was found out from its messages, and what was forced for it.
@@ -122,7 +122,7 @@ impl Device {
             device: self.id,
             auth: self.auth.clone(),
             peer: self.peer,
-            over_tcp: self.over_tcp,
+            transport: self.transport,
             online: self.is_online(),
             expires_unix_s: wall.unix_ms(expires.unwrap_or(now)).div_euclid(1000),
             last_seen_unix_s: wall.unix_ms(self.seen).div_euclid(1000),
@@ -241,8 +241,9 @@ impl Registrar {
         }
         device.gb_version = stored.gb_version.as_deref().map(Box::from);
         device.peer = stored.peer;
-        device.over_tcp = stored.over_tcp;
-        device.path = stored.peer.filter(|_| !stored.over_tcp).map(|peer| Path {
+        device.transport = stored.transport;
+        let by_udp = stored.transport == SipTransport::Udp;
+        device.path = stored.peer.filter(|_| by_udp).map(|peer| Path {
             peer,
             local,
             transport: Transport::Udp,
@@ -425,7 +426,7 @@ impl Registrar {
             },
             path: None,
             peer: None,
-            over_tcp: false,
+            transport: SipTransport::Udp,
             quirks: Quirks::default(),
             learned: Quirks::default(),
             forced: Quirks::default(),
@@ -444,7 +445,7 @@ impl Registrar {
             return;
         }
         device.peer = Some(path.peer);
-        device.over_tcp = path.transport.is_reliable();
+        device.transport = path.transport.into();
         if let Some(old) = device.path.replace(path) {
             let key = PeerKey::of(&old);
             if key != PeerKey::of(&path) && self.by_peer.get(&key) == Some(&slot) {
@@ -674,7 +675,7 @@ mod tests {
                 device: id(1),
                 auth: DeviceAuth::Default,
                 peer: Some(path(1).peer),
-                over_tcp: false,
+                transport: SipTransport::Udp,
                 online,
                 expires_unix_s: 1_700_000_000 + left_s,
                 last_seen_unix_s: 1_700_000_000,

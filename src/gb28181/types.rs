@@ -225,7 +225,7 @@ pub enum Event {
     Online {
         device: DeviceId,
         peer: SocketAddr,
-        over_tcp: bool,
+        transport: SipTransport,
         first: bool,
     },
     Offline {
@@ -442,6 +442,38 @@ pub enum Persist {
     },
 }
 
+/// By what the SIP of a device comes, without its connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SipTransport {
+    #[default]
+    Udp,
+    Tcp,
+    Tls,
+}
+
+impl SipTransport {
+    pub const ALL: [SipTransport; 3] = [SipTransport::Udp, SipTransport::Tcp, SipTransport::Tls];
+
+    /// As a `Via` names it.
+    pub fn name(self) -> &'static str {
+        match self {
+            SipTransport::Udp => "UDP",
+            SipTransport::Tcp => "TCP",
+            SipTransport::Tls => "TLS",
+        }
+    }
+}
+
+impl From<crate::sip::Transport> for SipTransport {
+    fn from(transport: crate::sip::Transport) -> SipTransport {
+        match transport {
+            crate::sip::Transport::Udp => SipTransport::Udp,
+            crate::sip::Transport::Tcp(_) => SipTransport::Tcp,
+            crate::sip::Transport::Tls(_) => SipTransport::Tls,
+        }
+    }
+}
+
 /// A device as the store keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredDevice {
@@ -449,7 +481,8 @@ pub struct StoredDevice {
     pub auth: DeviceAuth,
     /// Where it registered from last.
     pub peer: Option<SocketAddr>,
-    pub over_tcp: bool,
+    /// By what it registered last.
+    pub transport: SipTransport,
     pub online: bool,
     /// When its registration ends, seconds since the Unix epoch.
     pub expires_unix_s: i64,

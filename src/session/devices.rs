@@ -26,7 +26,7 @@ impl Core {
             Gb::Online {
                 device,
                 peer,
-                over_tcp,
+                transport,
                 first,
             } => {
                 let Some(known) = self.registry.entry(device, self.config.devices_max) else {
@@ -35,7 +35,7 @@ impl Core {
                 };
                 let came = !std::mem::replace(&mut known.online, true);
                 known.peer = Some(peer);
-                known.over_tcp = over_tcp;
+                known.sip_transport = transport;
                 known.last_seen_unix_s = self.wall.unix_ms(now).div_euclid(1000);
                 let bare = known.channels().is_empty();
                 if came {
@@ -343,7 +343,7 @@ impl Core {
             GbPersist::Device(stored) => {
                 if let Some(known) = self.registry.get_mut(stored.device) {
                     known.peer = stored.peer;
-                    known.over_tcp = stored.over_tcp;
+                    known.sip_transport = stored.transport;
                     known.last_seen_unix_s = stored.last_seen_unix_s;
                 }
             }

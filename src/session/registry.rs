@@ -11,7 +11,9 @@ use std::net::SocketAddr;
 
 use crate::gb28181::notice::{CatalogChange, ChannelEvent};
 use crate::gb28181::subscribe::{Subject, SubscriptionState};
-use crate::gb28181::{CatalogItem, Condition, DeviceInfo, MediaTransport, StoredDevice};
+use crate::gb28181::{
+    CatalogItem, Condition, DeviceInfo, MediaTransport, SipTransport, StoredDevice,
+};
 use crate::id::{ChannelId, DeviceId, GbId};
 use crate::limits;
 
@@ -37,7 +39,7 @@ pub(super) struct Device {
     pub online: bool,
     pub info: DeviceInfo,
     pub peer: Option<SocketAddr>,
-    pub over_tcp: bool,
+    pub sip_transport: SipTransport,
     pub last_seen_unix_s: i64,
     channels: Vec<Channel>,
     places: HashMap<ChannelId, usize>,
@@ -119,10 +121,11 @@ impl Device {
             online: self.online,
             info: self.info.clone(),
             peer: self.peer,
-            over_tcp: self.over_tcp,
+            transport: self.sip_transport,
             last_seen_unix_s: self.last_seen_unix_s,
             channels: self.channels.iter().map(Channel::view).collect(),
             partial: self.partial,
+            policy: self.policy,
         }
     }
 
@@ -317,7 +320,7 @@ impl Registry {
         device.online = stored.online;
         device.info = restored.info;
         device.peer = stored.peer;
-        device.over_tcp = stored.over_tcp;
+        device.sip_transport = stored.transport;
         device.last_seen_unix_s = stored.last_seen_unix_s;
         device.partial = restored.partial;
         device.transport = restored.transport;
@@ -628,7 +631,7 @@ mod tests {
                 device: nvr(),
                 auth: Default::default(),
                 peer: None,
-                over_tcp: true,
+                transport: SipTransport::Tls,
                 online: true,
                 expires_unix_s: 0,
                 last_seen_unix_s: 7,
@@ -644,7 +647,7 @@ mod tests {
         assert!(registry.restore(restored(channels.clone()), 1));
         let back = registry.get(nvr()).expect("restored");
         assert_eq!(ids(back), ids(&device));
-        assert!(back.online && back.over_tcp && !back.partial);
+        assert!(back.online && back.sip_transport == SipTransport::Tls && !back.partial);
         assert_eq!(back.transport, Some(MediaTransport::TcpPassive));
         channels[0].id = "unreadable".into();
         let mut registry = Registry::default();

@@ -11,6 +11,7 @@ use crate::gb28181::notice::{Alarm, Position, PtzPosition, SnapShots, UpgradeRes
 use crate::gb28181::subscribe::{Subject, SubscriptionState, Wanted};
 use crate::gb28181::{
     Access, Answer, Ask, AskFailure, Condition, DeviceAuth, DeviceInfo, Footage, MediaTransport,
+    SipTransport,
 };
 use crate::id::{ChannelId, DeviceId, GbId, SessionId, Ssrc, StreamId, StreamKey, StreamName};
 use crate::media::frame::Track;
@@ -342,13 +343,15 @@ pub struct DeviceView {
     pub online: bool,
     pub info: DeviceInfo,
     pub peer: Option<SocketAddr>,
-    pub over_tcp: bool,
+    /// By what its SIP comes.
+    pub transport: SipTransport,
     /// Seconds since the Unix epoch.
     pub last_seen_unix_s: i64,
     /// Cameras and alarm inputs in the order first seen: the place in this list is the `index` of the API.
     pub channels: Vec<ChannelView>,
     /// The last Catalog did not come whole.
     pub partial: bool,
+    pub policy: DevicePolicy,
 }
 
 #[derive(Clone, Debug)]

@@ -8,7 +8,7 @@ use sqlx::{AnyPool, Row};
 
 use crate::gb28181::gb35114::SharedKey;
 use crate::gb28181::{
-    CatalogItem, Condition, DeviceAuth, DeviceInfo, MediaTransport, StoredDevice,
+    CatalogItem, Condition, DeviceAuth, DeviceInfo, MediaTransport, SipTransport, StoredDevice,
 };
 use crate::id::{DeviceId, GbId};
 use crate::limits;
@@ -443,6 +443,22 @@ async fn remove_node(
     Ok(())
 }
 
+/// As the column `over_tcp` has it.
+fn sip_transport_number(transport: SipTransport) -> i64 {
+    match transport {
+        SipTransport::Udp => 0,
+        SipTransport::Tcp => 1,
+        SipTransport::Tls => 2,
+    }
+}
+
+/// What a number that is none stands for is asked for by UDP, as a device that nothing is known of.
+fn sip_transport_in(number: i64) -> SipTransport {
+    let mut all = SipTransport::ALL.into_iter();
+    let found = all.find(|one| sip_transport_number(*one) == number);
+    found.unwrap_or_default()
+}
+
 fn transport_number(transport: MediaTransport) -> i64 {
     match transport {
         MediaTransport::Udp => 1,
@@ -475,7 +491,7 @@ fn bind_registration<'q>(
                 .peer
                 .map_or_else(String::new, |peer| peer.to_string()),
         )
-        .bind(i64::from(device.over_tcp))
+        .bind(sip_transport_number(device.transport))
         .bind(i64::from(device.online))
         .bind(device.expires_unix_s)
         .bind(device.last_seen_unix_s)
@@ -694,7 +710,7 @@ fn read_device(row: &AnyRow, device: DeviceId, sealer: &Sealer) -> sqlx::Result<
             device,
             auth,
             peer: text(3)?.parse().ok(),
-            over_tcp: number(4)? != 0,
+            transport: sip_transport_in(number(4)?),
             online: number(5)? != 0,
             expires_unix_s: number(6)?,
             last_seen_unix_s: number(7)?,

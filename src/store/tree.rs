@@ -199,7 +199,7 @@ mod tests {
     /// Where channels stand follows nodes that come and go, and a directory that is read anew.
     #[tokio::test]
     async fn channels_move_with_the_nodes() {
-        use crate::gb28181::{DeviceAuth, Persist, StoredDevice};
+        use crate::gb28181::{DeviceAuth, Persist, SipTransport, StoredDevice};
         use crate::store::Store;
         use crate::store::rows::ChannelRow;
         use crate::store::table::Filter;
@@ -213,7 +213,7 @@ mod tests {
             device,
             auth: DeviceAuth::Default,
             peer: None,
-            over_tcp: false,
+            transport: SipTransport::Udp,
             online: true,
             expires_unix_s: 0,
             last_seen_unix_s: 0,

@@ -259,7 +259,7 @@ async fn commit(pool: &AnyPool, sealer: &Sealer, batch: &[(DeviceId, Change)]) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gb28181::{DeviceAuth, StoredDevice};
+    use crate::gb28181::{DeviceAuth, SipTransport, StoredDevice};
     use crate::session::RestoredDevice;
     use crate::store::Store;
     use crate::store::tests::folder;
@@ -277,7 +277,7 @@ mod tests {
             device: id(number),
             auth: DeviceAuth::Default,
             peer: Some("192.168.1.7:5060".parse().expect("an address")),
-            over_tcp: true,
+            transport: SipTransport::Tls,
             online: true,
             expires_unix_s: 1_800_000_000,
             last_seen_unix_s: 1_700_000_000,

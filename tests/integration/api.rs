@@ -10,7 +10,7 @@ use gantry::api::auth::Auth;
 use gantry::api::{ApiState, openapi_document, router};
 use gantry::config::Config;
 use gantry::gb28181::notice::{Alarm, Position};
-use gantry::gb28181::{CatalogItem, DeviceAuth, Persist, StoredDevice};
+use gantry::gb28181::{CatalogItem, DeviceAuth, Persist, SipTransport, StoredDevice};
 use gantry::id::{DeviceId, SessionId, Ssrc, StreamId, StreamKey};
 use gantry::metrics::Metrics;
 use gantry::net::MediaHandle;
@@ -74,7 +74,7 @@ impl Node {
                 device: known,
                 auth: DeviceAuth::Default,
                 peer: view.peer,
-                over_tcp: false,
+                transport: SipTransport::Udp,
                 online: view.online,
                 expires_unix_s: 0,
                 last_seen_unix_s: view.last_seen_unix_s,
@@ -504,6 +504,23 @@ async fn dialogs_are_listed_shown_and_closed_twice() {
     let filter = json!({"page": 0, "pageSize": 10, "filter": {"userid": "other", "puid": format!("PU_{ONLINE}")}});
     let list = node.post("/bvcsp/v1/dialog/list", filter).await;
     assert_eq!(list["data"][0]["dialogid"], "D2");
+    for (filter, count) in [
+        (json!({"kind": "device"}), 2),
+        (json!({"kind": "playback"}), 0),
+        (json!({"kind": "conference"}), 0),
+        (json!({"kind": "", "vtdu": ""}), 2),
+        (json!({"vtdu": "VTDU_gantry"}), 2),
+        (json!({"vtdu": "VTDU_other"}), 0),
+    ] {
+        let list = node
+            .post("/bvcsp/v1/dialog/list", json!({"filter": filter.clone()}))
+            .await;
+        assert_eq!(list["pageInfo"]["totalCount"], count, "{filter}: {list}");
+    }
+    let wrong = node
+        .post("/bvcsp/v1/dialog/list", json!({"filter": {"kind": "x"}}))
+        .await;
+    assert_eq!(wrong["code"], 4, "{wrong}");
     let info = node.get("/bvcsp/v1/dialog/info/D1").await;
     assert_eq!(info["data"]["stage"], "receiving");
     assert_eq!(info["data"]["state"], "opening");
@@ -1038,6 +1055,8 @@ async fn alarms_are_kept_and_acknowledged() {
         (&newest["subDevIdx"], &newest["desc"]),
         (&json!(1), &json!("video"))
     );
+    let path = format!("/bvcsp/v1/ws/event/alarm?token={}", node.token);
+    let (mut page, _) = Socket::open(&node, &path, &[]).await.expect("upgraded");
     let handled = node
         .bvcsp(
             "PUT",
@@ -1046,6 +1065,18 @@ async fn alarms_are_kept_and_acknowledged() {
         )
         .await;
     assert_eq!(handled["data"]["count"], 1, "{handled}");
+    // Other pages are told.
+    let (_, told) = page.next().await;
+    let told: Value = serde_json::from_slice(&told).expect("JSON");
+    assert_eq!(
+        (&told["key"], &told["status"]),
+        (&json!("8192"), &json!(2)),
+        "{told}"
+    );
+    assert_eq!(
+        (&told["userID"], &told["devID"]),
+        (&json!("admin"), &newest["devID"])
+    );
     let open = node
         .post("/bvcsp/v1/alarm", json!({"filter": {"status": 2}}))
         .await;
@@ -1067,6 +1098,7 @@ async fn alarms_are_kept_and_acknowledged() {
     let path = format!("/bvcsp/v1/pu/gpsdata/filter/PU_{ONLINE}");
     let track = node.post(&path, json!({})).await;
     assert_eq!(track["data"][0]["lng"], 120.5, "{track}");
+    assert_eq!(track["data"][0]["devId"], format!("PU_{ONLINE}"), "{track}");
     assert_eq!(track["data"][0]["channel"], "", "the device itself");
     let sorted = node.post(&path, json!({"sort": "lng"})).await;
     assert_eq!(sorted["data"][0]["lng"], 99.5, "as a number: {sorted}");

@@ -102,3 +102,5 @@ mod whep_chromium;
 mod whep_gstreamer;
 #[cfg(feature = "node")]
 mod whep_ice;
+#[cfg(feature = "node")]
+mod words;

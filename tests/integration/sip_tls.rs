@@ -99,6 +99,9 @@ fn a_device_registers_streams_and_comes_back_over_tls() {
         .json();
     let all = messages.to_string();
     assert!(all.contains("\"tls\"") && !all.contains("\"tcp\""), "{all}");
+    let info = "/bvcsp/v1/28181in/device/info/34020000001180000001";
+    let info = node.get(info, Some(&token)).json();
+    assert_eq!(info["data"]["transport"], "TLS", "{info}");
     // What we send says by which transport, and where the answer is to go.
     let port = node.sips.port();
     assert!(

@@ -56,6 +56,12 @@ export class Alarms {
   #take(event) {
     if (!event?.devID) return;
     const alarm = read(event);
+    // Somebody has seen to it, here or on another page: it stays where it is.
+    if (alarm.done) {
+      const known = this.list.find((a) => a.keys.includes(alarm.key));
+      if (known) { known.done = true; this.draw(); }
+      return;
+    }
     if (this.#add(alarm)) this.fresh.add(alarm.key);
     this.list = this.list.slice(0, SHOWN_MAX);
     for (const listener of this.listeners) listener(alarm);

@@ -9,7 +9,11 @@ use super::head::{Head, Place};
 use crate::gb28181::answer::{CruiseDetail, CruisePoint, CruiseTrack, Preset};
 use crate::gb28181::control::{Control, HomePosition, PtzPrecise, Tracking};
 use crate::gb28181::ptz::{CruiseOrder, PresetOrder, Ptz, ScanOrder};
-use crate::gb28181::settings::{ConfigType, Settings};
+use crate::gb28181::settings::{
+    AlarmReport, BasicParam, ConfigType, DaySchedule, Mirror, OsdConfig, PictureMask, Settings,
+    StreamParam, TimeSegment, VideoAlarmRecord, VideoParamAttribute, VideoParamOpt,
+    VideoRecordPlan,
+};
 
 /// Points of one cruise; bvcsp has 32. At it: the order changes nothing.
 pub const CRUISE_POINTS_MAX: usize = 32;
@@ -52,6 +56,70 @@ pub struct Camera {
     pub key_frames: u32,
 }
 
+/// What a camera comes with: every type but that of an order for pictures, and SVAC, which it does not have.
+fn usual() -> BTreeMap<ConfigType, Settings> {
+    let stream = |stream_number, resolution: &str, kbps: &str| StreamParam {
+        stream_number,
+        video_format: "2".into(),
+        resolution: resolution.into(),
+        frame_rate: "25".into(),
+        bit_rate_type: "2".into(),
+        video_bit_rate: Some(kbps.into()),
+    };
+    let all_day = |week_day_num| DaySchedule {
+        week_day_num,
+        segments: vec![TimeSegment {
+            stop_hour: 23,
+            stop_min: 59,
+            stop_sec: 59,
+            ..TimeSegment::default()
+        }],
+    };
+    let all = [
+        Settings::Basic(BasicParam {
+            name: Some("Camera".into()),
+            expiration: Some(3_600),
+            heart_beat_interval: Some(60),
+            heart_beat_count: Some(3),
+        }),
+        Settings::VideoOptions(VideoParamOpt {
+            download_speed: Some("1/2/4".into()),
+            resolution: Some("4/5/6".into()),
+        }),
+        Settings::VideoAttributes(VideoParamAttribute {
+            streams: vec![stream(0, "6", "4096"), stream(1, "4", "512")],
+        }),
+        Settings::RecordPlan(VideoRecordPlan {
+            record_enable: 1,
+            days: (1..=7).map(all_day).collect(),
+            stream_number: 0,
+        }),
+        Settings::AlarmRecord(VideoAlarmRecord {
+            record_enable: 0,
+            record_time: Some(60),
+            pre_record_time: Some(10),
+            stream_number: 0,
+        }),
+        Settings::PictureMask(PictureMask::default()),
+        Settings::FrameMirror(Mirror::default()),
+        Settings::AlarmReport(AlarmReport {
+            motion_detection: 0,
+            field_detection: 0,
+        }),
+        Settings::Osd(OsdConfig {
+            length: 1920,
+            width: 1080,
+            time_x: 32,
+            time_y: 32,
+            time_enable: Some(1),
+            time_type: Some(0),
+            text_enable: Some(0),
+            texts: Vec::new(),
+        }),
+    ];
+    all.into_iter().map(|one| (one.kind(), one)).collect()
+}
+
 impl Camera {
     pub fn new(now: Instant) -> Camera {
         Camera {
@@ -61,7 +129,7 @@ impl Camera {
             scans: BTreeMap::new(),
             home: HomePosition::default(),
             ordered: now,
-            settings: BTreeMap::new(),
+            settings: usual(),
             switches: BTreeSet::new(),
             recording: false,
             tracking: false,
@@ -126,7 +194,7 @@ impl Camera {
         self.settings.insert(settings.kind(), settings);
     }
 
-    /// What was set of these types.
+    /// What it has of these types: what was set, or else what it came with.
     pub fn settings(&self, kinds: &[ConfigType]) -> Vec<Settings> {
         let found = kinds.iter().filter_map(|kind| self.settings.get(kind));
         found.cloned().collect()
@@ -297,5 +365,30 @@ impl Camera {
                 self.head.scan(now, scan.left, scan.right, per_s);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_camera_comes_with_a_configuration_of_the_standard() {
+        let now = Instant::now();
+        let mut camera = Camera::new(now);
+        let came = camera.settings(ConfigType::ALL);
+        for one in &came {
+            assert_eq!(one.check(), Ok(()), "{:?}", one.kind());
+        }
+        let without = [
+            ConfigType::SvacEncode,
+            ConfigType::SvacDecode,
+            ConfigType::SnapShot,
+        ];
+        assert_eq!(came.len() + without.len(), ConfigType::ALL.len());
+        assert!(camera.settings(&without).is_empty());
+        camera.set(Settings::FrameMirror(Mirror { mode: 3 }));
+        let mirror = camera.settings(&[ConfigType::FrameMirror]);
+        assert_eq!(mirror, [Settings::FrameMirror(Mirror { mode: 3 })]);
     }
 }

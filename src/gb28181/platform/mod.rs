@@ -684,13 +684,13 @@ impl Platform {
 
     fn came_online(&mut self, now: Instant, slot: Slot, first: bool) {
         let device = self.registrar.get(slot);
-        let (Some(peer), over_tcp, id) = (device.peer, device.over_tcp, device.id) else {
+        let (Some(peer), transport, id) = (device.peer, device.transport, device.id) else {
             return;
         };
         self.event(Event::Online {
             device: id,
             peer,
-            over_tcp,
+            transport,
             first,
         });
         self.persist_device(now, slot);

@@ -8,7 +8,8 @@ use super::*;
 use crate::gb28181::device::{self, Device, MediaOffer};
 use crate::gb28181::manscdp::{Charset, encode};
 use crate::gb28181::types::{
-    CatalogItem, DeviceAuth, DeviceInfo, Footage, Invite, InviteId, MediaTransport, StoredDevice,
+    CatalogItem, DeviceAuth, DeviceInfo, Footage, Invite, InviteId, MediaTransport, SipTransport,
+    StoredDevice,
 };
 use crate::id::{ChannelId, Ssrc};
 use crate::limits::{REGISTRATION_GRACE_S, WRONG_PASSWORDS_MAX, WRONG_PASSWORDS_PER_IP_MAX};
@@ -450,7 +451,7 @@ fn stored(n: u32, net: &Net, online: bool, expires_in_s: i64) -> StoredDevice {
         device: device_id(n),
         auth: DeviceAuth::Default,
         peer: Some(address_of(n)),
-        over_tcp: false,
+        transport: SipTransport::Udp,
         online,
         expires_unix_s: now_s + expires_in_s,
         last_seen_unix_s: now_s - 30,

@@ -175,3 +175,64 @@ fn what_must_be_there_is_named() {
     let bad = read("<R><FrameMirror>x</FrameMirror></R>");
     assert_eq!(bad.flaw, Flaw::Unreadable);
 }
+
+#[test]
+fn numbers_of_a_stream_are_those_of_annex_g() {
+    let usual = StreamParam {
+        stream_number: 0,
+        video_format: "5".into(),
+        resolution: "3840x2160".into(),
+        frame_rate: "99".into(),
+        bit_rate_type: "2".into(),
+        video_bit_rate: Some("100000".into()),
+    };
+    let check = |change: fn(&mut StreamParam)| {
+        let mut stream = usual.clone();
+        change(&mut stream);
+        Settings::VideoAttributes(VideoParamAttribute {
+            streams: vec![usual.clone(), stream],
+        })
+        .check()
+    };
+    assert_eq!(check(|_| {}), Ok(()));
+    assert_eq!(check(|s| s.video_bit_rate = None), Ok(()));
+    assert_eq!(check(|s| s.resolution = "1".into()), Ok(()));
+    let table: [(&str, fn(&mut StreamParam)); 13] = [
+        ("videoFormat must be 1 to 5", |s| {
+            s.video_format = "99".into()
+        }),
+        ("videoFormat must be 1 to 5", |s| {
+            s.video_format = "0".into()
+        }),
+        ("videoFormat must be 1 to 5", |s| s.video_format = "".into()),
+        ("videoFormat must be 1 to 5", |s| {
+            s.video_format = "H264".into()
+        }),
+        ("videoFormat must be 1 to 5", |s| {
+            s.video_format = "+2".into()
+        }),
+        ("resolution must be 1 to 6", |s| s.resolution = "7".into()),
+        ("resolution must be 1 to 6", |s| {
+            s.resolution = "0x1080".into()
+        }),
+        ("resolution must be 1 to 6", |s| {
+            s.resolution = "1920x".into()
+        }),
+        ("frameRate must be 0 to 99", |s| s.frame_rate = "100".into()),
+        ("bitRateType must be 1 to 2", |s| {
+            s.bit_rate_type = "3".into()
+        }),
+        ("bitRateType must be 1 to 2", |s| {
+            s.bit_rate_type = "0".into()
+        }),
+        ("videoBitRate must be 0 to 100000", |s| {
+            s.video_bit_rate = Some("100001".into())
+        }),
+        ("videoBitRate must be 0 to 100000", |s| {
+            s.video_bit_rate = Some("".into())
+        }),
+    ];
+    for (wanted, change) in table {
+        assert_eq!(check(change).expect_err(wanted).to_string(), wanted);
+    }
+}

@@ -1,6 +1,6 @@
 //! What a camera can send (2022, A.2.1.20) and what it sends (A.2.1.13). Values are those of `f=` in annex G.
 
-use crate::gb28181::manscdp::fields::{BadField, Record, check_items, read_many, record};
+use crate::gb28181::manscdp::fields::{BadField, Flaw, Record, check_items, read_many, record};
 use crate::gb28181::manscdp::tree::Element;
 
 record! {
@@ -38,6 +38,40 @@ pub struct VideoParamAttribute {
 
 const STREAMS_MAX: usize = 16;
 
+impl StreamParam {
+    /// Holds the numbers that stand in texts against annex G.
+    fn check_values(&self) -> Result<(), BadField> {
+        let within = |field, text: &str, min: i64, max: i64| {
+            // Nothing but digits: `+5` and ` 5` are numbers to us alone.
+            let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+            let number: Option<i64> = text.parse().ok().filter(|_| digits);
+            let fits = number.is_some_and(|number| (min..=max).contains(&number));
+            let flaw = Flaw::Outside { min, max };
+            fits.then_some(()).ok_or(BadField { field, flaw })
+        };
+        within("video_format", &self.video_format, 1, 5)?;
+        if !is_size(&self.resolution) {
+            within("resolution", &self.resolution, 1, 6)?;
+        }
+        within("frame_rate", &self.frame_rate, 0, 99)?;
+        within("bit_rate_type", &self.bit_rate_type, 1, 2)?;
+        match &self.video_bit_rate {
+            Some(rate) => within("video_bit_rate", rate, 0, 100_000),
+            None => Ok(()),
+        }
+    }
+}
+
+/// `3840x2160`, as 2022 writes a resolution without a number.
+fn is_size(text: &str) -> bool {
+    let side = |text: &str| {
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        digits && text.parse::<u16>().is_ok_and(|pixels| pixels > 0)
+    };
+    let sides = text.split_once(['x', 'X', '*']);
+    sides.is_some_and(|(width, height)| side(width) && side(height))
+}
+
 impl Record for VideoParamAttribute {
     fn write(&self, out: &mut String) {
         for stream in &self.streams {
@@ -52,6 +86,7 @@ impl Record for VideoParamAttribute {
     }
 
     fn check(&self) -> Result<(), BadField> {
-        check_items("streams", &self.streams, STREAMS_MAX)
+        check_items("streams", &self.streams, STREAMS_MAX)?;
+        self.streams.iter().try_for_each(StreamParam::check_values)
     }
 }

@@ -2,14 +2,14 @@
 
 use super::*;
 use crate::gb28181::notice::{CatalogChange, ChannelEvent, Notice, Position};
-use crate::gb28181::{DeviceAuth, DeviceInfo, Persist as GbPersist, StoredDevice};
+use crate::gb28181::{DeviceAuth, DeviceInfo, Persist as GbPersist, SipTransport, StoredDevice};
 use crate::limits::EVENT_CHANNELS_MAX;
 
 fn online(n: u32, first: bool) -> Gb {
     Gb::Online {
         device: device(n),
         peer: peer(),
-        over_tcp: true,
+        transport: SipTransport::Tls,
         first,
     }
 }
@@ -19,7 +19,7 @@ fn stored(n: u32, online: bool) -> StoredDevice {
         device: device(n),
         auth: DeviceAuth::Default,
         peer: Some(peer()),
-        over_tcp: false,
+        transport: SipTransport::Udp,
         online,
         expires_unix_s: 0,
         last_seen_unix_s: 3,
@@ -116,7 +116,7 @@ fn a_device_that_comes_is_told_and_stored() {
     let view = show(&mut rig, 1);
     assert_eq!(view.info.name, "gate");
     assert_eq!(view.channels.len(), 2);
-    assert!(view.online && view.over_tcp);
+    assert!(view.online && view.transport == SipTransport::Tls);
     assert_eq!(rig.core.timers.len(), 0);
 }
 

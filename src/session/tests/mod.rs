@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use crate::gb28181::{
     AnsweredPayload, CatalogItem, Command as GbCommand, EndedBy, Event as Gb, Invite,
-    InviteFailure, InviteId, MediaAnswer, MediaTransport, OfflineReason,
+    InviteFailure, InviteId, MediaAnswer, MediaTransport, OfflineReason, SipTransport,
 };
 use crate::id::{DeviceId, SessionId, Ssrc, StreamId};
 use crate::time::WallClock;
@@ -108,7 +108,7 @@ impl Rig {
         self.gb(Gb::Online {
             device,
             peer: peer(),
-            over_tcp: false,
+            transport: SipTransport::Udp,
             first: true,
         });
         self.gb(Gb::Catalog {

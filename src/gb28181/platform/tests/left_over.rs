@@ -18,10 +18,10 @@ fn kept_dialog() -> String {
 }
 
 /// A platform that has started again and knows the first device, with its clock of now.
-fn started_again(over_tcp: bool) -> Net {
+fn started_again(transport: SipTransport) -> Net {
     let mut net = Net::new(config());
     let known = StoredDevice {
-        over_tcp,
+        transport,
         ..stored(1, &net, true, 3600)
     };
     net.command(Command::Restore(known));
@@ -50,7 +50,7 @@ impl Net {
 #[test]
 fn a_dialog_left_over_ends_at_once_where_the_device_can_be_reached() {
     let dialog = kept_dialog();
-    let mut net = started_again(false);
+    let mut net = started_again(SipTransport::Udp);
     net.left_over(&dialog);
     assert_eq!((net.byes(), net.forgotten()), (1, 1));
     net.left_over("no dialog");
@@ -60,7 +60,7 @@ fn a_dialog_left_over_ends_at_once_where_the_device_can_be_reached() {
 #[test]
 fn a_dialog_left_over_waits_for_a_device_whose_connection_is_gone() {
     let dialog = kept_dialog();
-    let mut net = started_again(true);
+    let mut net = started_again(SipTransport::Tcp);
     net.left_over(&dialog);
     net.left_over(&dialog);
     net.run(5 * S);
@@ -88,7 +88,7 @@ fn a_dialog_left_over_waits_for_a_device_whose_connection_is_gone() {
 #[test]
 fn dialogs_that_wait_for_their_devices_have_a_bound() {
     let dialog = kept_dialog();
-    let mut net = started_again(true);
+    let mut net = started_again(SipTransport::Tcp);
     for _ in 0..INVITES_MAX {
         net.left_over(&dialog);
     }
