@@ -40,10 +40,52 @@ pub struct RecordsFilter {
     /// -1, or none: any channel, of a device with at most 64.
     #[schema(example = 0)]
     channel_index: Option<i64>,
-    /// `time`, `alarm`, `manual`; none or several are all.
+    /// `time`, `alarm`, `manual`; none is all.
+    #[schema(example = json!(["alarm", "manual"]))]
     record_reason: Option<Vec<String>>,
     /// Devices have videos: a list without `video` finds nothing.
+    #[schema(example = json!(["video"]))]
     file_type: Option<Vec<String>>,
+    /// 0 open records, 1 secret ones; none is 0.
+    #[schema(example = 0)]
+    secrecy: Option<u32>,
+    /// A part of the path, as the device reads it.
+    #[schema(example = "/record")]
+    file_path: Option<String>,
+    /// Where it was recorded, in the words of the device.
+    #[schema(example = "East gate")]
+    address: Option<String>,
+    /// Who or what had it recorded, in the words of the device.
+    #[serde(rename = "recorderID")]
+    #[schema(example = "34020000003000000001")]
+    recorder_id: Option<String>,
+    /// 1: also what fits only in part.
+    #[schema(example = 0)]
+    indistinct_query: Option<u32>,
+    /// Of 2022: 0 the main stream, 1 the second one.
+    #[schema(example = 0)]
+    stream_number: Option<u32>,
+    /// Of 2022: by which alarms it was caused, numbers with `/` between.
+    #[schema(example = "5")]
+    alarm_method: Option<String>,
+    #[schema(example = "2")]
+    alarm_type: Option<String>,
+}
+
+/// Why something was recorded, in the words of GB/T 28181-2016, A.2.6.7.
+const REASONS: [&str; 3] = ["time", "alarm", "manual"];
+
+/// For which of several reasons the device is asked; it can be asked for one, or for all.
+fn asked_reason(wanted: &[String]) -> Result<&str, Failure> {
+    let known = |reason: &String| REASONS.contains(&reason.as_str());
+    if !wanted.iter().all(known) {
+        let msg = "recordReason must be of time, alarm and manual";
+        return Err(Failure::new(Code::ErrorParam, msg));
+    }
+    match wanted {
+        [one] => Ok(one),
+        _ => Ok("all"),
+    }
 }
 
 /// A file of a device.
@@ -175,10 +217,8 @@ async fn search(
     };
     let offset_s = state.utc_offset_s();
     let wanted = read_span(&filter, offset_s)?;
-    let kind = match filter.record_reason.as_deref() {
-        Some([one]) if !one.is_empty() => one.clone(),
-        Some(_) | None => "all".to_owned(),
-    };
+    let reasons = filter.record_reason.unwrap_or_default();
+    let kind = asked_reason(&reasons)?.to_owned();
     let videos = filter.file_type.is_none_or(|types| {
         types.is_empty() || types.iter().any(|t| t.eq_ignore_ascii_case("video"))
     });
@@ -192,9 +232,15 @@ async fn search(
     let question = RecordFilter {
         start_time: text(wanted.begin_unix_s),
         end_time: text(wanted.end_unix_s),
-        secrecy: Some(0),
+        file_path: filter.file_path,
+        address: filter.address,
+        secrecy: Some(filter.secrecy.unwrap_or(0)),
         kind: Some(kind),
-        ..RecordFilter::default()
+        recorder_id: filter.recorder_id,
+        indistinct_query: filter.indistinct_query,
+        stream_number: filter.stream_number,
+        alarm_method: filter.alarm_method,
+        alarm_type: filter.alarm_type,
     };
     let answers = stream::iter(indexes)
         .map(|index| {
@@ -214,7 +260,14 @@ async fn search(
                 partial |= cut;
                 let name = &view.info.name;
                 let shown = records.into_iter();
-                files.extend(shown.filter_map(|r| show(r, device, name, index, offset_s)));
+                let shown = shown.filter_map(|r| show(r, device, name, index, offset_s));
+                // Devices answer with all of them when several are wanted, and some when one is.
+                // One that says nothing of its reason was found by the device.
+                let fits = |file: &RecordFile| {
+                    let reason = &file.record_reason;
+                    reasons.is_empty() || reason.is_empty() || reasons.contains(reason)
+                };
+                files.extend(shown.filter(fits));
             }
             Err(failure) => failures.push(failure),
         }

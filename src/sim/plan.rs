@@ -361,6 +361,15 @@ impl Plan {
     }
 }
 
+/// Why an hour was recorded: mostly by plan.
+fn reason(ago: i64) -> &'static str {
+    match ago {
+        3 => "alarm",
+        5 => "manual",
+        _ => "time",
+    }
+}
+
 /// What every camera recorded: a file an hour, the last day up to the hour that runs.
 fn records(name: &str) -> Vec<FileRecord> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -375,7 +384,7 @@ fn records(name: &str) -> Vec<FileRecord> {
             name: Some(format!("{name} {}", RECORDED_HOURS - ago)),
             file_path: Some(format!("/record/{}.mp4", hour - ago * 3_600)),
             secrecy: Some(0),
-            kind: Some("time".into()),
+            kind: Some(reason(ago).into()),
             file_size: Some("540000000".into()),
             ..FileRecord::default()
         })

@@ -526,3 +526,39 @@ fn what_the_platform_keeps_is_there_after_a_restart() {
         assert_eq!(before, after);
     }
 }
+
+/// A device that is asked for its alarms tells them as it does new ones. They keep their keys, and stay seen to.
+#[test]
+fn an_alarm_that_is_told_again_is_the_same() {
+    let site = Site::with(&["--alarming"]);
+    let mut alarms = EventSocket::open(&site.node, "/bvcsp/v1/ws/event/alarm", &site.token);
+    let first = alarms.next();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now = now.expect("after 1970").as_secs();
+    let time = first["time"].as_u64().expect("a time");
+    assert!(now.abs_diff(time) < 60, "the device's own time: {first}");
+    let key = first["key"].as_str().expect("a key");
+    let rows = || {
+        let list = site.data("POST", "/bvcsp/v1/alarm", json!({"sort": "key"}));
+        list.as_array().cloned().unwrap_or_default()
+    };
+    wait_until("it is in the list", || {
+        rows().iter().find(|row| row["key"] == key).map(drop)
+    });
+    let seen = json!({"keys": [key], "desc": "a cat"});
+    site.data("PUT", "/bvcsp/v1/alarm/handle", seen);
+    let query = format!("/gantry/v1/device/query/{PUID}/-");
+    for _ in 0..2 {
+        site.answer("POST", &query, json!({"query": "alarms"}));
+        let again = std::iter::repeat_with(|| alarms.next())
+            .find(|told| told["payload"] == first["payload"] && told["status"] == 1)
+            .expect("it is told again");
+        assert_eq!(again["key"], key);
+        assert_eq!(again["time"], first["time"]);
+    }
+    let same = |row: &&Value| row["payload"] == first["payload"];
+    let kept = rows();
+    assert_eq!(kept.iter().filter(same).count(), 1, "{kept:#?}");
+    let kept = kept.iter().find(|row| row["key"] == key).expect("kept");
+    assert_eq!(kept["status"], 2, "{kept}");
+}

@@ -322,3 +322,49 @@ fn certificates_are_searched_sorted_and_put_out_of_use() {
     assert_eq!(delete(&ids[0]), 0);
     assert_eq!(names(json!({"filter": {"status": "inuse"}})), [""; 0]);
 }
+
+/// A device is asked for one reason or for all; several are picked out of what it answers.
+#[test]
+fn records_are_found_by_reason_and_secrecy() {
+    let site = Site::start();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now = now.expect("after 1970").as_secs();
+    let path = format!("/bvcsp/v1/pu/recordfile/filter/{PUID}");
+    let ask = |more: Value| {
+        let mut filter = json!({"beginTime": now - 30 * 3_600, "endTime": now, "channelIndex": 0});
+        let fields = filter.as_object_mut().expect("an object");
+        fields.extend(more.as_object().expect("an object").clone());
+        json!({"page": 0, "pageSize": 1_000, "filter": filter})
+    };
+    let reasons = |more: Value| {
+        let files = site.data("POST", &path, ask(more));
+        let files = files.as_array().expect("files").clone();
+        let mut found: Vec<String> = files
+            .iter()
+            .map(|file| file["recordReason"].as_str().expect("a text").to_owned())
+            .collect();
+        let count = found.len();
+        found.sort();
+        found.dedup();
+        (count, found.join(" "))
+    };
+    let (all, every) = reasons(json!({}));
+    assert_eq!(every, "alarm manual time");
+    assert!(all > 20, "{all}");
+    let of = |wanted: &[&str]| reasons(json!({ "recordReason": wanted }));
+    assert_eq!(of(&["alarm"]), (1, "alarm".into()));
+    assert_eq!(of(&["alarm", "manual"]), (2, "alarm manual".into()));
+    assert_eq!(of(&["time"]), (all - 2, "time".into()));
+    assert_eq!(of(&[]), (all, every));
+    assert_eq!(reasons(json!({"secrecy": 1})), (0, String::new()));
+    for (wrong, field) in [
+        (json!({"recordReason": ["nonsense"]}), "recordReason"),
+        (json!({"secrecy": 2}), "secrecy"),
+        (json!({"indistinctQuery": 7}), "indistinct"),
+    ] {
+        let answer = site.answer("POST", &path, ask(wrong));
+        assert_eq!(answer["code"], 4, "{answer}");
+        let msg = answer["msg"].as_str().expect("a text");
+        assert!(msg.contains(field), "{msg}");
+    }
+}

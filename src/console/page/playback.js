@@ -18,6 +18,9 @@ const TASKS_MS = 2000;
 const GAP_S = 2;
 const DAY_S = 86_400;
 
+/** A list of words `prefix.value`, drawn with the other words. */
+const choice = (testid, values, prefix, onchange) => h('select', { data: { testid }, onchange }, values.map((value) => h('option', { value, data: { words: `${prefix}.${value || 'any'}` } })));
+
 export class Playback {
   constructor(el) {
     this.el = el;
@@ -37,6 +40,8 @@ export class Playback {
         button('prev', 'rec.daybefore', () => this.#shiftDay(-1)),
         this.date = h('input', { type: 'date', data: { key: 'rec.day', testid: 'rec-day' }, onchange: () => this.search() }),
         button('next', 'rec.dayafter', () => this.#shiftDay(1)),
+        h('label', { class: 'choice' }, h('span', { data: { words: 'rec.reason' } }), this.reason = choice('rec-reason', ['', 'time', 'alarm', 'manual'], 'rec.reason', () => this.search())),
+        h('label', { class: 'choice' }, h('span', { data: { words: 'rec.secrecy' } }), this.secrecy = choice('rec-secrecy', ['0', '1'], 'rec.secrecy', () => this.search())),
         this.searchButton = h('button', { data: { testid: 'rec-search', words: 'rec.search' }, onclick: () => this.search() })),
       this.stage = h('div', { class: 'rec-stage', data: { state: 'empty' } }, this.video = h('video', { playsInline: true, autoplay: true, muted: true }), this.message = h('div', { class: 'tile-message', role: 'status', data: { testid: 'rec-message' } })),
       h('div', { class: 'rec-tools line' },
@@ -97,7 +102,7 @@ export class Playback {
     this.close();
     this.#count(() => t('rec.searching'));
     try {
-      const { data, partial } = await call('POST', `/pu/recordfile/filter/${encodeURIComponent(target.puid)}`, { page: 0, pageSize: PAGE, filter: { beginTime: from, endTime: to, channelIndex: target.index } });
+      const { data, partial } = await call('POST', `/pu/recordfile/filter/${encodeURIComponent(target.puid)}`, { page: 0, pageSize: PAGE, filter: { beginTime: from, endTime: to, channelIndex: target.index, recordReason: this.reason.value ? [this.reason.value] : [], secrecy: Number(this.secrecy.value) } });
       if (this.target !== target) return;
       this.records = (data ?? []).map((r) => ({ from: Number(r.beginTime), to: Number(r.endTime), kind: /alarm/i.test(r.recordReason ?? '') ? 'alarm' : /manual/i.test(r.recordReason ?? '') ? 'manual' : 'time', size: Number(r.fileSize) || 0 })).sort((a, b) => a.from - b.from);
       this.timeline.setSpans(this.records);
