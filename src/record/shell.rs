@@ -658,7 +658,8 @@ impl Downloads {
                 written = &mut writing => break written,
                 () = tokio::time::sleep(WATCH) => {
                     turn += 1;
-                    self.watch(id, play, begin_ms, turn.is_multiple_of(STORE_EVERY)).await;
+                    // What it says of the end is asked again when the file is written.
+                    let _ = self.watch(id, play, begin_ms, turn.is_multiple_of(STORE_EVERY)).await;
                 }
             }
         };
@@ -685,10 +686,10 @@ impl Downloads {
         play: SessionId,
         begin_ms: u64,
         store: bool,
-    ) -> Option<PlayView> {
-        let reply = self.inner.session.call(Command::Playback { play }).await;
-        let Ok(Reply::Playback(view)) = reply else {
-            return None;
+    ) -> Result<PlayView, session::Error> {
+        let reply = self.inner.session.call(Command::Playback { play }).await?;
+        let Reply::Playback(view) = reply else {
+            return Err(session::Error::NotFound { what: "playback" });
         };
         let note = |task: &mut Task| {
             let here = begin_ms + view.position_ms;
@@ -699,13 +700,13 @@ impl Downloads {
         } else if let Some(task) = self.inner.lock().get_mut(&id) {
             note(task);
         }
-        Some(*view)
+        Ok(*view)
     }
 
     /// Makes one file of the parts. Gives its bytes.
     async fn finish(&self, id: u64) -> Result<u64, String> {
         let inner = Arc::clone(&self.inner);
-        let joined = spawn_blocking(move || -> Result<u64, mp4::Error> {
+        let joined = spawn_blocking(move || -> Result<u64, mp4::session::Error> {
             let folder = inner.parts_folder(id);
             let parts = parts(&folder)?;
             let (path, unfinished) = (inner.file(id), inner.folder.join(format!("{id}.mp4.new")));
@@ -729,9 +730,13 @@ impl Downloads {
     }
 }
 
-/// Whether all of a record came. `None`: nothing more can be asked of the control thread.
-fn judge(last: Option<PlayView>) -> Result<Option<String>, Stopped> {
-    let Some(view) = last else { return Ok(None) };
+/// Whether all of a record came. `None`: the node ends.
+fn judge(last: Result<PlayView, session::Error>) -> Result<Option<String>, Stopped> {
+    let view = match last {
+        Ok(view) => view,
+        Err(session::Error::ShuttingDown) => return Ok(None),
+        Err(error) => return Err(Stopped::Failed(error.to_string())),
+    };
     match view.end {
         Some(PlayEnd::EndOfFile) if view.position_ms < view.duration_ms => {
             let (at, of) = (view.position_ms, view.duration_ms);
