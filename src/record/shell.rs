@@ -706,7 +706,7 @@ impl Downloads {
     /// Makes one file of the parts. Gives its bytes.
     async fn finish(&self, id: u64) -> Result<u64, String> {
         let inner = Arc::clone(&self.inner);
-        let joined = spawn_blocking(move || -> Result<u64, mp4::session::Error> {
+        let joined = spawn_blocking(move || -> Result<u64, mp4::Error> {
             let folder = inner.parts_folder(id);
             let parts = parts(&folder)?;
             let (path, unfinished) = (inner.file(id), inner.folder.join(format!("{id}.mp4.new")));
