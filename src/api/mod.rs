@@ -25,6 +25,7 @@ mod dialog;
 mod download;
 mod envelope;
 mod event;
+mod examples;
 mod gb28181in;
 mod gimbal;
 mod group;
