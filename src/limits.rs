@@ -787,6 +787,13 @@ pub const API_BODY_BYTES_MAX: usize = 256 * 1024;
 /// Items of one page of a list. At it: the page is cut, and the answer's `pageSize` says so.
 pub const API_PAGE_ITEMS_MAX: u32 = 1_000;
 
+/// Fields of a body that are tried for which of them is wrong. Calls have twenty at most; beyond, the field is not named.
+pub const API_FIELDS_TRIED_MAX: usize = 64;
+
+/// Items of a list outside the database that are sorted for one page: a month of 64 channels with a file an hour
+/// is a quarter of it. At it: refused as busy (7), with the advice to narrow the filter; unsorted pages are cut all the same.
+pub const LIST_ITEMS_MAX: usize = 200_000;
+
 /// Logins that are valid at one time. At it: the one that would end first is ended.
 pub const LOGINS_MAX: usize = 10_000;
 
@@ -860,6 +867,9 @@ pub const SIM_SUBSCRIPTIONS_MAX: usize = 16;
 
 /// Alarms that one simulated device remembers for who asks. Beyond: the oldest is forgotten.
 pub const SIM_ALARMS_KEPT_MAX: usize = 64;
+
+/// Positions in one message of a simulated device: its own and those of its first channels. Beyond: left out.
+pub const SIM_POSITIONS_MAX: usize = 4;
 
 /// Upgrades and series of pictures that one simulated device has under way. At it: the order gets ERROR.
 pub const SIM_JOBS_MAX: usize = 16;

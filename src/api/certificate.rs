@@ -10,11 +10,13 @@
 //! | `PUT cert/device/csr/{csrid}` | renames, rejects (`rejected`) or revokes (`revoked`) |
 //! | `gmdevice/create`, `PUT gmdevice/{id}` | says that a device must prove itself, or no more (`status` 1 or 0) |
 //!
-//! Beside them `GET /gantry/v1/certificates/crl`: the revocation list, in PEM.
+//! Beside them `GET /gantry/v1/certificates/crl`: the revocation list, in PEM; and `PUT /gantry/v1/certificates/inuse`: which
+//! of our certificates is in use, or that none is, which bvcsp has no call for.
 //!
 //! Only administrators may call; private keys are never shown, and lie encrypted in the store.
 
 mod book;
+pub mod lists;
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -36,7 +38,7 @@ use crate::session::Command;
 
 use super::ApiState;
 use super::caller::Caller;
-use super::envelope::{Answer, Body, Code, Done, Failure, Paging, Path};
+use super::envelope::{Answer, Body, Code, Done, Failure, Path};
 use book::{Asked, Book, Device, Server, Status};
 
 /// The record of the store.
@@ -391,6 +393,41 @@ fn short(field: &str, text: &str) -> Result<String, Failure> {
     Ok(text.to_owned())
 }
 
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+#[schema(as = CertInUse, example = json!({"certid": "1"}))]
+pub struct InUse {
+    /// A key of ours that has a certificate; `""` = none is in use.
+    certid: Option<String>,
+}
+
+/// Puts a certificate of ours into use, or the one that is in use out of it. While none is, no device certificates are
+/// issued and devices that must prove themselves are refused; one that is out of use can be deleted.
+#[utoipa::path(put, path = "/gantry/v1/certificates/inuse", operation_id = "useServerCert", tag = "28181in", security(("token" = [])),
+    request_body = InUse,
+    responses((status = 200, body = Done, description = "in the envelope of bvcsp", example = json!({"code": 0, "msg": "success"}))))]
+pub async fn put_in_use(
+    State(state): State<ApiState>,
+    caller: Caller,
+    Body(request): Body<InUse>,
+) -> Result<Done, Failure> {
+    let mut open = Open::new(&state, &caller).await?;
+    let wrong = || {
+        let msg = "bad parameter: certid must name a certificate";
+        Failure::new(Code::ErrorParam, msg)
+    };
+    let certid = request.certid.ok_or_else(wrong)?;
+    let id = match certid.trim() {
+        "" => None,
+        id => Some(id.parse::<u32>().map_err(|_| wrong())?),
+    };
+    open.book().put_in_use(id)?;
+    open.keep().await?;
+    open.present().await?;
+    tracing::info!(certificate = ?id, user = %caller.login.user, "another server certificate is in use, or none");
+    Ok(Done::new())
+}
+
 /// Makes an SM2 key and a request for its certificate.
 #[utoipa::path(post, path = "/bvcsp/v1/28181in/cert/server/csr", operation_id = "createServerCsr", tag = "28181in", security(("token" = [])),
     request_body = ServerCertRequest,
@@ -410,22 +447,6 @@ pub async fn create_server(
     let id = open.book().add_server(name, &subject, &key)?;
     open.keep().await?;
     Ok(Answer::data(show_server(open.book().server(id)?, false)))
-}
-
-/// The node's keys with their certificates.
-#[utoipa::path(post, path = "/bvcsp/v1/28181in/cert/server/list", operation_id = "listServerCerts", tag = "28181in", security(("token" = [])),
-    request_body = Paging,
-    responses((status = 200, body = Answer<Vec<CertInfo>>, example = json!({"code": 0, "msg": "success", "data": []}))))]
-pub async fn list_servers(
-    State(state): State<ApiState>,
-    caller: Caller,
-    Body(paging): Body<Paging>,
-) -> Result<Answer<Vec<CertInfo>>, Failure> {
-    let mut open = Open::new(&state, &caller).await?;
-    let book = open.book();
-    let in_use = book.in_use;
-    let servers: Vec<&Server> = book.servers.iter().collect();
-    Ok(paging.cut(servers, |s| show_server(s, in_use == Some(s.id))))
 }
 
 /// One key with its certificate and request.
@@ -519,20 +540,6 @@ pub async fn create_request(
         .add_request(name, &request.device_id, &request.pem)?;
     open.keep().await?;
     Ok(Answer::data(show_request(open.book().request(id)?)))
-}
-
-/// Requests of devices.
-#[utoipa::path(post, path = "/bvcsp/v1/28181in/cert/device/csr/list", operation_id = "listDeviceCsrs", tag = "28181in", security(("token" = [])),
-    request_body = Paging,
-    responses((status = 200, body = Answer<Vec<CertCsrInfo>>, example = json!({"code": 0, "msg": "success", "data": []}))))]
-pub async fn list_requests(
-    State(state): State<ApiState>,
-    caller: Caller,
-    Body(paging): Body<Paging>,
-) -> Result<Answer<Vec<CertCsrInfo>>, Failure> {
-    let mut open = Open::new(&state, &caller).await?;
-    let requests: Vec<&Asked> = open.book().requests.iter().collect();
-    Ok(paging.cut(requests, show_request))
 }
 
 /// Issues the certificate that a device asked for.
@@ -648,21 +655,6 @@ pub async fn create_device(
     open.apply(&id).await?;
     tracing::info!(device = id, user = %caller.login.user, "a device must prove itself by GB 35114");
     Ok(Done::new())
-}
-
-/// Devices of GB 35114.
-#[utoipa::path(post, path = "/bvcsp/v1/28181in/gmdevice/list", operation_id = "listGmDevices", tag = "28181in", security(("token" = [])),
-    request_body = Paging,
-    responses((status = 200, body = Answer<Vec<GmDevice>>, example = json!({"code": 0, "msg": "success", "data": []}))))]
-pub async fn list_devices(
-    State(state): State<ApiState>,
-    caller: Caller,
-    Body(paging): Body<Paging>,
-) -> Result<Answer<Vec<GmDevice>>, Failure> {
-    let mut open = Open::new(&state, &caller).await?;
-    let book = &*open.book();
-    let devices: Vec<&Device> = book.devices.iter().collect();
-    Ok(paging.cut(devices, |d| show_device(&state, book, d)))
 }
 
 /// Changes a device of GB 35114; `status` 0 lets it log in with a password again.

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use tokio::sync::broadcast::error::RecvError;
 
-use crate::gb28181::notice::{Position, alarm_name};
+use crate::gb28181::notice::alarm_name;
 use crate::id::DeviceId;
 use crate::limits;
-use crate::session::{AlarmView, Command, DeviceView, Event, Reply, SessionView};
+use crate::session::{AlarmView, Command, DeviceView, Event, PlacedPosition, Reply, SessionView};
 use crate::store::history::{
     AlarmRow, Chronicle, DialogRow, Entry, NoticeRow, PositionRow, PresenceRow,
 };
@@ -22,7 +22,7 @@ use crate::store::table::{Filter, Value};
 
 use super::ApiState;
 use super::auth::unix_s;
-use super::event::alarm_type;
+use super::event::{alarm_type, channel_of};
 
 /// Runs until the node ends.
 pub async fn run(state: ApiState) {
@@ -180,17 +180,19 @@ fn alarm(view: AlarmView) -> AlarmRow {
     }
 }
 
-fn position(chronicle: &Chronicle, device: DeviceId, told: &Position) -> PositionRow {
+fn position(chronicle: &Chronicle, device: DeviceId, told: &PlacedPosition) -> PositionRow {
+    let position = &told.position;
     PositionRow {
         id: chronicle.next_id(),
         time: now(),
         device: device.pu_id(),
-        channel: told.device_id.clone().unwrap_or_default(),
-        lng: Some(told.longitude),
-        lat: Some(told.latitude),
-        height: told.altitude.or(told.height),
-        speed: told.speed,
-        angle: told.direction,
+        channel: channel_of(device, told).unwrap_or_default(),
+        place: told.index.map(i64::from),
+        lng: Some(position.longitude),
+        lat: Some(position.latitude),
+        height: position.altitude.or(position.height),
+        speed: position.speed,
+        angle: position.direction,
     }
 }
 

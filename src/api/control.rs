@@ -23,9 +23,9 @@ use crate::session::{Command, Reply};
 
 use super::ApiState;
 use super::caller::{Caller, HttpAdmin, HttpCaller};
-use super::envelope::{Answer, Code, Done, Failure, Path, wrong_reply};
+use super::envelope::{Answer, Code, Done, Failure, InQuery, Path, wrong_reply};
 use super::gimbal;
-use super::problem::{HttpPath, Problem};
+use super::problem::{HttpPath, Problem, read_body};
 
 /// An order.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -229,10 +229,6 @@ fn bad(what: &str) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, format!("bad parameter: {what}"))
 }
 
-fn read<T: serde::de::DeserializeOwned>(body: &Bytes) -> Result<T, Problem> {
-    serde_json::from_slice(body).map_err(|error| bad(&format!("the body cannot be read: {error}")))
-}
-
 /// `-` is the device itself.
 fn channel_of(index: &str) -> Result<Option<u32>, Problem> {
     match index {
@@ -279,7 +275,7 @@ pub async fn control(
     HttpPath(place): HttpPath<(String, String)>,
     body: Bytes,
 ) -> Result<StatusCode, Problem> {
-    let order: Order = read(&body)?;
+    let order: Order = read_body(&body)?;
     if order.needs_admin() && !caller.login.admin {
         return Err(Problem::admin_needed());
     }
@@ -302,7 +298,7 @@ pub async fn query(
     HttpPath(place): HttpPath<(String, String)>,
     body: Bytes,
 ) -> Result<Json<DeviceAnswer>, Problem> {
-    let query: Query = read(&body)?;
+    let query: Query = read_body(&body)?;
     let answer = ask(&state, &place, Ask::Query(query.question()?)).await?;
     Ok(Json(answer))
 }
@@ -322,7 +318,7 @@ pub async fn set(
     HttpPath(place): HttpPath<(String, String)>,
     body: Bytes,
 ) -> Result<StatusCode, Problem> {
-    let settings: Settings = read(&body)?;
+    let settings: Settings = read_body(&body)?;
     ask(&state, &place, Ask::Set(settings)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -404,12 +400,14 @@ pub async fn reboot(
     Ok(Done::new())
 }
 
-/// Where a device is.
+/// Where a device or a channel of it is.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct GpsData {
     #[schema(example = "PU_34020000001110000001")]
     pub dev_id: String,
+    /// Index of the channel; -1 = the device.
+    pub sub_dev_idx: i64,
     pub lng: f64,
     pub lat: f64,
     /// Metres above the sea.
@@ -423,17 +421,26 @@ pub struct GpsData {
     pub angle: Option<f64>,
 }
 
-/// Asks a device where it is.
+/// Whose position is wanted.
+#[derive(Debug, Default, Deserialize)]
+pub struct GpsQuery {
+    index: Option<u32>,
+}
+
+/// Asks a device where it is, or where a channel of it is.
 #[utoipa::path(get, path = "/bvcsp/v1/pu/gpsdata/{puid}", operation_id = "deviceGps", tag = "device", security(("token" = [])),
-    params(("puid" = String, Path, example = "PU_34020000001110000001")),
+    params(("puid" = String, Path, example = "PU_34020000001110000001"),
+        ("index" = Option<u32>, Query, description = "of the channel; none = the device itself")),
     responses((status = 200, body = Answer<GpsData>, example = json!({"code": 0, "msg": "success", "data":
-        {"devId": "PU_34020000001110000001", "lng": 117.28, "lat": 31.86, "speed": 36.0}}))))]
+        {"devId": "PU_34020000001110000001", "subDevIdx": -1, "lng": 117.28, "lat": 31.86, "speed": 36.0}}))))]
 pub async fn gps(
     State(state): State<ApiState>,
     _: Caller,
     Path(puid): Path<String>,
+    InQuery(query): InQuery<GpsQuery>,
 ) -> Result<Answer<GpsData>, Failure> {
-    let answer = gimbal::ask(&state, &puid, None, Ask::Query(Question::Position)).await?;
+    let question = Ask::Query(Question::Position);
+    let answer = gimbal::ask(&state, &puid, query.index, question).await?;
     let DeviceAnswer::Positions(positions) = answer else {
         return Err(wrong_reply());
     };
@@ -442,6 +449,7 @@ pub async fn gps(
         first.ok_or_else(|| Failure::new(Code::NotFound, "the device told no position"))?;
     Ok(Answer::data(GpsData {
         dev_id: puid,
+        sub_dev_idx: query.index.map_or(-1, i64::from),
         lng: position.longitude,
         lat: position.latitude,
         height: position.altitude,
@@ -519,7 +527,7 @@ mod tests {
     #[test]
     fn scans_and_switches_are_read_and_bounded() {
         let order = |body: &str| -> Result<String, Problem> {
-            let order: Order = read(&Bytes::copy_from_slice(body.as_bytes()))?;
+            let order: Order = read_body(&Bytes::copy_from_slice(body.as_bytes()))?;
             match order.control()? {
                 Control::Ptz { order, .. } => Ok(order.text()),
                 other => panic!("{other:?}"),

@@ -79,6 +79,9 @@ pub struct PuInfo {
     pub tags: Vec<String>,
     /// Of channels in all; `channels` shows the first 1,000 of them.
     pub channel_count: usize,
+    /// Nodes of its tree (districts, business groups, organisations), which `POST /gantry/v1/devices/{puid}/tree` shows.
+    #[schema(example = 3)]
+    pub node_count: i64,
 }
 
 /// A camera or alarm input of a device.
@@ -172,6 +175,7 @@ pub fn show(view: DeviceView, with_status: bool) -> PuInfo {
         desc: String::new(),
         tags: Vec::new(),
         channel_count,
+        node_count: 0,
     }
 }
 

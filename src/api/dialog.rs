@@ -1,7 +1,6 @@
 //! `/dialog`: open media between a client and a device, and what is known about it (bvcsp 2.23, 3.1).
 
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -13,7 +12,8 @@ use super::ApiState;
 use super::caller::Caller;
 use super::device::{MEDIA_DIR_SENDS, read_puid};
 use super::diagnosis::{Diagnosis, decodes_h265};
-use super::envelope::{Answer, Body, Code, Done, Failure, Paging, Path, wrong_reply};
+use super::envelope::{Answer, Body, Code, Done, Failure, InQuery, Path, wrong_reply};
+use super::list::{Field, Key, ListRequest};
 use super::{playback, sip, view};
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -39,14 +39,6 @@ pub struct Dialog {
     pub dialogid: String,
     /// The answer, with all candidates.
     pub sdp: String,
-}
-
-#[derive(Debug, Deserialize, ToSchema)]
-pub struct DialogListRequest {
-    #[serde(flatten)]
-    paging: Paging,
-    #[serde(default)]
-    filter: Option<DialogFilter>,
 }
 
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -371,17 +363,51 @@ pub async fn close(
     }
 }
 
-/// Open dialogs, or the last that are over: an administrator sees all, others their own.
+/// By what dialogs are sorted.
+const FIELDS: &[Field<SessionView>] = &[
+    ("dialogid", |view| number(view.session.0)),
+    ("transport", |view| view.kind.name().into()),
+    ("puid", |view| {
+        let place = view.key.place();
+        Key::Text(place.map_or_else(String::new, |(device, _)| device.pu_id()))
+    }),
+    ("stream", |view| Key::Text(view.key.to_string())),
+    ("index", |view| Key::Number(view.index.into())),
+    ("userid", |view| view.owner.user.as_str().into()),
+    ("peer", |view| {
+        Key::Text(view.owner.peer.map_or_else(String::new, |p| p.to_string()))
+    }),
+    ("stage", |view| view.stage.name().into()),
+    ("createTime", |view| Key::Number(view.created_unix_s)),
+    ("closeTime", |view| {
+        Key::Number(view.closed_unix_s.unwrap_or(i64::MAX))
+    }),
+    ("firstFrameMs", |view| {
+        Key::Number(view.first_frame_ms.map_or(i64::MAX, i64::from))
+    }),
+    ("sentBytes", |view| number(view.sent_bytes)),
+    ("skipped", |view| Key::Number(view.skipped.into())),
+    ("congested", |view| Key::Number(view.congested.into())),
+];
+
+fn number(value: u64) -> Key {
+    Key::Number(i64::try_from(value).unwrap_or(i64::MAX))
+}
+
+/// Open dialogs, oldest first, or the last that are over, newest first: an administrator sees all, others their own. They
+/// live in memory with their statistics, so filter, order and page are not the database's here; `/log/dialog` is the same in
+/// the store. `sort` is `dialogid`, `transport`, `puid`, `stream`, `index`, `userid`, `peer`, `stage`, `createTime`,
+/// `closeTime`, `firstFrameMs`, `sentBytes`, `skipped` or `congested`.
 #[utoipa::path(post, path = "/bvcsp/v1/dialog/list", operation_id = "listDialogs", tag = "dialog", security(("token" = [])),
-    request_body(content = DialogListRequest, example = json!({"page": 0, "pageSize": 100})),
+    request_body(content = ListRequest<DialogFilter>, example = json!({"page": 0, "pageSize": 100, "sort": "-createTime"})),
     responses((status = 200, body = Answer<Vec<DialogInfo>>, example = json!({"code": 0, "msg": "success",
         "data": [], "pageInfo": {"page": 0, "pageSize": 100, "totalCount": 0}}))))]
 pub async fn list(
     State(state): State<ApiState>,
     caller: Caller,
-    Body(request): Body<DialogListRequest>,
+    Body(mut request): Body<ListRequest<DialogFilter>>,
 ) -> Result<Answer<Vec<DialogInfo>>, Failure> {
-    let filter = request.filter.unwrap_or_default();
+    let filter = request.take_filter();
     let which = if filter.closed {
         Command::ClosedSessions
     } else {
@@ -409,7 +435,7 @@ pub async fn list(
     if !filter.closed {
         sessions.sort_by_key(|view| view.session);
     }
-    Ok(request.paging.cut(sessions, DialogInfo::from))
+    request.cut(sessions, FIELDS, DialogInfo::from)
 }
 
 /// What a viewer says of itself when it asks for a diagnosis.
@@ -428,12 +454,8 @@ pub async fn info(
     State(state): State<ApiState>,
     caller: Caller,
     Path(dialogid): Path<String>,
-    query: Result<Query<InfoQuery>, QueryRejection>,
+    InQuery(query): InQuery<InfoQuery>,
 ) -> Result<Answer<DialogInfo>, Failure> {
-    let Query(query) = query.map_err(|error| {
-        let what = format!("bad parameter in the query: {}", error.body_text());
-        Failure::new(Code::ErrorParam, what)
-    })?;
     let session = dialogid.parse::<SessionId>().map_err(|_| not_found())?;
     let view = find(&state, &caller, session).await?;
     let messages = match view.key.place() {

@@ -21,13 +21,16 @@ use utoipa::ToSchema;
 use crate::limits;
 use crate::record::{State as TaskState, Task, shell::Refused};
 use crate::session::{Command, Reply};
+use crate::store::DownloadRow;
+use crate::store::table::Filter;
 
 use super::ApiState;
 use super::audit::Changed;
 use super::auth::Login;
 use super::caller::{Caller, HttpCaller, query_value};
 use super::device::read_puid;
-use super::envelope::{Answer, Body, Code, Done, Failure, Paging, Path, kind, wrong_reply};
+use super::envelope::{Answer, Body, Code, Done, Failure, Path, kind, wrong_reply};
+use super::list::ListRequest;
 use super::playback::{FileId, RecordOf};
 use super::problem::Problem;
 
@@ -112,13 +115,23 @@ pub struct TaskFilter {
     state: Option<String>,
 }
 
-#[derive(Debug, Deserialize, ToSchema)]
-pub struct TasksRequest {
-    #[serde(flatten)]
-    paging: Paging,
-    #[serde(default)]
-    filter: TaskFilter,
-}
+/// Fields of a task that are called otherwise in the store.
+const TASK_FIELDS: &[(&str, &str)] = &[
+    ("taskid", "id"),
+    ("puid", "device"),
+    ("index", "channel"),
+    ("beginTime", "begin_s"),
+    ("endTime", "end_s"),
+    (
+        "progress",
+        "CASE state WHEN 'done' THEN 100 ELSE position_ms / ((end_s - begin_s) * 10) END",
+    ),
+    ("position", "position_ms"),
+    ("total", "end_s - begin_s"),
+    ("fileSize", "bytes"),
+    ("userid", "owner"),
+    ("createTime", "created_s"),
+];
 
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TaskId {
@@ -315,20 +328,36 @@ async fn answer_of(
     }
 }
 
-/// Downloads, newest first: an administrator sees all, others their own.
+/// The rows of tasks that a caller may see: an administrator all, others their own.
+pub fn seen_by(login: &Login) -> Filter {
+    Filter::all().equal_if("owner", (!login.admin).then(|| login.user.to_string()))
+}
+
+/// The tasks of a page as they are now: one that runs is further than the store knows.
+pub fn now(state: &ApiState, rows: Vec<DownloadRow>) -> Vec<Task> {
+    let live = |task: Task| match state.downloads().and_then(|d| d.get(task.id)) {
+        Some(live) if live.state == task.state => live,
+        Some(_) | None => task,
+    };
+    let tasks = rows.into_iter().filter_map(Task::of_row);
+    tasks.map(live).collect()
+}
+
+/// Downloads, newest first: an administrator sees all, others their own. Filter, order and page are the database's; `sort`
+/// is any field of a task.
 #[utoipa::path(post, path = "/gantry/v1/downloads/list", operation_id = "listDownloads", tag = "history", security(("token" = [])),
-    request_body(content = TasksRequest, example = json!({"page": 0, "pageSize": 100, "filter": {"state": "running"}})),
+    request_body(content = ListRequest<TaskFilter>, example = json!({"page": 0, "pageSize": 100, "filter": {"state": "running"}, "sort": "-createTime"})),
     responses((status = 200, body = Answer<Vec<TaskInfo>>, example = json!({"code": 0, "msg": "success", "data": [],
         "pageInfo": {"page": 0, "pageSize": 100, "totalCount": 0}}))))]
 pub async fn list(
     State(state): State<ApiState>,
     caller: Caller,
-    Body(request): Body<TasksRequest>,
+    Body(mut request): Body<ListRequest<TaskFilter>>,
 ) -> Result<Answer<Vec<TaskInfo>>, Failure> {
-    let filter = request.filter;
+    let filter = request.take_filter();
     let device = match filter.puid.as_deref() {
         None | Some("") => None,
-        Some(puid) => Some(read_puid(puid)?),
+        Some(puid) => Some(read_puid(puid)?.to_string()),
     };
     let wanted = filter.state.filter(|state| !state.is_empty());
     if let Some(wanted) = &wanted
@@ -337,15 +366,13 @@ pub async fn list(
         let msg = "state must be waiting, running, done, failed or cancelled";
         return Err(Failure::new(Code::ErrorParam, msg));
     }
-    let mut tasks = state.downloads().map_or_else(Vec::new, |d| d.list());
-    tasks.retain(|task| {
-        (caller.login.admin || task.owner == *caller.login.user)
-            && device.is_none_or(|device| task.device == device)
-            && wanted
-                .as_deref()
-                .is_none_or(|wanted| task.state.name() == wanted)
-    });
-    Ok(request.paging.cut(tasks, TaskInfo::from))
+    let rows = seen_by(&caller.login)
+        .equal_if("device", device)
+        .equal_if("state", wanted);
+    let page = request.run_by(&state, rows, "-id", TASK_FIELDS).await?;
+    let (rows, page) = page.split();
+    let tasks = now(&state, rows).into_iter().map(TaskInfo::from);
+    Ok(page.with(tasks.collect()))
 }
 
 /// Takes up a download that failed where it was.

@@ -18,6 +18,8 @@ use crate::limits;
 use crate::net::ViewerError;
 use crate::session::{self, ViewFailure};
 
+use super::read;
+
 /// What a call came to (bvcsp 1.1, table of codes).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -110,6 +112,21 @@ impl<T> Answer<Vec<T>> {
             code: self.code,
             msg: self.msg,
             data: self.data.map(|items| items.into_iter().map(show).collect()),
+            page_info: self.page_info,
+        }
+    }
+
+    /// The items, and the answer without them.
+    pub fn split(mut self) -> (Vec<T>, Answer<Vec<T>>) {
+        (self.data.take().unwrap_or_default(), self)
+    }
+
+    /// The same page with these items.
+    pub fn with<U>(self, items: Vec<U>) -> Answer<Vec<U>> {
+        Answer {
+            code: self.code,
+            msg: self.msg,
+            data: Some(items),
             page_info: self.page_info,
         }
     }
@@ -293,11 +310,27 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
         let read = axum::extract::Path::<T>::from_request_parts(parts, state).await;
         read.map(|axum::extract::Path(value)| Path(value))
             .map_err(|error| {
-                let text = error.body_text();
+                let what = read::path_error(parts, error);
                 Failure::new(
                     Code::ErrorParam,
-                    format!("bad parameter in the path: {text}"),
+                    format!("bad parameter in the path: {what}"),
                 )
+            })
+    }
+}
+
+/// What stands behind the `?`. A value that cannot be read is code 4.
+pub struct InQuery<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for InQuery<T> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let read = axum::extract::Query::<T>::from_request_parts(parts, state).await;
+        read.map(|axum::extract::Query(value)| InQuery(value))
+            .map_err(|error| {
+                let what = format!("bad parameter in the query: {}", error.body_text());
+                Failure::new(Code::ErrorParam, what)
             })
     }
 }
@@ -330,9 +363,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for LooseBody<T> {
             .into_iter()
             .map(|(key, value)| (key.to_ascii_lowercase(), value))
             .collect();
-        serde_json::from_value(object.into())
-            .map(LooseBody)
-            .map_err(bad_body)
+        read::object(object).map(LooseBody).map_err(bad_body)
     }
 }
 
@@ -342,10 +373,10 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
     } else {
         bytes
     };
-    serde_json::from_slice(bytes).map_err(bad_body)
+    read::json(bytes).map_err(bad_body)
 }
 
-fn bad_body(error: serde_json::Error) -> Failure {
+fn bad_body(error: String) -> Failure {
     Failure::new(
         Code::ErrorParam,
         format!("the body cannot be read: {error}"),

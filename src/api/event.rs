@@ -22,10 +22,10 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::gb28181::notice::{Alarm, Position, alarm_name};
+use crate::gb28181::notice::{Alarm, alarm_name};
 use crate::id::DeviceId;
 use crate::limits;
-use crate::session::{AlarmView, DeviceView, Event};
+use crate::session::{AlarmView, DeviceView, Event, PlacedPosition};
 
 use super::ApiState;
 use super::auth::{Auth, unix_s};
@@ -76,6 +76,11 @@ struct AlarmMessage {
 #[serde(rename_all = "camelCase")]
 struct GpsMessage {
     dev_id: String,
+    /// Index of the channel that is there; -1 = the device.
+    sub_dev_idx: i64,
+    /// Code of the channel, or of what else in the directory of the device is there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    channel_id: Option<String>,
     lat: f64,
     lng: f64,
     height: f64,
@@ -226,7 +231,9 @@ pub async fn notices(
     open(state, caller, upgrade, Channel::Notices)
 }
 
-/// Upgrades to a WebSocket of positions, of the devices that the client names with `{"badd": true, "puid": ["PU_…"]}`.
+/// Upgrades to a WebSocket of positions, of the devices that the client names with `{"badd": true, "puid": ["PU_…"]}` and of
+/// their channels: `{"devId": "PU_…", "subDevIdx": 2, "channelId": "3402…", "lng": 117.28, "lat": 31.86, …}`, where a
+/// `subDevIdx` of -1 is the device itself.
 #[utoipa::path(get, path = "/bvcsp/v1/ws/gpsdata", operation_id = "gpsEvents", tag = "event", security(("token" = [])),
     params(("token" = Option<String>, Query, description = "or as Sec-WebSocket-Protocol, or Authorization")),
     responses((status = 101, description = "positions follow"),
@@ -421,10 +428,12 @@ pub(super) fn alarm_type(alarm: &Alarm) -> u32 {
     }
 }
 
-fn gps_message(device: DeviceId, position: &Position) -> GpsMessage {
-    let named = position.device_id.as_deref();
+fn gps_message(device: DeviceId, told: &PlacedPosition) -> GpsMessage {
+    let position = &told.position;
     GpsMessage {
-        dev_id: named.map_or_else(|| device.pu_id(), |id| format!("PU_{id}")),
+        dev_id: device.pu_id(),
+        sub_dev_idx: told.index.map_or(-1, i64::from),
+        channel_id: channel_of(device, told),
         lat: position.latitude,
         lng: position.longitude,
         height: position.altitude.or(position.height).unwrap_or(0.0),
@@ -432,6 +441,11 @@ fn gps_message(device: DeviceId, position: &Position) -> GpsMessage {
         angle: position.direction,
         time: unix_s(),
     }
+}
+
+/// Code of the channel that a position is of, or of what else is not the device itself.
+pub(super) fn channel_of(device: DeviceId, told: &PlacedPosition) -> Option<String> {
+    (told.index.is_some() || told.about != device.0).then(|| told.about.to_string())
 }
 
 fn notice_message(
@@ -463,7 +477,7 @@ fn status_message(status: u8, view: DeviceView, state: &ApiState) -> StatusMessa
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gb28181::notice::{AlarmInfo, AlarmParam};
+    use crate::gb28181::notice::{AlarmInfo, AlarmParam, Position};
 
     fn alarm(method: u32, kind: Option<u32>, event_type: Option<u32>) -> Alarm {
         Alarm {
@@ -501,6 +515,36 @@ mod tests {
             alarm: alarm(5, Some(2), None),
         });
         assert_eq!((message.desc.as_str(), message.sub_dev_idx), ("motion", -1));
+    }
+
+    #[test]
+    fn a_position_says_whose_it_is() {
+        let device = DeviceId("34020000001110000001".parse().expect("a code"));
+        let told = |about: &str, index| PlacedPosition {
+            about: about.parse().expect("a code"),
+            index,
+            position: Position::default(),
+        };
+        for (about, index, channel) in [
+            ("34020000001110000001", None, None),
+            // Many cameras give their one channel their own code.
+            (
+                "34020000001110000001",
+                Some(0),
+                Some("34020000001110000001"),
+            ),
+            (
+                "34020000001310000003",
+                Some(2),
+                Some("34020000001310000003"),
+            ),
+            ("34020000002150000001", None, Some("34020000002150000001")),
+        ] {
+            let message = gps_message(device, &told(about, index));
+            assert_eq!(message.dev_id, "PU_34020000001110000001");
+            assert_eq!(message.sub_dev_idx, index.map_or(-1, i64::from));
+            assert_eq!(message.channel_id.as_deref(), channel);
+        }
     }
 
     #[test]

@@ -5,7 +5,8 @@
 //! taken only by a field of its type. Parameters have theirs from `*`.
 //!
 //! A body or answer without an example gets one of these: all fields that have an example, one item in each list, the first
-//! of several forms. What a call gives as its only example and is a failure stays, beside an answer that went well.
+//! of several forms; `null` leaves a field out. An example that stands at its call is kept, with the required fields that it
+//! lacks. What a call gives as its only example and is a failure stays, beside an answer that went well.
 //!
 //! Not done: examples of bodies with several forms, which say more when a person chooses them; those stand at their calls.
 
@@ -130,6 +131,7 @@ fn speak(name: &str, schema: &mut Schema) {
                 match inner {
                     Schema::Object(inner) => inner.example.get_or_insert(word),
                     Schema::Array(inner) => inner.example.get_or_insert(word),
+                    Schema::OneOf(inner) if word.is_null() => inner.example.get_or_insert(word),
                     _ => continue,
                 };
             }
@@ -144,14 +146,14 @@ fn speak(name: &str, schema: &mut Schema) {
 
 /// The first word for a field that is of its type.
 fn word(tables: &[&str], field: &str, schema: &Value) -> Option<Value> {
-    let words = tables
+    let mut words = tables
         .iter()
         .filter_map(|table| WORDS.get(*table)?.get(field));
     let allowed = |word: &&Value| match schema["enum"].as_array() {
         Some(allowed) => allowed.contains(word),
         None => kinds(schema).is_none_or(|kinds| kinds.iter().any(|kind| is_kind(kind, word))),
     };
-    words.into_iter().find(allowed).cloned()
+    words.find(allowed).cloned()
 }
 
 fn value(schema: &impl serde::Serialize) -> Value {
@@ -249,8 +251,13 @@ impl Composer {
     }
 
     fn body(&self, media_type: &str, content: &mut Content) {
-        if content.example.is_none() && content.examples.is_empty() {
-            content.example = self.shown(media_type, content);
+        if !content.examples.is_empty() {
+            return;
+        }
+        match (&mut content.example, &content.schema) {
+            (None, _) => content.example = self.shown(media_type, content),
+            (Some(example), Some(schema)) => self.complete(&value(schema), example, 0),
+            (Some(_), None) => {}
         }
     }
 
@@ -275,11 +282,14 @@ impl Composer {
         }
         // JSON beside a file is what comes in its place.
         if !is_alone && is_done(content) {
-            let failure = json!({"code": Code::NotFound as u8, "msg": "file not found"});
+            let failure = json!({"code": Code::NotFound as u8, "msg": "not found"});
             content.example.get_or_insert(failure);
             return;
         }
-        if content.example.as_ref().is_some_and(says_all) {
+        if let (Some(example), Some(schema)) = (&mut content.example, &content.schema)
+            && says_all(example)
+        {
+            self.complete(&value(schema), example, 0);
             return;
         }
         let Some(mut answer) = self.shown(media_type, content) else {
@@ -332,19 +342,64 @@ impl Composer {
     }
 
     fn object(&self, schema: &Value, depth: usize) -> Value {
-        let required = schema["required"].as_array();
-        let is_required =
-            |field: &String| required.is_some_and(|names| names.iter().any(|name| name == field));
         let mut whole = Map::new();
         for (field, inner) in schema["properties"].as_object().into_iter().flatten() {
-            if let Some(value) = self.compose(inner, depth + 1) {
-                whole.insert(field.clone(), value);
-            } else if is_required(field) && allows(inner, "null") {
-                whole.insert(field.clone(), Value::Null);
+            match self.compose(inner, depth + 1) {
+                Some(Value::Null) | None if !is_required(schema, field) => {}
+                Some(value) => drop(whole.insert(field.clone(), value)),
+                None if allows(inner, "null") => drop(whole.insert(field.clone(), Value::Null)),
+                None => {}
             }
         }
         whole.into()
     }
+
+    /// Adds what a schema requires and an example does not have.
+    fn complete(&self, schema: &Value, example: &mut Value, depth: usize) {
+        if depth == DEPTH_MAX {
+            return;
+        }
+        if let Some(name) = schema["$ref"].as_str().and_then(|r| r.rsplit('/').next()) {
+            if let Some(schema) = self.schemas.get(name) {
+                self.complete(schema, example, depth + 1);
+            }
+            return;
+        }
+        for part in schema["allOf"].as_array().into_iter().flatten() {
+            self.complete(part, example, depth + 1);
+        }
+        // A value or null; of several forms, it cannot be told which one is meant.
+        let forms = schema["oneOf"].as_array().into_iter().flatten();
+        let mut forms = forms.filter(|form| !allows(form, "null"));
+        if let (Some(form), None) = (forms.next(), forms.next()) {
+            self.complete(form, example, depth + 1);
+        }
+        match example {
+            Value::Array(items) => {
+                for item in items {
+                    self.complete(&schema["items"], item, depth + 1);
+                }
+            }
+            Value::Object(fields) => {
+                let properties = schema["properties"].as_object();
+                for (field, inner) in properties.into_iter().flatten() {
+                    if let Some(value) = fields.get_mut(field) {
+                        self.complete(inner, value, depth + 1);
+                    } else if is_required(schema, field)
+                        && let Some(value) = self.compose(inner, depth + 1)
+                    {
+                        fields.insert(field.clone(), value);
+                    }
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+}
+
+fn is_required(schema: &Value, field: &str) -> bool {
+    let required = schema["required"].as_array();
+    required.is_some_and(|names| names.iter().any(|name| name == field))
 }
 
 fn is_done(content: &Content) -> bool {

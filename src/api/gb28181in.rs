@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use crate::gb28181::DeviceAuth;
 use crate::session::{Command, DeviceView};
 use crate::store::rows::{ChannelRow, NodeRow};
-use crate::store::table::{Filter, Page, Value};
+use crate::store::table::{Filter, Page};
 use crate::store::{NOT_DELETED, condition_in};
 
 use super::ApiState;
@@ -423,15 +423,7 @@ pub async fn tree(
         .contains(&["id", "name"], &asked.keyword);
     let nodes = of_device.clone().equal_if("parent", asked.parent.clone());
     let of_device = of_device.sql(NOT_DELETED, []);
-    let channels = match asked.parent.as_deref() {
-        None => of_device,
-        // What hangs on nothing that is known hangs at the top.
-        Some("") => of_device.sql(
-            "parent_id NOT IN (SELECT id FROM directory WHERE device = ?)",
-            [Value::from(device)],
-        ),
-        Some(parent) => of_device.equal("parent_id", parent),
-    };
+    let channels = of_device.equal_if("node", asked.parent.as_deref());
     let order = match request.sort.as_deref().map(str::trim).unwrap_or_default() {
         "" => "place",
         "id" => "id, place",

@@ -8,10 +8,12 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::diagnosis::handshake::Line;
+use crate::limits;
 
 use super::ApiState;
 use super::caller::HttpCaller;
-use super::problem::Problem;
+use super::list::{Field, Key, ListQuery, holds};
+use super::problem::{HttpQuery, Problem};
 
 /// What went wrong with one address.
 #[derive(Debug, Serialize, ToSchema)]
@@ -53,14 +55,40 @@ impl From<Line> for FailedHandshake {
     }
 }
 
-/// Failed TLS handshakes of SIP since the start, one line an address and kind, the newest first; at most 256.
+/// By what they are sorted.
+const FIELDS: &[Field<FailedHandshake>] = &[
+    ("address", |line| line.address.as_str().into()),
+    ("kind", |line| line.kind.into()),
+    ("times", |line| {
+        Key::Number(i64::try_from(line.times).unwrap_or(i64::MAX))
+    }),
+    ("first", |line| Key::Number(line.first)),
+    ("last", |line| Key::Number(line.last)),
+    ("detail", |line| line.detail.as_str().into()),
+];
+
+/// Failed TLS handshakes of SIP since the start, one line an address and kind, the newest first; at most 256. They live in
+/// memory, so order and page are not the database's here; `sort` is any field but `en` and `zh`.
 #[utoipa::path(get, path = "/gantry/v1/sip/handshakes", operation_id = "failedHandshakes", tag = "device",
     security(("token" = [])),
-    responses((status = 200, body = Vec<FailedHandshake>), (status = 401, body = Problem)))]
+    params(("page" = Option<u32>, Query, description = "counts from 0"), ("pageSize" = Option<u32>, Query, description = "1 to 1000; none = 1000"),
+        ("sort" = Option<String>, Query, description = "a field, with - before it from the greatest down", example = "-last"),
+        ("keyword" = Option<String>, Query, description = "a part of the address, the kind or the detail")),
+    responses((status = 200, body = Vec<FailedHandshake>), (status = 400, body = Problem), (status = 401, body = Problem)))]
 pub async fn failed(
     State(state): State<ApiState>,
     _caller: HttpCaller,
-) -> Json<Vec<FailedHandshake>> {
+    HttpQuery(query): HttpQuery<ListQuery>,
+) -> Result<Json<Vec<FailedHandshake>>, Problem> {
     let lines = state.session.handshakes().lines();
-    Json(lines.into_iter().map(Into::into).collect())
+    let lines = lines.into_iter().map(FailedHandshake::from);
+    let found = lines.filter(|line| {
+        let texts = [&*line.address, line.kind, &*line.detail];
+        holds(&texts, &query.keyword)
+    });
+    let found = found.collect();
+    let page = query
+        .request(limits::API_PAGE_ITEMS_MAX)
+        .cut(found, FIELDS, |line| line)?;
+    Ok(Json(page.data.unwrap_or_default()))
 }

@@ -106,6 +106,21 @@ impl From<AlarmRow> for AlarmInfo {
     }
 }
 
+/// Fields of an alarm that are called otherwise in the store.
+const ALARM_FIELDS: &[(&str, &str)] = &[
+    ("key", "id"),
+    ("type", "alarm_type"),
+    ("devID", "device"),
+    ("devName", "name"),
+    ("subDevIdx", "place"),
+    ("desc", "description"),
+    ("lat", "CAST(NULLIF(latitude, '') AS DOUBLE PRECISION)"),
+    ("lng", "CAST(NULLIF(longitude, '') AS DOUBLE PRECISION)"),
+    ("processerID", "processor_id"),
+    ("processerDesc", "note"),
+    ("processTime", "processed"),
+];
+
 /// Of an alarm: somebody has seen to it.
 const HANDLED: i64 = 2;
 
@@ -138,8 +153,8 @@ pub async fn alarms(
     Body(mut request): Body<ListRequest<AlarmFilter>>,
 ) -> Result<Answer<Vec<AlarmInfo>>, Failure> {
     let filter = request.take_filter().rows()?;
-    let rows = request.run::<AlarmRow>(&state, filter, "-id").await?;
-    Ok(rows.map(AlarmInfo::from))
+    let rows = request.run_by::<AlarmRow>(&state, filter, "-id", ALARM_FIELDS);
+    Ok(rows.await?.map(AlarmInfo::from))
 }
 
 /// Which alarms somebody has seen to.
@@ -232,35 +247,46 @@ pub async fn delete_alarms(
 
 // ---- positions ----
 
-/// From when to when.
+/// Fields of a position that are texts in the store.
+const POSITION_FIELDS: &[(&str, &str)] = &[
+    ("lng", "CAST(NULLIF(lng, '') AS DOUBLE PRECISION)"),
+    ("lat", "CAST(NULLIF(lat, '') AS DOUBLE PRECISION)"),
+    ("height", "CAST(NULLIF(height, '') AS DOUBLE PRECISION)"),
+    ("speed", "CAST(NULLIF(speed, '') AS DOUBLE PRECISION)"),
+    ("angle", "CAST(NULLIF(angle, '') AS DOUBLE PRECISION)"),
+];
+
+/// Which positions of a device.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
-pub struct TimeFilter {
+pub struct TrackFilter {
     /// Unix seconds, the first that counts.
     begin_time: Option<i64>,
     /// Unix seconds, the last that counts.
     end_time: Option<i64>,
+    /// Index of the channel; -1 = of the device itself. Missing = both.
+    index: Option<i64>,
 }
 
-/// Where a device was, oldest first.
+/// Where a device and its channels were, oldest first.
 #[utoipa::path(post, path = "/bvcsp/v1/pu/gpsdata/filter/{puid}", operation_id = "deviceTrack", tag = "history", security(("token" = [])),
     params(("puid" = String, Path, example = "PU_34020000001110000001")),
-    request_body(content = ListRequest<TimeFilter>, example = json!({"page": 0, "pageSize": 1000, "filter": {"beginTime": 1792000000, "endTime": 1792086400}})),
+    request_body(content = ListRequest<TrackFilter>, example = json!({"page": 0, "pageSize": 1000, "filter": {"beginTime": 1792000000, "endTime": 1792086400, "index": 0}})),
     responses((status = 200, body = Answer<Vec<PositionRow>>)))]
 pub async fn track(
     State(state): State<ApiState>,
     _: Caller,
     Path(puid): Path<String>,
-    Body(mut request): Body<ListRequest<TimeFilter>>,
+    Body(mut request): Body<ListRequest<TrackFilter>>,
 ) -> Result<Answer<Vec<PositionRow>>, Failure> {
     let device = super::device::find(&state, &puid).await?;
     let puid = device.device.map(|device| device.pu_id()).unwrap_or(puid);
-    let times = request.take_filter();
-    let filter =
-        Filter::all()
-            .equal("device", puid)
-            .within("time", times.begin_time, times.end_time);
-    request.run(&state, filter, "id").await
+    let asked = request.take_filter();
+    let filter = Filter::all()
+        .equal("device", puid)
+        .equal_if("place", asked.index)
+        .within("time", asked.begin_time, asked.end_time);
+    request.run_by(&state, filter, "id", POSITION_FIELDS).await
 }
 
 /// Which notices.
@@ -377,6 +403,15 @@ pub struct PresenceSum {
     pub last_time: i64,
 }
 
+/// The columns in which the fields of a sum stand.
+const SUM_FIELDS: &[(&str, &str)] = &[
+    ("name", "1"),
+    ("onlineCount", "2"),
+    ("offlineCount", "3"),
+    ("totalDuration", "4"),
+    ("lastTime", "5"),
+];
+
 async fn presence_sums(
     state: ApiState,
     mut request: ListRequest<LogFilter>,
@@ -395,8 +430,9 @@ async fn presence_sums(
         .await?;
     let columns = "name, COUNT(*), CAST(SUM(CASE WHEN offline_time >= 0 THEN 1 ELSE 0 END) AS BIGINT), \
                    CAST(SUM(CASE WHEN offline_time >= 0 THEN duration ELSE 0 END) AS BIGINT), MAX(time)";
+    let order = request.order("name", SUM_FIELDS)?;
     let tail = format!(
-        "GROUP BY name ORDER BY name LIMIT {} OFFSET {}",
+        "GROUP BY name ORDER BY {order} LIMIT {} OFFSET {}",
         request.paging.size(),
         request.paging.skip()
     );
@@ -496,8 +532,8 @@ pub async fn system_alarms(
 ) -> Result<Answer<Vec<AlarmInfo>>, Failure> {
     let types = SYSTEM_ALARMS.map(Value::Number).to_vec();
     let filter = request.take_filter().rows()?.one_of("alarm_type", types);
-    let rows = request.run::<AlarmRow>(&state, filter, "-id").await?;
-    Ok(rows.map(AlarmInfo::from))
+    let rows = request.run_by::<AlarmRow>(&state, filter, "-id", ALARM_FIELDS);
+    Ok(rows.await?.map(AlarmInfo::from))
 }
 
 // ---- numbers ----
@@ -572,6 +608,14 @@ pub struct DayStatistics {
     pub failed: i64,
 }
 
+/// The columns in which the fields of a day stand.
+const DAY_FIELDS: &[(&str, &str)] = &[
+    ("time", "1"),
+    ("count", "2"),
+    ("duration", "3"),
+    ("failed", "4"),
+];
+
 async fn by_day(
     state: ApiState,
     mut request: ListRequest<LogFilter>,
@@ -593,8 +637,9 @@ async fn by_day(
         "{day}, COUNT(*), CAST(SUM(CASE WHEN duration > 0 THEN duration ELSE 0 END) AS BIGINT), \
          CAST(SUM(CASE WHEN {failed} THEN 1 ELSE 0 END) AS BIGINT)"
     );
+    let order = request.order("-time", DAY_FIELDS)?;
     let tail = format!(
-        "GROUP BY {day} ORDER BY 1 DESC LIMIT {} OFFSET {}",
+        "GROUP BY {day} ORDER BY {order} LIMIT {} OFFSET {}",
         request.paging.size(),
         request.paging.skip()
     );

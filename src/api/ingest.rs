@@ -16,7 +16,7 @@ use crate::session::{Command, LossChoice, Reply};
 
 use super::ApiState;
 use super::caller::HttpCaller;
-use super::problem::{HttpPath, Problem};
+use super::problem::{HttpPath, Problem, read_body};
 
 /// How the source sends.
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
@@ -137,8 +137,7 @@ pub async fn open(
     caller: HttpCaller,
     body: Bytes,
 ) -> Result<Json<Ingest>, Problem> {
-    let request: IngestRequest =
-        serde_json::from_slice(&body).map_err(|e| bad(format!("the body cannot be read: {e}")))?;
+    let request: IngestRequest = read_body(&body)?;
     let name: StreamName = request
         .stream
         .parse()

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use axum::extract::State;
 use serde::Deserialize;
+use sqlx::Row;
 use utoipa::ToSchema;
 
 use crate::gb28181::DeviceAuth;
@@ -141,6 +142,19 @@ pub async fn dress(state: &ApiState, shown: &mut [PuInfo]) -> Result<(), Failure
     let all: Vec<Value> = shown.iter().map(codes).collect();
     let filter = Filter::all().one_of("device", all);
     let bound = shown.len().max(1);
+    let counted = state.store.grouped(
+        "device, COUNT(*)",
+        "directory",
+        filter.clone(),
+        "GROUP BY device",
+    );
+    let mut nodes: HashMap<String, i64> = HashMap::new();
+    for row in counted.await? {
+        let read = (row.try_get::<String, _>(0), row.try_get(1));
+        if let (Ok(device), Ok(count)) = read {
+            nodes.insert(format!("PU_{device}"), count);
+        }
+    }
     let rows: Vec<DeviceFacts> = state.store.every(filter.clone(), bound).await?;
     let mut rows: HashMap<String, DeviceFacts> = rows
         .into_iter()
@@ -155,6 +169,7 @@ pub async fn dress(state: &ApiState, shown: &mut [PuInfo]) -> Result<(), Failure
         .map(|row| ((format!("PU_{}", row.device), row.channel.clone()), row))
         .collect();
     for info in shown {
+        info.node_count = nodes.get(&info.id).copied().unwrap_or(0);
         if let Some(row) = rows.remove(&info.id) {
             if !row.name.is_empty() {
                 info.name = row.name;

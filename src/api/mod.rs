@@ -43,6 +43,7 @@ mod plan;
 mod playback;
 mod policy;
 pub(crate) mod problem;
+mod read;
 mod record;
 mod recordfile;
 mod setup;
@@ -222,6 +223,10 @@ pub fn router(state: ApiState) -> Router {
             axum::routing::delete(download::remove),
         )
         .route("/gantry/v1/certificates/crl", get(certificate::revocations))
+        .route(
+            "/gantry/v1/certificates/inuse",
+            put(certificate::put_in_use),
+        )
         .route("/healthz", get(observe::health))
         .route("/metrics", get(observe::metrics))
         .route("/openapi.json", get(openapi::serve))
@@ -239,7 +244,7 @@ fn certificates() -> Router<ApiState> {
     use certificate as c;
     Router::new()
         .route("/cert/server/csr", post(c::create_server))
-        .route("/cert/server/list", post(c::list_servers))
+        .route("/cert/server/list", post(c::lists::list_servers))
         .route("/cert/server/info/{certid}", get(c::server))
         .route(
             "/cert/server/{certid}",
@@ -247,7 +252,7 @@ fn certificates() -> Router<ApiState> {
         )
         .route("/cert/server/selfsign/{certid}", post(c::self_sign))
         .route("/cert/device/csr", post(c::create_request))
-        .route("/cert/device/csr/list", post(c::list_requests))
+        .route("/cert/device/csr/list", post(c::lists::list_requests))
         .route("/cert/device/csr/info/{csrid}", get(c::request))
         .route(
             "/cert/device/csr/{csrid}",
@@ -255,7 +260,7 @@ fn certificates() -> Router<ApiState> {
         )
         .route("/cert/device/issue/{csrid}", post(c::issue))
         .route("/gmdevice/create", post(c::create_device))
-        .route("/gmdevice/list", post(c::list_devices))
+        .route("/gmdevice/list", post(c::lists::list_devices))
         .route("/gmdevice/info/{id}", get(c::device))
         .route(
             "/gmdevice/{id}",

@@ -29,7 +29,7 @@ use super::caller::{Caller, HttpCaller};
 use super::device::read_puid;
 use super::dialog::Dialog;
 use super::envelope::{Answer, Body, Code, Failure, Path, wrong_reply};
-use super::problem::Problem;
+use super::problem::{Problem, read_body};
 use super::view;
 
 /// A time: Unix seconds, or the local time of the device as text.
@@ -350,12 +350,7 @@ pub async fn start(
     caller: HttpCaller,
     body: axum::body::Bytes,
 ) -> Result<Json<PlaybackState>, Problem> {
-    let request: StartPlayback = serde_json::from_slice(&body).map_err(|error| {
-        Problem::new(
-            StatusCode::BAD_REQUEST,
-            format!("the body cannot be read: {error}"),
-        )
-    })?;
+    let request: StartPlayback = read_body(&body)?;
     let (device, file) = request.of.read(&state).map_err(bad)?;
     let scale = request.scale.map(read_scale).transpose().map_err(bad)?;
     let command = Command::Open {
@@ -416,12 +411,7 @@ pub async fn order(
     body: axum::body::Bytes,
 ) -> Result<Json<PlaybackState>, Problem> {
     let play = named(&state, &caller, &dialogid).await?;
-    let order: PlaybackOrder = serde_json::from_slice(&body).map_err(|error| {
-        Problem::new(
-            StatusCode::BAD_REQUEST,
-            format!("the body cannot be read: {error}"),
-        )
-    })?;
+    let order: PlaybackOrder = read_body(&body)?;
     let order = order.read().map_err(bad)?;
     let view = give_order(&state, play, order).await?;
     Ok(Json(PlaybackState::of(play, &view)))

@@ -12,7 +12,7 @@ use crate::session::{Command, DevicePolicy, Reply};
 
 use super::ApiState;
 use super::caller::{HttpAdmin, HttpCaller};
-use super::problem::{HttpPath, Problem};
+use super::problem::{HttpPath, Problem, read_body};
 
 /// The policies of a device. Each is `auto` unless it was forced.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -121,8 +121,7 @@ pub async fn set(
     body: Bytes,
 ) -> Result<Json<Policy>, Problem> {
     let device = read(&puid)?;
-    let mut asked: Policy =
-        serde_json::from_slice(&body).map_err(|e| bad(format!("the body cannot be read: {e}")))?;
+    let mut asked: Policy = read_body(&body)?;
     let mut policy = DevicePolicy::default();
     for (key, word) in asked.fields() {
         policy.set(key, word).map_err(|e| bad(e.to_string()))?;

@@ -11,7 +11,8 @@ use utoipa::ToSchema;
 use crate::net::ViewerError;
 use crate::session;
 
-use super::envelope::{Code, kind, viewer_kind};
+use super::envelope::{Code, Failure, kind, viewer_kind};
+use super::read;
 
 /// Seconds after which a client may ask again when there is nothing to watch yet, or no room.
 const RETRY_AFTER_S: u16 = 5;
@@ -90,7 +91,8 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for HttpPat
         let read = axum::extract::Path::<T>::from_request_parts(parts, state).await;
         read.map(|axum::extract::Path(value)| HttpPath(value))
             .map_err(|error| {
-                let what = format!("bad parameter in the path: {}", error.body_text());
+                let what = read::path_error(parts, error);
+                let what = format!("bad parameter in the path: {what}");
                 Problem::new(StatusCode::BAD_REQUEST, what)
             })
     }
@@ -135,6 +137,34 @@ impl From<session::Error> for Problem {
     }
 }
 
+/// What helpers of both worlds refuse.
+impl From<Failure> for Problem {
+    fn from(failure: Failure) -> Problem {
+        let status = match failure.code {
+            Code::ErrorParam => StatusCode::BAD_REQUEST,
+            Code::NotFound => StatusCode::NOT_FOUND,
+            Code::NoPermission => StatusCode::FORBIDDEN,
+            Code::AuthFail => StatusCode::UNAUTHORIZED,
+            Code::Busy => StatusCode::TOO_MANY_REQUESTS,
+            Code::Exist | Code::Offline => StatusCode::CONFLICT,
+            Code::Success
+            | Code::Fail
+            | Code::Timeout
+            | Code::Unsupported
+            | Code::Forbidden
+            | Code::VtduNone
+            | Code::NruNone
+            | Code::ErrorPassword
+            | Code::MaxRetries => StatusCode::FAILED_DEPENDENCY,
+            Code::ServerError | Code::ErrorDatabase => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Problem {
+            code: Some(failure.code as u8),
+            ..Problem::new(status, failure.msg)
+        }
+    }
+}
+
 impl From<ViewerError> for Problem {
     fn from(error: ViewerError) -> Problem {
         let (code, status, detail) = viewer_kind(&error);
@@ -143,6 +173,14 @@ impl From<ViewerError> for Problem {
             ..Problem::new(status, detail)
         }
     }
+}
+
+/// A JSON body, where HTTP statuses speak: one that cannot be read is 400.
+pub fn read_body<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    read::json(bytes).map_err(|what| {
+        let what = format!("bad parameter: the body cannot be read: {what}");
+        Problem::new(StatusCode::BAD_REQUEST, what)
+    })
 }
 
 impl IntoResponse for Problem {

@@ -23,17 +23,10 @@ use crate::time::{local_text, parse_local};
 use super::ApiState;
 use super::caller::Caller;
 use super::device::{find, read_puid};
-use super::envelope::{Answer, Body, Code, Done, Failure, Paging, Path, wrong_reply};
+use super::envelope::{Answer, Body, Code, Done, Failure, Path, wrong_reply};
 use super::gimbal;
+use super::list::{Field, Key, ListRequest};
 use super::playback::{FileId, When, span};
-
-#[derive(Debug, Deserialize, ToSchema)]
-pub struct RecordsRequest {
-    #[serde(flatten)]
-    paging: Paging,
-    #[serde(default)]
-    filter: RecordsFilter,
-}
 
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -79,13 +72,33 @@ pub struct RecordFile {
     pub record_reason: String,
 }
 
+/// By what the files are sorted.
+const FIELDS: &[Field<RecordFile>] = &[
+    ("id", |file| file.id.as_str().into()),
+    ("fileID", |file| file.id.as_str().into()),
+    ("channelIndex", |file| {
+        Key::Number(file.channel_index.into())
+    }),
+    ("filePath", |file| file.file_path.as_str().into()),
+    ("fileName", |file| file.file_name.as_str().into()),
+    ("fileSize", |file| {
+        Key::Number(i64::try_from(file.file_size).unwrap_or(i64::MAX))
+    }),
+    ("beginTime", |file| Key::Number(file.begin_time.into())),
+    ("endTime", |file| Key::Number(file.end_time.into())),
+    ("recordReason", |file| file.record_reason.as_str().into()),
+];
+
 /// Longest time over which a device is asked.
 const SEARCH_S_MAX: u32 = 31 * 86_400;
 
-/// Files that a device recorded, as it says now.
+/// Files that a device recorded, as it says now, in its order. It is asked by this filter; what it answers is sorted and
+/// paged here, as no database has it. `sort` is `id`, `channelIndex`, `filePath`, `fileName`, `fileSize`, `beginTime`,
+/// `endTime` or `recordReason`.
 #[utoipa::path(post, path = "/bvcsp/v1/pu/recordfile/filter/{puid}", operation_id = "deviceRecords", tag = "history", security(("token" = [])),
     params(("puid" = String, Path, example = "PU_34020000001110000001")),
-    request_body(content = RecordsRequest, example = json!({"page": 0, "pageSize": 100,
+    request_body(content = ListRequest<RecordsFilter>, example = json!({"page": 0, "pageSize": 100,
+        "sort": "-beginTime",
         "filter": {"beginTime": 1_781_366_400, "endTime": 1_781_452_800, "channelIndex": 0}})),
     responses((status = 200, body = Answer<Vec<RecordFile>>, example = json!({"code": 0, "msg": "success", "data":
         [{"id": "0-1781402400-1781406000", "fileID": "0-1781402400-1781406000", "puID": "PU_34020000001110000001",
@@ -96,7 +109,7 @@ pub async fn of_device(
     State(state): State<ApiState>,
     _: Caller,
     Path(puid): Path<String>,
-    Body(request): Body<RecordsRequest>,
+    Body(request): Body<ListRequest<RecordsFilter>>,
 ) -> Result<Answer<Vec<RecordFile>>, Failure> {
     search(&state, &puid, request).await
 }
@@ -104,14 +117,14 @@ pub async fn of_device(
 /// The same by the code of the device.
 #[utoipa::path(post, path = "/bvcsp/v1/28181in/recordfile/filter/{id}", operation_id = "gbRecords", tag = "history", security(("token" = [])),
     params(("id" = String, Path, example = "34020000001110000001")),
-    request_body(content = RecordsRequest, example = json!({"page": 0, "pageSize": 100,
+    request_body(content = ListRequest<RecordsFilter>, example = json!({"page": 0, "pageSize": 100,
         "filter": {"beginTime": "2026-06-14T00:00:00", "endTime": "2026-06-15T00:00:00", "channelIndex": 0}})),
     responses((status = 200, body = Answer<Vec<RecordFile>>, example = json!({"code": 5, "msg": "the device is offline"}))))]
 pub async fn of_code(
     State(state): State<ApiState>,
     _: Caller,
     Path(id): Path<String>,
-    Body(request): Body<RecordsRequest>,
+    Body(request): Body<ListRequest<RecordsFilter>>,
 ) -> Result<Answer<Vec<RecordFile>>, Failure> {
     search(&state, &id, request).await
 }
@@ -130,10 +143,11 @@ pub async fn delete(_: Caller, Path(puid): Path<String>) -> Result<Done, Failure
 async fn search(
     state: &ApiState,
     puid: &str,
-    request: RecordsRequest,
+    mut request: ListRequest<RecordsFilter>,
 ) -> Result<Answer<Vec<RecordFile>>, Failure> {
     let device = read_puid(puid)?;
-    let filter = request.filter;
+    request.check(FIELDS)?;
+    let filter = request.take_filter();
     let named = match filter.channel_index {
         None | Some(-1) => None,
         Some(index) => Some(
@@ -196,7 +210,7 @@ async fn search(
     if named.is_none() {
         files.sort_by_key(|file| (file.begin_time, file.channel_index));
     }
-    let mut answer = request.paging.cut(files, |file| file);
+    let mut answer = request.cut(files, FIELDS, |file| file)?;
     if failed > 0 {
         answer.msg = format!("partial: {failed} of {asked} channels did not answer");
     } else if partial {

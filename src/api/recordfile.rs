@@ -5,6 +5,8 @@
 //!
 //! Bounds: [`limits::RECORD_MARKS_MAX`] marks a file, [`limits::RECORD_NOTE_BYTES_MAX`] bytes of one or of a description.
 
+use std::collections::HashMap;
+
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -14,13 +16,15 @@ use utoipa::ToSchema;
 
 use crate::limits;
 use crate::record::{State as TaskState, Task};
+use crate::store::table::Filter;
 use crate::store::{Mark, Note};
 
 use super::ApiState;
 use super::caller::Caller;
 use super::device::read_puid;
 use super::download;
-use super::envelope::{Answer, Body, Code, Done, Failure, Paging, Path};
+use super::envelope::{Answer, Body, Code, Done, Failure, Path};
+use super::list::{ListRequest, bad};
 use super::playback::When;
 
 /// A file of this node.
@@ -69,13 +73,30 @@ pub struct FilesFilter {
     file_type: Option<Vec<String>>,
 }
 
-#[derive(Debug, Deserialize, ToSchema)]
-pub struct FilesRequest {
-    #[serde(flatten)]
-    paging: Paging,
-    #[serde(default)]
-    filter: FilesFilter,
-}
+/// Fields of a file that are called otherwise in the store.
+const FILE_FIELDS: &[(&str, &str)] = &[
+    ("fileID", "id"),
+    ("puID", "device"),
+    ("userID", "owner"),
+    ("channelIndex", "channel"),
+    ("fileSize", "bytes"),
+    ("beginTime", "begin_s"),
+    ("endTime", "end_s"),
+    ("insertTime", "created_s"),
+    ("fileName", NOTED_NAME),
+];
+
+/// The name that a user gave to a file; empty if it has that which it was born with.
+const NOTED_NAME: &str =
+    "COALESCE((SELECT name FROM record_notes WHERE file = 'T' || downloads.id), '')";
+
+/// Fields of a mark that are called otherwise in the store.
+const MARK_FIELDS: &[(&str, &str)] = &[
+    ("fileId", "file"),
+    ("userId", "owner"),
+    ("addTime", "added_s"),
+    ("timestamp", "added_s"),
+];
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -109,18 +130,12 @@ pub struct OldMarks {
     id_list: Vec<String>,
 }
 
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
+/// Which marks: those of one file.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", default)]
 pub struct MarksFilter {
     #[schema(example = "T3")]
     file_id: String,
-}
-
-#[derive(Debug, Deserialize, ToSchema)]
-pub struct MarksRequest {
-    #[serde(flatten)]
-    paging: Paging,
-    filter: MarksFilter,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -154,10 +169,6 @@ impl From<Mark> for MarkInfo {
     }
 }
 
-fn database(error: crate::store::Error) -> Failure {
-    Failure::new(Code::ErrorDatabase, error.to_string())
-}
-
 fn too_long(field: &str) -> Failure {
     let most = limits::RECORD_NOTE_BYTES_MAX;
     Failure::new(Code::ErrorParam, format!("{field} may have {most} bytes"))
@@ -170,16 +181,15 @@ fn find(state: &ApiState, caller: &Caller, fileid: &str) -> Result<Task, Failure
         .ok_or_else(|| Failure::new(Code::NotFound, "file not found"))
 }
 
-async fn show(state: &ApiState, task: Task) -> Result<FileInfo, Failure> {
+fn show(state: &ApiState, task: Task, note: Note) -> FileInfo {
     let id = download::show_id(task.id);
-    let note = state.store.note(&id).await.map_err(database)?;
     let device = task.device;
     let file_name = if note.name.is_empty() {
         format!("{device}-{}-{}.mp4", task.index, task.span.begin_unix_s)
     } else {
         note.name
     };
-    Ok(FileInfo {
+    FileInfo {
         file_id: id.clone(),
         id,
         nru_id: format!("NRU_{}", state.config.node.name),
@@ -198,54 +208,59 @@ async fn show(state: &ApiState, task: Task) -> Result<FileInfo, Failure> {
         desc1: note.desc1,
         desc2: note.desc2,
         file_name,
-    })
+    }
 }
 
-/// Files of this node, newest first: an administrator sees all, others their own.
+/// Files of this node, newest first: an administrator sees all, others their own. Filter, order and page are the database's;
+/// `sort` is `id`, `puID`, `userID`, `channelIndex`, `fileSize`, `beginTime`, `endTime`, `insertTime` or `fileName`.
 #[utoipa::path(post, path = "/bvcsp/v1/recordfile/filter", operation_id = "listFiles", tag = "history", security(("token" = [])),
-    request_body(content = FilesRequest, example = json!({"page": 0, "pageSize": 100,
+    request_body(content = ListRequest<FilesFilter>, example = json!({"page": 0, "pageSize": 100, "sort": "-beginTime",
         "filter": {"beginTime": 1_781_366_400, "endTime": 1_781_452_800, "fileType": ["video"]}})),
     responses((status = 200, body = Answer<Vec<FileInfo>>, example = json!({"code": 0, "msg": "success", "data": [],
         "pageInfo": {"page": 0, "pageSize": 100, "totalCount": 0}}))))]
 pub async fn list(
     State(state): State<ApiState>,
     caller: Caller,
-    Body(request): Body<FilesRequest>,
+    Body(mut request): Body<ListRequest<FilesFilter>>,
 ) -> Result<Answer<Vec<FileInfo>>, Failure> {
-    let filter = request.filter;
+    let filter = request.take_filter();
     let offset_s = state.config.sip.utc_offset_min * 60;
     let time = |when: &Option<When>, field| {
-        when.as_ref()
-            .map(|when| when.read(field, offset_s))
-            .transpose()
+        let read = when.as_ref().map(|when| when.read(field, offset_s));
+        read.transpose().map(|unix_s| unix_s.map(i64::from))
     };
     let begin = time(&filter.begin_time, "beginTime")?;
     let end = time(&filter.end_time, "endTime")?;
     let device = match filter.pu_id.as_deref() {
         None | Some("") => None,
-        Some(puid) => Some(read_puid(puid)?),
+        Some(puid) => Some(read_puid(puid)?.to_string()),
     };
     let videos = filter.file_type.is_none_or(|types| {
         types.is_empty() || types.iter().any(|t| t.eq_ignore_ascii_case("video"))
     });
-    let mut tasks = state.downloads().map_or_else(Vec::new, |d| d.list());
-    tasks.retain(|task| {
-        videos
-            && task.state == TaskState::Done
-            && (caller.login.admin || task.owner == *caller.login.user)
-            && device.is_none_or(|device| task.device == device)
-            && begin.is_none_or(|begin| task.span.end_unix_s > begin)
-            && end.is_none_or(|end| task.span.begin_unix_s < end)
-    });
-    let page = request.paging.cut(tasks, |task| task);
-    let mut files = Vec::new();
-    for task in page.data.unwrap_or_default() {
-        files.push(show(&state, task).await?);
+    let mut rows = download::seen_by(&caller.login)
+        .equal("state", TaskState::Done.name())
+        .equal_if("device", device)
+        .within("end_s", begin.map(|begin| begin + 1), None)
+        .within("begin_s", None, end.map(|end| end - 1));
+    if !videos {
+        rows = rows.one_of("id", Vec::new());
     }
-    Ok(Answer {
-        page_info: page.page_info,
-        ..Answer::data(files)
-    })
+    let page = request.run_by(&state, rows, "-id", FILE_FIELDS).await?;
+    let (rows, page) = page.split();
+    let tasks = download::now(&state, rows);
+    let ids = tasks.iter().map(|task| download::show_id(task.id).into());
+    let of_page = Filter::all().one_of("file", ids.collect());
+    let notes: Vec<Note> = state.store.every(of_page, tasks.len()).await?;
+    let mut notes: HashMap<String, Note> = notes
+        .into_iter()
+        .map(|note| (note.file.clone(), note))
+        .collect();
+    let files = tasks.into_iter().map(|task| {
+        let note = notes.remove(&download::show_id(task.id));
+        show(&state, task, note.unwrap_or_default())
+    });
+    Ok(page.with(files.collect()))
 }
 
 /// A file of this node.
@@ -258,7 +273,8 @@ pub async fn info(
     Path(fileid): Path<String>,
 ) -> Result<Answer<FileInfo>, Failure> {
     let task = find(&state, &caller, &fileid)?;
-    Ok(Answer::data(show(&state, task).await?))
+    let note = state.store.note(&fileid).await?;
+    Ok(Answer::data(show(&state, task, note)))
 }
 
 /// Changes the name or the descriptions of a file; what is missing stays.
@@ -273,8 +289,9 @@ pub async fn change(
     Body(change): Body<FileChange>,
 ) -> Result<Done, Failure> {
     find(&state, &caller, &fileid)?;
-    let old = state.store.note(&fileid).await.map_err(database)?;
+    let old = state.store.note(&fileid).await?;
     let note = Note {
+        file: fileid,
         name: change.file_name.unwrap_or(old.name),
         desc1: change.desc1.unwrap_or(old.desc1),
         desc2: change.desc2.unwrap_or(old.desc2),
@@ -288,11 +305,7 @@ pub async fn change(
             return Err(too_long(field));
         }
     }
-    state
-        .store
-        .put_note(&fileid, &note)
-        .await
-        .map_err(database)?;
+    state.store.put(&note).await?;
     Ok(Done::new())
 }
 
@@ -324,15 +337,16 @@ pub async fn add_marks(
             added_s: now,
         });
     }
-    let held = state.store.marks(&fileid).await.map_err(database)?.len();
-    if held + marks.len() > limits::RECORD_MARKS_MAX {
+    let held = state.store.count::<Mark>(marks_of(&fileid)).await?;
+    let held = usize::try_from(held).unwrap_or(usize::MAX);
+    if held.saturating_add(marks.len()) > limits::RECORD_MARKS_MAX {
         let limit = "RECORD_MARKS_MAX";
         return Err(Failure::new(
             Code::Busy,
             format!("busy: at the limit {limit}"),
         ));
     }
-    state.store.add_marks(&marks).await.map_err(database)?;
+    state.store.add_marks(&marks).await?;
     Ok(Done::new())
 }
 
@@ -349,32 +363,37 @@ pub async fn remove_marks(
 ) -> Result<Done, Failure> {
     find(&state, &caller, &fileid)?;
     for id in request.id_list.iter().take(limits::RECORD_MARKS_MAX) {
-        let id = id.parse().map_err(|_| {
+        let id: i64 = id.parse().map_err(|_| {
             Failure::new(Code::ErrorParam, "idList must be ids of marks of this file")
         })?;
-        state
-            .store
-            .remove_mark(&fileid, id)
-            .await
-            .map_err(database)?;
+        let one = marks_of(&fileid).equal("id", id);
+        state.store.remove::<Mark>(one).await?;
     }
     Ok(Done::new())
 }
 
-/// Marks of a file, oldest first.
+fn marks_of(fileid: &str) -> Filter {
+    Filter::all().equal("file", fileid)
+}
+
+/// Marks of a file, oldest first. Order and page are the database's; `sort` is `id`, `userId`, `data` or `addTime`.
 #[utoipa::path(post, path = "/bvcsp/v1/recordfile/timeline/filter", operation_id = "listMarks", tag = "history", security(("token" = [])),
-    request_body(content = MarksRequest, example = json!({"page": 0, "pageSize": 1000, "filter": {"fileId": "T3"}})),
+    request_body(content = ListRequest<MarksFilter>, example = json!({"page": 0, "pageSize": 1000, "filter": {"fileId": "T3"}, "sort": "-addTime"})),
     responses((status = 200, body = Answer<Vec<MarkInfo>>, example = json!({"code": 0, "msg": "success", "data": [],
         "pageInfo": {"page": 0, "pageSize": 1000, "totalCount": 0}}))))]
 pub async fn list_marks(
     State(state): State<ApiState>,
     caller: Caller,
-    Body(request): Body<MarksRequest>,
+    Body(mut request): Body<ListRequest<MarksFilter>>,
 ) -> Result<Answer<Vec<MarkInfo>>, Failure> {
-    let file = &request.filter.file_id;
-    find(&state, &caller, file)?;
-    let marks = state.store.marks(file).await.map_err(database)?;
-    Ok(request.paging.cut(marks, MarkInfo::from))
+    let file = request.take_filter().file_id;
+    if file.is_empty() {
+        return Err(bad("filter.fileId is missing"));
+    }
+    find(&state, &caller, &file)?;
+    let rows = marks_of(&file);
+    let marks = request.run_by::<Mark>(&state, rows, "id", MARK_FIELDS);
+    Ok(marks.await?.map(MarkInfo::from))
 }
 
 /// The bytes of a file of this node.

@@ -30,7 +30,7 @@ use crate::gb28181::{Answer as DeviceAnswer, Ask, Question};
 
 use super::ApiState;
 use super::caller::{Admin, Caller};
-use super::envelope::{Answer, Body, Code, Done, Failure, Path, wrong_reply};
+use super::envelope::{Answer, Body, Code, Done, Failure, InQuery, Path, wrong_reply};
 use super::gimbal::ask;
 use super::list::bad;
 
@@ -617,17 +617,25 @@ pub struct StorageStatus {
     pub reason: String,
 }
 
-/// Asks a device whether it records.
+/// Whose state is wanted.
+#[derive(Debug, Default, Deserialize)]
+pub struct StatusQuery {
+    index: Option<u32>,
+}
+
+/// Asks a device, or one of its channels, whether it records.
 #[utoipa::path(get, path = "/bvcsp/v1/pu/storage/status/{puid}", operation_id = "getStorageStatus", tag = "management", security(("token" = [])),
-    params(("puid" = String, Path, example = "PU_34020000001110000001")),
+    params(("puid" = String, Path, example = "PU_34020000001110000001"),
+        ("index" = Option<u32>, Query, description = "of the channel; none = the device itself")),
     responses((status = 200, body = Answer<StorageStatus>)))]
 pub async fn get_storage_status(
     State(state): State<ApiState>,
     _: Caller,
     Path(puid): Path<String>,
+    InQuery(query): InQuery<StatusQuery>,
 ) -> Result<Answer<StorageStatus>, Failure> {
     let question = Ask::Query(Question::DeviceStatus);
-    let DeviceAnswer::DeviceStatus(told) = ask(&state, &puid, None, question).await? else {
+    let DeviceAnswer::DeviceStatus(told) = ask(&state, &puid, query.index, question).await? else {
         return Err(wrong_reply());
     };
     Ok(Answer::data(StorageStatus {

@@ -19,7 +19,8 @@ use crate::time::WallClock;
 
 use super::ApiState;
 use super::caller::HttpCaller;
-use super::envelope::{PageInfo, Paging};
+use super::envelope::PageInfo;
+use super::list::{Field, Key, ListQuery, holds};
 use super::problem::{HttpPath, HttpQuery, Problem};
 
 /// One message as it went over the wire.
@@ -113,23 +114,40 @@ fn unix_us(wall: &WallClock, at: Instant) -> i64 {
     wall.unix_ms * 1_000 - before + after
 }
 
-/// The last SIP messages of a device: at most 200, REGISTER and Keepalive counted instead of repeated. Devices that are
-/// refused have some too.
+/// By what messages are sorted.
+const FIELDS: &[Field<SipMessage>] = &[
+    ("time", |message| Key::Number(message.time)),
+    ("direction", |message| message.direction.into()),
+    ("transport", |message| message.transport.into()),
+    ("peer", |message| message.peer.as_str().into()),
+    ("bytes", |message| Key::Number(message.bytes.into())),
+    ("count", |message| Key::Number(message.count.into())),
+    ("start", |message| message.start.as_str().into()),
+];
+
+/// The last SIP messages of a device, oldest first: at most 200, REGISTER and Keepalive counted instead of repeated. Devices
+/// that are refused have some too. They live in memory, so order and page are not the database's here; `sort` is `time`,
+/// `direction`, `transport`, `peer`, `bytes`, `count` or `start`.
 #[utoipa::path(get, path = "/gantry/v1/devices/{puid}/sip", operation_id = "deviceSip", tag = "diagnosis", security(("token" = [])),
     params(("puid" = String, Path, description = "PU_ and the code", example = "PU_34020000001110000001"),
-        ("page" = Option<u32>, Query, description = "counts from 0"), ("pageSize" = Option<u32>, Query)),
+        ("page" = Option<u32>, Query, description = "counts from 0"), ("pageSize" = Option<u32>, Query),
+        ("sort" = Option<String>, Query, description = "a field, with - before it from the greatest down", example = "-time"),
+        ("keyword" = Option<String>, Query, description = "a part of the message")),
     responses((status = 200, body = SipMessages), (status = 400, body = Problem), (status = 401, body = Problem),
         (status = 404, body = Problem, description = "neither the device nor a message of it is known")))]
 pub async fn list(
     State(state): State<ApiState>,
     _: HttpCaller,
     HttpPath(puid): HttpPath<String>,
-    HttpQuery(paging): HttpQuery<Paging>,
+    HttpQuery(query): HttpQuery<ListQuery>,
 ) -> Result<Json<SipMessages>, Problem> {
     let device = read(&puid)?;
     let entries = messages(&state, device).await?;
     let wall = wall_now();
-    let page = paging.cut(entries, |entry| SipMessage::of(&entry, &wall));
+    let shown = entries.iter().map(|entry| SipMessage::of(entry, &wall));
+    let found = shown.filter(|m| holds(&[&m.head, &m.body], &query.keyword));
+    let found = found.collect();
+    let page = query.request(100).cut(found, FIELDS, |message| message)?;
     Ok(Json(SipMessages {
         messages: page.data.unwrap_or_default(),
         page_info: page

@@ -88,6 +88,7 @@ pub fn manscdp(data: &[u8]) {
             &item.civil_code,
             &item.address,
             &item.parent_id,
+            &item.business_group_id,
         ]
         .into_iter()
         .all(|text| plain(text))

@@ -330,6 +330,8 @@ pub struct CatalogItem {
     pub civil_code: String,
     pub address: String,
     pub parent_id: String,
+    /// Of a virtual organisation or what hangs in one: its business group.
+    pub business_group_id: String,
     pub parental: bool,
     pub secrecy: bool,
     pub online: bool,

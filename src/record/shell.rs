@@ -37,6 +37,7 @@ use crate::session::shell::Handle;
 use crate::session::{
     self, Command, Owner, PlayEnd, PlayView, Presence, Reply, Target, ViewFailure, ViewKind,
 };
+use crate::store::table::Filter;
 use crate::store::{self, DownloadRow, Store};
 
 /// How often a running task says how far it is, and how often that is stored.
@@ -151,44 +152,45 @@ impl Task {
 
     fn row(&self) -> DownloadRow {
         DownloadRow {
-            id: self.id,
+            id: number(self.id),
             owner: self.owner.clone(),
             device: self.device.to_string(),
-            channel: self.index,
-            begin_s: self.span.begin_unix_s,
-            end_s: self.span.end_unix_s,
-            speed: self.speed,
+            channel: i64::from(self.index),
+            begin_s: i64::from(self.span.begin_unix_s),
+            end_s: i64::from(self.span.end_unix_s),
+            speed: i64::from(self.speed),
             state: self.state.name().to_owned(),
-            position_ms: self.position_ms,
-            bytes: self.bytes,
+            position_ms: number(self.position_ms),
+            bytes: number(self.bytes),
             reason: self.reason.clone(),
             created_s: self.created_unix_s,
         }
     }
 
-    fn restore(row: DownloadRow) -> Option<Task> {
-        let state = State::from_name(&row.state)?;
+    /// A task as the store has it. `None`: a row that no task of ours can have left.
+    pub fn of_row(row: DownloadRow) -> Option<Task> {
+        let begin = u32::try_from(row.begin_s).ok()?;
+        let end = u32::try_from(row.end_s).ok()?;
         Some(Task {
-            id: row.id,
+            id: u64::try_from(row.id).ok()?,
             owner: row.owner,
             device: DeviceId(row.device.parse().ok()?),
-            index: row.channel,
-            span: Span::new(row.begin_s, row.end_s)?,
-            speed: row.speed.max(1),
-            // What ran when we ended goes on.
-            state: if state == State::Running {
-                State::Waiting
-            } else {
-                state
-            },
-            position_ms: row.position_ms,
-            bytes: row.bytes,
+            index: u32::try_from(row.channel).ok()?,
+            span: Span::new(begin, end)?,
+            speed: u8::try_from(row.speed).ok()?.max(1),
+            state: State::from_name(&row.state)?,
+            position_ms: u64::try_from(row.position_ms).ok()?,
+            bytes: u64::try_from(row.bytes).ok()?,
             reason: row.reason,
             created_unix_s: row.created_s,
             running: None,
             away: None,
         })
     }
+}
+
+fn number(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 /// Why a task was not made, or not taken up again.
@@ -265,6 +267,11 @@ impl Inner {
         self.folder.join(format!("{id}.mp4"))
     }
 
+    async fn forget(&self, id: u64) -> Result<u64, store::Error> {
+        let row = Filter::all().equal("id", number(id));
+        self.store.remove::<DownloadRow>(row).await
+    }
+
     /// Changes a task and stores it.
     async fn change(&self, id: u64, change: impl FnOnce(&mut Task)) {
         let row = {
@@ -275,7 +282,12 @@ impl Inner {
             change(task);
             task.row()
         };
-        if let Err(error) = self.store.put_download(&row).await {
+        let mut stored = self.store.put(&row).await.map(|()| 0);
+        // It may have been removed meanwhile: it would come back with the next start.
+        if !self.lock().contains_key(&id) {
+            stored = self.forget(id).await;
+        }
+        if let Err(error) = stored {
             tracing::error!(task = id, %error, "a download cannot be stored");
         }
     }
@@ -292,8 +304,20 @@ impl Downloads {
     ) -> Result<Downloads, Box<dyn std::error::Error + Send + Sync>> {
         let folder = data.join("downloads");
         fs::create_dir_all(&folder)?;
-        let tasks = store.downloads().await?.into_iter();
-        let tasks = tasks.filter_map(Task::restore).map(|task| (task.id, task));
+        let mut tasks = BTreeMap::new();
+        for mut task in store
+            .downloads()
+            .await?
+            .into_iter()
+            .filter_map(Task::of_row)
+        {
+            // What ran when we ended goes on.
+            if task.state == State::Running {
+                task.state = State::Waiting;
+                store.put(&task.row()).await?;
+            }
+            tasks.insert(task.id, task);
+        }
         let inner = Inner {
             session,
             media,
@@ -301,7 +325,7 @@ impl Downloads {
             used: AtomicU64::new(folder_bytes(&folder)),
             folder,
             settings,
-            tasks: Mutex::new(tasks.collect()),
+            tasks: Mutex::new(tasks),
             wake: Notify::new(),
         };
         let downloads = Downloads {
@@ -350,7 +374,7 @@ impl Downloads {
             tasks.insert(id, task.clone());
             task
         };
-        if let Err(error) = self.inner.store.put_download(&task.row()).await {
+        if let Err(error) = self.inner.store.put(&task.row()).await {
             self.inner.lock().remove(&task.id);
             return Err(Refused::Store(error.to_string()));
         }
@@ -360,11 +384,6 @@ impl Downloads {
 
     pub fn get(&self, id: u64) -> Option<Task> {
         self.inner.lock().get(&id).cloned()
-    }
-
-    /// Newest first.
-    pub fn list(&self) -> Vec<Task> {
-        self.inner.lock().values().rev().cloned().collect()
     }
 
     /// The task of the same stretch, if there is one that is not cancelled: done before others. `owner`: of this user alone.
@@ -424,7 +443,7 @@ impl Downloads {
                 .call(Command::ClosePlayback { play })
                 .await;
         }
-        let stored = self.inner.store.remove_download(id).await;
+        let stored = self.inner.forget(id).await;
         let (parts, file) = (self.inner.parts_folder(id), self.inner.file(id));
         let inner = Arc::clone(&self.inner);
         let _ = spawn_blocking(move || {
@@ -434,7 +453,9 @@ impl Downloads {
             inner.used.store(folder_bytes(&inner.folder), Relaxed);
         })
         .await;
-        stored.map_err(|error: store::Error| Refused::Store(error.to_string()))
+        stored
+            .map(|_| ())
+            .map_err(|error| Refused::Store(error.to_string()))
     }
 
     /// Starts what waits, as many at once as may be, until the control thread is gone.
@@ -509,6 +530,8 @@ impl Downloads {
         let id = task.id;
         let began = unix_s();
         tracing::info!(task = id, device = %task.device, "download begins");
+        // So that lists, which the store makes, show that it runs.
+        self.inner.change(id, |_| ()).await;
         let outcome = self.fetch(&task).await;
         let Some(after) = self.get(id) else {
             // It was removed while it ran.

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use crate::gb28181::notice::FILE_ENDED;
+use crate::gb28181::notice::{FILE_ENDED, Position};
 use crate::gb28181::subscribe::{Subject, SubscriptionState, Wanted};
 use crate::gb28181::{
     CatalogItem, Command, DeviceAuth, DeviceInfo, EndedBy, Event as Gb, Notice,
@@ -16,7 +16,7 @@ use super::core::{Core, Output, Persist};
 use super::counters::Ended;
 use super::policy::DevicePolicy;
 use super::registry::{Changed, is_node};
-use super::types::{AlarmView, Error, Event, Reply};
+use super::types::{AlarmView, Error, Event, PlacedPosition, Reply};
 
 impl Core {
     /// Something the platform reports.
@@ -123,6 +123,18 @@ impl Core {
             }
             Notice::Positions(positions) if positions.is_empty() => {}
             Notice::Positions(positions) => {
+                let placed = |position: Position| {
+                    // An item of a list names its own; the message as a whole is about the device or one channel.
+                    let own = position.device_id.as_deref();
+                    let own = own.and_then(|id| id.trim().parse().ok());
+                    let about = own.or(about).unwrap_or(device.0);
+                    PlacedPosition {
+                        about,
+                        index: self.index_of(device, Some(about)),
+                        position,
+                    }
+                };
+                let positions = positions.into_iter().map(placed).collect();
                 self.push(Output::Event(Event::Positions { device, positions }));
             }
             Notice::MediaStatus {

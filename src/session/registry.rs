@@ -372,6 +372,7 @@ fn keep_described(item: &mut CatalogItem, before: &CatalogItem) {
         (&mut item.civil_code, &before.civil_code),
         (&mut item.address, &before.address),
         (&mut item.parent_id, &before.parent_id),
+        (&mut item.business_group_id, &before.business_group_id),
     ];
     for (now, before) in kept {
         if now.is_empty() {

@@ -11,7 +11,7 @@ use crate::gb28181::subscribe::{Subject, SubscriptionState, Wanted};
 use crate::gb28181::{
     Access, Answer, Ask, AskFailure, Condition, DeviceAuth, DeviceInfo, Footage, MediaTransport,
 };
-use crate::id::{ChannelId, DeviceId, SessionId, Ssrc, StreamId, StreamKey, StreamName};
+use crate::id::{ChannelId, DeviceId, GbId, SessionId, Ssrc, StreamId, StreamKey, StreamName};
 use crate::media::frame::Track;
 use crate::media::ingest::RtpMaps;
 use crate::media::ps::demux;
@@ -697,11 +697,21 @@ pub enum Event {
         index: Option<u32>,
         upload: Box<VideoUpload>,
     },
-    /// A device told where it is. Never empty.
+    /// A device told where it is, or where its channels are. Never empty.
     Positions {
         device: DeviceId,
-        positions: Vec<Position>,
+        positions: Vec<PlacedPosition>,
     },
+}
+
+/// A position with whose it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlacedPosition {
+    /// Code of who is there: the device, a channel of it, or something of its directory that is no channel.
+    pub about: GbId,
+    /// Place of the channel; `None`: it is none.
+    pub index: Option<u32>,
+    pub position: Position,
 }
 
 /// An alarm with what is known of who raised it.

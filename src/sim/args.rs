@@ -86,6 +86,12 @@ pub struct Args {
     /// What every device does wrong
     #[arg(long, value_enum, default_value_t = Quirk::None)]
     pub quirk: Quirk,
+    /// Every device drives east, and says where it is to who subscribes
+    #[arg(long)]
+    pub driving: bool,
+    /// Every device raises an alarm every so often
+    #[arg(long)]
+    pub alarming: bool,
     /// Threads that share the devices
     #[arg(long, default_value_t = 1)]
     pub threads: usize,
@@ -130,6 +136,8 @@ impl Args {
         if let Some(realm) = &self.realm {
             config.realm.clone_from(realm);
         }
+        config.driving = self.driving;
+        config.alarming = self.alarming;
         config.threads = self.threads.max(1);
         config.registrations_per_s = self.rate.max(1);
         config.keepalive = Duration::from_secs(self.keepalive);

@@ -46,6 +46,10 @@ pub struct Config {
     pub keepalive: Duration,
     /// The devices stand at places, one drives, one has no PTZ, and one raises an alarm every so often.
     pub lively: bool,
+    /// Every device drives, as the fourth of a lively simulation does.
+    pub driving: bool,
+    /// Every device raises alarms, as the second of a lively simulation does.
+    pub alarming: bool,
 }
 
 /// One device.
@@ -102,6 +106,8 @@ impl Config {
             expires: Duration::from_secs(3_600),
             keepalive: Duration::from_secs(60),
             lively: false,
+            driving: false,
+            alarming: false,
         }
     }
 
@@ -229,13 +235,21 @@ impl Plan {
             if n % CAMERAS == 0 {
                 organisation = code(216, of_organisation + 1);
                 let name = format!("Organisation {of_organisation}");
-                items.push(node(organisation.clone(), name, &group));
+                items.push(CatalogItem {
+                    business_group_id: group.clone(),
+                    ..node(organisation.clone(), name, &group)
+                });
             }
             let id = code(132, n + 1).parse().expect("20 digits");
-            let camera = self.camera(id, &format!("Camera {n}"), &organisation);
+            // Lower platforms name what a camera hangs on with or without what is above it.
+            let parent = match n % 2 {
+                0 => organisation.clone(),
+                _ => format!("{}/{organisation}", self.id),
+            };
             items.push(CatalogItem {
                 civil_code: district.clone(),
-                ..camera
+                business_group_id: group.clone(),
+                ..self.camera(id, &format!("Camera {n}"), &parent)
             });
         }
         items
@@ -313,11 +327,11 @@ impl Plan {
     }
 
     fn drives(&self, config: &Config) -> bool {
-        self.is_lively(config, "4")
+        config.driving || self.is_lively(config, "4")
     }
 
     pub(super) fn raises_alarms(&self, config: &Config) -> bool {
-        self.is_lively(config, "2")
+        config.alarming || self.is_lively(config, "2")
     }
 
     /// Longitude and latitude: devices stand a few hundred metres from each other.

@@ -16,6 +16,7 @@ use crate::session::{DevicePolicy, RestoredDevice};
 
 use super::bulk::{AnyQuery, AnyTransaction, Bulk};
 use super::seal::Sealer;
+use super::tree::{self, Known, Moved, Says};
 
 /// What changed of one device since it was last written.
 #[derive(Clone, Debug, Default)]
@@ -165,8 +166,8 @@ static PARTIAL: LazyLock<Bulk> = LazyLock::new(|| {
 static CHANNEL: LazyLock<Bulk> = LazyLock::new(|| {
     Bulk::new(
         "INSERT INTO channels (device, place, id, name, manufacturer, model, owner, civil_code, address, parent_id, \
-         flags, longitude, latitude, ptz_type) VALUES",
-        14,
+         flags, longitude, latitude, ptz_type, business_group, node) VALUES",
+        16,
         "",
     )
 });
@@ -175,13 +176,13 @@ static CHANNEL: LazyLock<Bulk> = LazyLock::new(|| {
 static CHANNEL_OVER: LazyLock<Bulk> = LazyLock::new(|| {
     Bulk::new(
         "INSERT INTO channels (device, place, id, name, manufacturer, model, owner, civil_code, address, parent_id, \
-         flags, longitude, latitude, ptz_type) VALUES",
-        14,
+         flags, longitude, latitude, ptz_type, business_group, node) VALUES",
+        16,
         "ON CONFLICT (device, place) DO UPDATE SET id = excluded.id, name = excluded.name, \
          manufacturer = excluded.manufacturer, model = excluded.model, owner = excluded.owner, \
          civil_code = excluded.civil_code, address = excluded.address, parent_id = excluded.parent_id, \
          flags = excluded.flags, longitude = excluded.longitude, latitude = excluded.latitude, \
-         ptz_type = excluded.ptz_type",
+         ptz_type = excluded.ptz_type, business_group = excluded.business_group, node = excluded.node",
     )
 });
 
@@ -292,31 +293,58 @@ pub async fn write(
         .await?;
 
     for (device, change) in batch {
-        if let Some((channels, partial)) = &change.channels {
-            write_channels(transaction, *device, channels, *partial).await?;
-        }
-        if let Some(nodes) = &change.directory {
-            write_directory(transaction, *device, nodes).await?;
-        }
+        write_tree(transaction, *device, change).await?;
         if let Some(key) = change.key {
             write_key(transaction, sealer, *device, key).await?;
         }
-        let single: Vec<(i64, &CatalogItem)> = change
-            .single
-            .iter()
-            .map(|(place, item)| (i64::from(*place), item))
-            .collect();
-        CHANNEL_OVER
-            .run(transaction, &single, |query, (place, item)| {
-                bind_channel(query.bind(device.to_string()).bind(*place), item)
-            })
-            .await?;
-        for (id, node) in &change.nodes {
-            match node {
-                Some(node) => write_node(transaction, *device, node).await?,
-                None => remove_node(transaction, *device, id).await?,
-            }
+    }
+    Ok(())
+}
+
+/// Channels and the nodes that they hang on.
+async fn write_tree(
+    transaction: &mut AnyTransaction<'_>,
+    device: DeviceId,
+    change: &Change,
+) -> sqlx::Result<()> {
+    let Change {
+        channels,
+        directory,
+        single,
+        nodes,
+        ..
+    } = change;
+    if channels.is_none() && directory.is_none() && single.is_empty() && nodes.is_empty() {
+        return Ok(());
+    }
+    let mut known = match directory {
+        Some(nodes) => {
+            let known = tree::known_of(nodes);
+            write_directory(transaction, device, nodes, &known).await?;
+            known
         }
+        None => tree::known(transaction, device).await?,
+    };
+    if let Some((channels, partial)) = channels {
+        write_channels(transaction, device, channels, *partial, &known).await?;
+    } else if directory.is_some() {
+        tree::hang(transaction, device, &known, Moved::All).await?;
+    }
+    let single: Vec<(i64, &CatalogItem)> = single
+        .iter()
+        .map(|(place, item)| (i64::from(*place), item))
+        .collect();
+    CHANNEL_OVER
+        .run(transaction, &single, |query, (place, item)| {
+            bind_channel(query.bind(device.to_string()).bind(*place), item, &known)
+        })
+        .await?;
+    for (id, node) in nodes {
+        match node {
+            Some(node) => write_node(transaction, device, node, &mut known).await?,
+            None => remove_node(transaction, device, id, &mut known).await?,
+        }
+        tree::hang(transaction, device, &known, Moved::Node(id)).await?;
     }
     Ok(())
 }
@@ -365,6 +393,7 @@ async fn write_node(
     transaction: &mut AnyTransaction<'_>,
     device: DeviceId,
     node: &CatalogItem,
+    known: &mut Known,
 ) -> sqlx::Result<()> {
     let (device, id) = (device.to_string(), clean(&node.id));
     let sql = "SELECT COUNT(*), CAST(COALESCE(MAX(place), -1) AS BIGINT) FROM directory WHERE device = $1";
@@ -379,18 +408,15 @@ async fn write_node(
         None if count >= limits::DIRECTORY_NODES_MAX => return Ok(()),
         None => last + 1,
     };
-    let above = clean(node.parent_id.rsplit('/').next().unwrap_or_default());
-    let sql = "SELECT COUNT(*) FROM directory WHERE device = $1 AND id = $2 AND id <> $3";
-    let known = sqlx::query(sql).bind(device.clone()).bind(above.clone());
-    let known = known.bind(id.clone()).fetch_one(&mut **transaction).await?;
-    let known: i64 = known.try_get(0)?;
+    let above = tree::above(known, &id, Says::of(node)).to_owned();
+    known.insert(id.clone());
     let sql = "INSERT INTO directory (device, id, parent, name, civil_code, place) VALUES ($1, $2, $3, $4, $5, $6) \
                ON CONFLICT (device, id) DO UPDATE SET parent = excluded.parent, name = excluded.name, \
                civil_code = excluded.civil_code";
     sqlx::query(sql)
         .bind(device)
         .bind(id)
-        .bind(if known > 0 { above } else { String::new() })
+        .bind(above)
         .bind(clean(&node.name))
         .bind(clean(&node.civil_code))
         .bind(place)
@@ -404,7 +430,9 @@ async fn remove_node(
     transaction: &mut AnyTransaction<'_>,
     device: DeviceId,
     id: &str,
+    known: &mut Known,
 ) -> sqlx::Result<()> {
+    known.remove(&clean(id));
     for sql in [
         "DELETE FROM directory WHERE device = $1 AND id = $2",
         "UPDATE directory SET parent = '' WHERE device = $1 AND parent = $2",
@@ -459,6 +487,7 @@ async fn write_channels(
     device: DeviceId,
     channels: &[CatalogItem],
     partial: bool,
+    known: &Known,
 ) -> sqlx::Result<()> {
     PARTIAL
         .run(
@@ -474,38 +503,33 @@ async fn write_channels(
     let rows: Vec<(i64, &CatalogItem)> = (0..).zip(channels).collect();
     CHANNEL
         .run(transaction, &rows, |query, (place, item)| {
-            bind_channel(query.bind(device.to_string()).bind(*place), item)
+            bind_channel(query.bind(device.to_string()).bind(*place), item, known)
         })
         .await
 }
 
-/// Nodes whose parent is not among them stand at the top. A parent may be given with its own parents before it.
 async fn write_directory(
     transaction: &mut AnyTransaction<'_>,
     device: DeviceId,
     nodes: &[CatalogItem],
+    known: &Known,
 ) -> sqlx::Result<()> {
     sqlx::query("DELETE FROM directory WHERE device = $1")
         .bind(device.to_string())
         .execute(&mut **transaction)
         .await?;
-    let known: HashSet<&str> = nodes.iter().map(|node| node.id.as_str()).collect();
     let mut seen = HashSet::new();
     let rows: Vec<(i64, &CatalogItem)> = (0..)
         .zip(nodes)
         .filter(|(_, node)| seen.insert(node.id.as_str()))
         .collect();
     NODE.run(transaction, &rows, |query, (place, node)| {
-        let above = node.parent_id.rsplit('/').next().unwrap_or_default();
-        let above = if known.contains(above) && above != node.id {
-            above
-        } else {
-            ""
-        };
+        let id = clean(&node.id);
+        let above = tree::above(known, &id, Says::of(node)).to_owned();
         query
             .bind(device.to_string())
-            .bind(clean(&node.id))
-            .bind(clean(above))
+            .bind(id)
+            .bind(above)
             .bind(clean(&node.name))
             .bind(clean(&node.civil_code))
             .bind(*place)
@@ -513,7 +537,7 @@ async fn write_directory(
     .await
 }
 
-fn bind_channel<'q>(query: AnyQuery<'q>, item: &CatalogItem) -> AnyQuery<'q> {
+fn bind_channel<'q>(query: AnyQuery<'q>, item: &CatalogItem, known: &Known) -> AnyQuery<'q> {
     let flag = |set: bool, bit: i64| if set { bit } else { 0 };
     let degrees = |value: Option<f64>| value.map_or_else(String::new, |v| v.to_string());
     query
@@ -534,6 +558,8 @@ fn bind_channel<'q>(query: AnyQuery<'q>, item: &CatalogItem) -> AnyQuery<'q> {
         .bind(degrees(item.longitude))
         .bind(degrees(item.latitude))
         .bind(i64::from(item.ptz_type))
+        .bind(clean(&item.business_group_id))
+        .bind(tree::above(known, &item.id, Says::of(item)).to_owned())
 }
 
 /// PostgreSQL takes no NUL in a text, and a device may send one.
@@ -567,7 +593,7 @@ pub async fn load(pool: &AnyPool, sealer: &Sealer) -> sqlx::Result<Vec<RestoredD
     drop(rows);
     let rows = sqlx::query(
         "SELECT device, id, name, manufacturer, model, owner, civil_code, address, parent_id, flags, longitude, \
-         latitude, ptz_type FROM channels ORDER BY device, place",
+         latitude, ptz_type, business_group FROM channels ORDER BY device, place",
     )
     .fetch_all(pool)
     .await?;
@@ -707,6 +733,7 @@ fn read_channel(row: &AnyRow) -> sqlx::Result<CatalogItem> {
         civil_code: text(6)?,
         address: text(7)?,
         parent_id: text(8)?,
+        business_group_id: text(13)?,
         parental: flags & FLAG_PARENTAL != 0,
         secrecy: flags & FLAG_SECRECY != 0,
         online: flags & FLAG_ONLINE != 0,

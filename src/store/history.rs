@@ -59,7 +59,7 @@ table! {
 }
 
 table! {
-    /// Where a device was (bvcsp 1.3).
+    /// Where a device or a channel of it was (bvcsp 1.3).
     pub struct PositionRow in "positions" by ["id"] {
         pub id: i64,
         /// When it was told, Unix seconds.
@@ -67,8 +67,10 @@ table! {
         pub time: i64,
         #[schema(example = "PU_34020000001110000001")]
         pub device: String,
-        /// Code of the channel, if the position is of one.
+        /// Code of the channel, or of what else in the device's directory was there; `""` = the device.
         pub channel: String,
+        /// Index of the channel; missing = none.
+        pub place: Option<i64>,
         pub lng: Option<f64>,
         pub lat: Option<f64>,
         /// Metres.

@@ -18,6 +18,7 @@ mod note;
 pub mod rows;
 mod seal;
 pub mod table;
+mod tree;
 mod user;
 mod writer;
 

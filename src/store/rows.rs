@@ -147,7 +147,8 @@ table! {
         pub id: String,
         pub name: String,
         pub civil_code: String,
-        pub parent_id: String,
+        /// Code of the node that it hangs on, or `""`.
+        pub node: String,
         pub flags: i64,
     }
 }

@@ -22,13 +22,14 @@ finish() {
 trap finish EXIT
 
 export GANTRY_HTTP_LISTEN=127.0.0.1:0 GANTRY_HTTP_TLS_LISTEN= GANTRY_SIP_LISTEN=127.0.0.1:0 GANTRY_MEDIA_RTP_PORT=0
+export GANTRY_SIP_TLS_LISTEN=127.0.0.1:0
 export GANTRY_WEBRTC_LISTEN=127.0.0.1:0 GANTRY_SIP_DEVICE_PASSWORD=12345678 GANTRY_LOG_FORMAT=json
 export GANTRY_ADMIN_PASSWORD='a password of the tests' GANTRY_SIMULATE_PASSWORD=12345678
 "$binary" serve --data "$work/data" 2>"$work/log" >/dev/null & node=$!
 for _ in $(seq 300); do grep -q '"node started"' "$work/log" && break; sleep 0.2; done
 fact() { grep '"node started"' "$work/log" | python3 -c "import json,sys; print(json.loads(sys.stdin.readline())['fields']['$1'])"; }
 http=$(fact http_addr) sip=$(fact sip)
-"$binary" simulate --count 2 --channels 3 --id-base 34020000001110000001 --server "$sip" --media none 2>/dev/null & devices=$!
+"$binary" simulate --count 2 --channels 3 --id-base 34020000001110000001 --server "$sip" --media none --driving 2>/dev/null & devices=$!
 token() { curl -s "http://$http/bvcsp/v1/auth/login" -d '{"username":"admin","password":"a password of the tests"}' | python3 -c 'import json,sys; print(json.load(sys.stdin)["data"]["token"])'; }
 
 # It leaves a folder of its own behind where it runs.

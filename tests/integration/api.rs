@@ -17,7 +17,7 @@ use gantry::net::MediaHandle;
 use gantry::session::shell::{Call, Handle};
 use gantry::session::{
     AlarmView, ChannelView, Command, DeviceView, Error, Event, MediaServiceView, Opened, Owner,
-    Reply, SessionView, Stage, Target, ViewFailure, ViewKind,
+    PlacedPosition, Reply, SessionView, Stage, Target, ViewFailure, ViewKind,
 };
 use gantry::store::Store;
 use serde_json::{Value, json};
@@ -27,6 +27,8 @@ use tokio::sync::{broadcast, mpsc};
 
 const ONLINE: &str = "34020000001110000001";
 const OFFLINE: &str = "34020000001110000002";
+/// A channel of the first.
+const CAMERA: &str = "34020000001320000007";
 const HASH: &str = "SHA256:6848d6405bf34bf9b2d82ed8822c756807632d3eaefedec90ac33cb32ac83671";
 
 /// A media handle without media threads: every stream is gone.
@@ -966,6 +968,19 @@ async fn a_socket_ends_with_its_login() {
     assert_eq!(socket.close_code().await, 1008);
 }
 
+/// A position of a device or of a channel of it.
+fn placed(about: &str, index: Option<u32>, longitude: f64) -> PlacedPosition {
+    PlacedPosition {
+        about: about.parse().expect("a code"),
+        index,
+        position: Position {
+            longitude,
+            latitude: 30.25,
+            ..Position::default()
+        },
+    }
+}
+
 #[tokio::test]
 async fn alarms_are_kept_and_acknowledged() {
     let mut kept = None;
@@ -999,11 +1014,7 @@ async fn alarms_are_kept_and_acknowledged() {
     node.events
         .send(Event::Positions {
             device,
-            positions: vec![Position {
-                longitude: 120.5,
-                latitude: 30.25,
-                ..Position::default()
-            }],
+            positions: vec![placed(ONLINE, None, 120.5), placed(CAMERA, Some(2), 99.5)],
         })
         .expect("somebody listens");
     let listed = loop {
@@ -1054,6 +1065,23 @@ async fn alarms_are_kept_and_acknowledged() {
     let path = format!("/bvcsp/v1/pu/gpsdata/filter/PU_{ONLINE}");
     let track = node.post(&path, json!({})).await;
     assert_eq!(track["data"][0]["lng"], 120.5, "{track}");
+    assert_eq!(track["data"][0]["channel"], "", "the device itself");
+    let sorted = node.post(&path, json!({"sort": "lng"})).await;
+    assert_eq!(sorted["data"][0]["lng"], 99.5, "as a number: {sorted}");
+    for (index, lng) in [(-1, 120.5), (2, 99.5)] {
+        let filter = json!({"filter": {"index": index}});
+        let track = node.post(&path, filter).await;
+        assert_eq!(track["pageInfo"]["totalCount"], 1, "{track}");
+        assert_eq!(track["data"][0]["lng"], lng);
+    }
+    let of_camera = node.post(&path, json!({"filter": {"index": 2}})).await;
+    assert_eq!(
+        (
+            &of_camera["data"][0]["channel"],
+            &of_camera["data"][0]["place"]
+        ),
+        (&json!(CAMERA), &json!(2))
+    );
     let sorted = node
         .post("/bvcsp/v1/alarm", json!({"sort": "nothing"}))
         .await;

@@ -5,6 +5,8 @@ mod api;
 #[cfg(feature = "node")]
 mod bvcsp_calls;
 #[cfg(feature = "node")]
+mod configuration;
+#[cfg(feature = "node")]
 mod device_auth;
 #[cfg(feature = "node")]
 mod diagnosis;
@@ -33,6 +35,8 @@ mod gimbal;
 mod ingest;
 #[cfg(feature = "node")]
 mod kernel_drops;
+#[cfg(feature = "node")]
+mod lists;
 #[cfg(feature = "node")]
 mod live;
 #[cfg(feature = "node")]
@@ -72,11 +76,15 @@ mod sip_vectors;
 #[cfg(feature = "node")]
 mod slow;
 #[cfg(feature = "node")]
+mod socket;
+#[cfg(feature = "node")]
 mod start;
 #[cfg(feature = "node")]
 mod tls;
 mod transcode;
 mod vectors;
+#[cfg(feature = "node")]
+mod walk;
 #[cfg(feature = "node")]
 mod webrtc_chromium;
 #[cfg(feature = "node")]

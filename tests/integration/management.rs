@@ -6,16 +6,22 @@ use serde_json::{Value, json};
 use super::node::{Devices, Node, wait_until};
 
 const CODE: &str = "34020000001180000001";
-const PUID: &str = "PU_34020000001180000001";
+pub const PUID: &str = "PU_34020000001180000001";
 
-struct Site {
-    node: Node,
-    _devices: Devices,
-    token: String,
+/// A node with one simulated recorder of two cameras, and an administrator.
+pub struct Site {
+    pub node: Node,
+    pub devices: Devices,
+    pub token: String,
 }
 
 impl Site {
-    fn start() -> Site {
+    pub fn start() -> Site {
+        Site::with(&[])
+    }
+
+    /// The same with more arguments of `gantry simulate`.
+    pub fn with(more: &[&str]) -> Site {
         let node = Node::start(&[]);
         let arguments = [
             "--count",
@@ -27,17 +33,17 @@ impl Site {
             "--keepalive",
             "5",
         ];
-        let devices = Devices::start(&node, &arguments);
+        let devices = Devices::start(&node, &[&arguments, more].concat());
         let token = node.login();
         node.wait_for_device(&token, PUID, 2);
         Site {
             node,
-            _devices: devices,
+            devices,
             token,
         }
     }
 
-    fn answer(&self, method: &str, path: &str, body: Value) -> Value {
+    pub fn answer(&self, method: &str, path: &str, body: Value) -> Value {
         let body = body.to_string();
         self.node
             .request(method, path, Some(&self.token), "application/json", &body)
@@ -45,13 +51,13 @@ impl Site {
     }
 
     /// The data of a call that goes well.
-    fn data(&self, method: &str, path: &str, body: Value) -> Value {
+    pub fn data(&self, method: &str, path: &str, body: Value) -> Value {
         let answer = self.answer(method, path, body);
         assert_eq!(answer["code"], 0, "{method} {path}: {answer}");
         answer["data"].clone()
     }
 
-    fn code(&self, method: &str, path: &str, body: Value) -> Value {
+    pub fn code(&self, method: &str, path: &str, body: Value) -> Value {
         self.answer(method, path, body)["code"].clone()
     }
 }

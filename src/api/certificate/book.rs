@@ -41,6 +41,18 @@ pub enum Status {
     Revoked,
 }
 
+impl Status {
+    /// As in the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Status::Pending => "pending",
+            Status::Issued => "issued",
+            Status::Rejected => "rejected",
+            Status::Revoked => "revoked",
+        }
+    }
+}
+
 /// A request of a device.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Asked {
@@ -151,6 +163,19 @@ impl Book {
         }
         server.certificate = Some(read.pem());
         self.in_use = Some(id);
+        Ok(())
+    }
+
+    /// Which of ours signs from now on; `None`: none does.
+    ///
+    /// Errors: there is none of that id, or no certificate for it yet.
+    pub fn put_in_use(&mut self, id: Option<u32>) -> Result<(), Failure> {
+        if let Some(id) = id
+            && self.server(id)?.certificate.is_none()
+        {
+            return Err(wrong("certid", "there is no certificate for this key yet"));
+        }
+        self.in_use = id;
         Ok(())
     }
 

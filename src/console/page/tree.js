@@ -53,8 +53,8 @@ export class Tree {
     this.devices = [...devices].sort((a, b) => Number(b.status) - Number(a.status) || label(a).localeCompare(label(b), undefined, { numeric: true }));
     if (first && devices.length <= OPEN_AT_FIRST_MAX) for (const d of devices) this.open.add(d.id);
     this.status = null;
-    const counts = new Map(devices.map((d) => [d.id, d.channelCount]));
-    for (const [key, level] of this.levels) if (counts.get(level.of.id) !== level.of.channelCount) this.levels.delete(key);
+    const sizes = new Map(devices.map((d) => [d.id, sizeOf(d)]));
+    for (const [key, level] of this.levels) if (sizes.get(level.of.id) !== sizeOf(level.of)) this.levels.delete(key);
     this.refresh();
   }
 
@@ -280,8 +280,11 @@ export class Tree {
   }
 }
 
-/** Whether a device's channels are asked for as they are looked at; nodes without the call say nothing of their number. */
-const isLazy = (device) => Number(device.channelCount) > LAZY_FROM;
+/** Whether a device's channels are asked for as they are looked at: where they are many, or hang on nodes. */
+const isLazy = (device) => Number(device.channelCount) > LAZY_FROM || Number(device.nodeCount) > 0;
+
+/** What a device's tree has; another number means that its levels are to be asked for anew. */
+const sizeOf = (device) => `${device.channelCount} ${device.nodeCount}`;
 
 export const label = (device) => device.name || device.id.replace(/^PU_/, '');
 

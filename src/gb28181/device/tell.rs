@@ -4,14 +4,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Device, Purpose};
+use super::{Device, Edition, Purpose};
 use crate::gb28181::manscdp::{self, Root, encode, tree::tree};
 use crate::gb28181::notice::{Alarm, CatalogChange, ChannelEvent, Notice, Position};
 use crate::gb28181::question::AlarmFilter;
 use crate::gb28181::subscribe::Topic;
 use crate::gb28181::types::CatalogItem;
 use crate::id::GbId;
-use crate::limits::{SIM_ALARMS_KEPT_MAX, SIM_SUBSCRIPTIONS_MAX};
+use crate::limits::{SIM_ALARMS_KEPT_MAX, SIM_POSITIONS_MAX, SIM_SUBSCRIPTIONS_MAX};
 use crate::sip::{Dialog, HeaderName, Incoming, Method, Response};
 
 /// What a platform subscribed to.
@@ -126,9 +126,37 @@ impl Device {
         }
         // A channel moves with its device.
         for about in due {
-            let notice = Notice::Positions(vec![position.clone()]);
+            let positions = if about == own {
+                self.positions(position.clone())
+            } else {
+                vec![position.clone()]
+            };
+            let notice = Notice::Positions(positions);
             self.notify(now, Topic::MobilePosition, about, &notice);
         }
+    }
+
+    /// The device's own position, and as a list of 2022 those of its cameras if it has several: each a little north of the
+    /// one before.
+    fn positions(&self, own: Position) -> Vec<Position> {
+        let channels = &self.config.channels;
+        if self.config.abilities.edition < Edition::Y2022 || channels.len() < 2 {
+            return vec![own];
+        }
+        let mut all = vec![Position {
+            device_id: Some(self.config.id.to_string()),
+            ..own.clone()
+        }];
+        let is_camera = |id: &str| matches!(id.get(10..13), Some("131" | "132"));
+        let cameras = channels.iter().filter(|channel| is_camera(&channel.id));
+        for channel in cameras.take(SIM_POSITIONS_MAX - 1) {
+            all.push(Position {
+                device_id: Some(channel.id.clone()),
+                latitude: own.latitude + 0.001 * all.len() as f64,
+                ..own.clone()
+            });
+        }
+        all
     }
 
     pub(super) fn next_telling(&self) -> Option<Instant> {

@@ -159,6 +159,9 @@ pub fn catalog_item(out: &mut String, item: &CatalogItem, event: Option<&str>) {
     element(out, "Address", &item.address);
     number(out, "Parental", u32::from(item.parental));
     element(out, "ParentID", &item.parent_id);
+    if !item.business_group_id.is_empty() {
+        element(out, "BusinessGroupID", &item.business_group_id);
+    }
     number(out, "RegisterWay", 1);
     number(out, "Secrecy", u32::from(item.secrecy));
     element(out, "Status", if item.online { "ON" } else { "OFF" });

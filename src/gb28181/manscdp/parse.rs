@@ -436,6 +436,7 @@ fn is_leaf(place: Place, name: &str) -> bool {
                 | "CivilCode"
                 | "Address"
                 | "ParentID"
+                | "BusinessGroupID"
                 | "Parental"
                 | "Secrecy"
                 | "Status"
@@ -457,6 +458,7 @@ fn assign_item(item: &mut CatalogItem, name: &str, value: &str) {
         "CivilCode" => item.civil_code = value.to_owned(),
         "Address" => item.address = value.to_owned(),
         "ParentID" => item.parent_id = value.to_owned(),
+        "BusinessGroupID" => item.business_group_id = value.to_owned(),
         "Parental" => item.parental = value == "1",
         "Secrecy" => item.secrecy = value == "1",
         "Status" => item.online = value.is_empty() || is_on(value),

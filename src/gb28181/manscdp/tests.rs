@@ -38,7 +38,7 @@ fn a_catalog_is_read_field_by_field() {
         7,
         "<Name>东门 &lt;1&gt; &#38; 侧</Name><Manufacturer>M</Manufacturer><Model> X </Model><Owner>O</Owner>\
          <CivilCode>340200</CivilCode><Address>路</Address><Parental>1</Parental><ParentID>34020000001110000001</ParentID>\
-         <Secrecy> 0 </Secrecy><Status>OFF</Status><Longitude>117.28</Longitude><Latitude>31.86</Latitude>\
+         <BusinessGroupID>34020000002150000001</BusinessGroupID><Secrecy> 0 </Secrecy><Status>OFF</Status><Longitude>117.28</Longitude><Latitude>31.86</Latitude>\
          <IPAddress>rtsp://a:b@1.2.3.4/x</IPAddress><Password></Password><Port/>\
          <Info><PTZType>3</PTZType><Resolution>6/5</Resolution></Info>",
     ));
@@ -64,6 +64,7 @@ fn a_catalog_is_read_field_by_field() {
                 civil_code: "340200".into(),
                 address: "路".into(),
                 parent_id: "34020000001110000001".into(),
+                business_group_id: "34020000002150000001".into(),
                 parental: true,
                 secrecy: false,
                 online: false,

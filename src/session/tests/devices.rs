@@ -1,6 +1,8 @@
 //! Devices: online, offline, lists, queries, what is stored and restored.
 
 use super::*;
+use crate::gb28181::Notice;
+use crate::gb28181::notice::Position;
 use crate::gb28181::{DeviceAuth, DeviceInfo, Persist as GbPersist, StoredDevice};
 
 fn online(n: u32, first: bool) -> Gb {
@@ -30,6 +32,51 @@ fn show(rig: &mut Rig, n: u32) -> DeviceView {
         Ok(Reply::Device(view)) => *view,
         other => panic!("no device: {other:?}"),
     }
+}
+
+/// A position is of whom its item names, else of whom the message is about; what is no channel has no place.
+#[test]
+fn positions_are_of_the_device_or_of_its_channels() {
+    let mut rig = Rig::with(config());
+    rig.gb(online(1, true));
+    let channels = vec![camera(1), camera(2)];
+    rig.gb(Gb::Catalog {
+        device: device(1),
+        channels,
+        partial: false,
+    });
+    let mut told = |about: Option<&str>, items: &[Option<&str>]| {
+        rig.events.clear();
+        let items = items.iter().map(|id| Position {
+            device_id: id.map(str::to_owned),
+            ..Position::default()
+        });
+        rig.gb(Gb::Notified {
+            device: device(1),
+            about: about.map(|id| id.parse().expect("a code")),
+            notice: Box::new(Notice::Positions(items.collect())),
+        });
+        let Some(Event::Positions { positions, .. }) = rig.events.first() else {
+            panic!("no positions");
+        };
+        let told = positions.iter().map(|p| (p.about.to_string(), p.index));
+        told.collect::<Vec<_>>()
+    };
+    let own = device(1).to_string();
+    let (first, second) = (camera(1).id, camera(2).id);
+    let stranger = "34020000001310009999";
+    assert_eq!(told(None, &[None]), [(own.clone(), None)]);
+    assert_eq!(told(Some(&second), &[None]), [(second.clone(), Some(1))]);
+    let items = [Some(&*own), Some(&*first), Some(stranger), Some("?")];
+    assert_eq!(
+        told(Some(&own), &items),
+        [
+            (own.clone(), None),
+            (first, Some(0)),
+            (stranger.to_owned(), None),
+            (own, None)
+        ]
+    );
 }
 
 #[test]
