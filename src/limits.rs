@@ -205,6 +205,10 @@ pub const DOWNLOAD_SPEED_MAX: u8 = 16;
 /// known from the counts that come once a second.
 pub const PLAYBACK_DRAIN_MS: u64 = 1_200;
 
+/// How long after we have ended a playback an end of file, told outside of a dialog, is taken for that of this playback and not of
+/// another one of its channel.
+pub const TORN_DOWN_MS: u64 = 2_000;
+
 /// Bytes of an order to a device that plays back. Three short lines are needed; what is longer is none.
 pub const MANSRTSP_BYTES_MAX: usize = 1024;
 
@@ -726,7 +730,23 @@ pub const UDP_DATAGRAM_BYTES_MAX: usize = 2048;
 /// Segments in one `UDP_SEGMENT` send: the kernel's own bound (UDP_MAX_SEGMENTS). At it: a second call.
 pub const GSO_SEGMENTS_MAX: usize = 64;
 
+/// Seconds after a query for alarms in which what a device tells is held against what is known.
+pub const ALARMS_RETOLD_S: u64 = 60;
+
+/// Devices that are asked for their alarms at once. At it: of the first that was asked, alarms come as new.
+pub const ALARM_QUERIES_MAX: usize = 64;
+
+/// Alarms of a device that are known while it is asked, the newest. At it: others come as new.
+pub const ALARMS_KNOWN_MAX: usize = 1_000;
+
 // ---- store and api ----
+
+/// Seconds by which the clock of a device may be behind when it tells of something: it may have kept that for days. Beyond
+/// it: the time when it came here is taken.
+pub const DEVICE_CLOCK_BEHIND_S_MAX: i64 = 30 * 86_400;
+
+/// The same, ahead: clocks that are not set, and time zones that are wrong.
+pub const DEVICE_CLOCK_AHEAD_S_MAX: i64 = 300;
 
 /// Devices whose changes wait to be written. At it: changes of further devices are dropped and counted; a device
 /// registers again within its expiry and is written then. 65,536 records are about 20 MiB.
@@ -771,6 +791,13 @@ pub const LIST_CHANNELS_MAX: usize = 1_000;
 
 /// Bytes of one uploaded picture. At it: refused with 413.
 pub const SNAPSHOT_BYTES_MAX: usize = 16 << 20;
+
+/// Seconds in which the pictures of an order are taken; ten of them at the usual distance are ten seconds. At it: the order
+/// has failed, and its token is good no more.
+pub const SNAPSHOT_ORDER_S: i64 = 900;
+
+/// Bytes of all pictures on the disk. At it: the oldest orders go with their files.
+pub const SNAPSHOT_DISK_BYTES_MAX: i64 = 8 << 30;
 
 /// Orders for pictures whose files are kept. At it: the oldest goes with its files.
 pub const SNAPSHOT_ORDERS_MAX: u64 = 10_000;
@@ -829,6 +856,10 @@ pub const EVENT_SOCKET_DEVICES_MAX: usize = 10_000;
 /// Bytes of a message that a client sends on an event WebSocket; its content is ignored. At it: closed.
 pub const EVENT_SOCKET_MESSAGE_BYTES_MAX: usize = 64 * 1024;
 
+/// Channels of a device that is told whole when one of them changes (the largest recorders have 256). Beyond: only what changed is
+/// told, so that a change costs no more than itself.
+pub const EVENT_CHANNELS_MAX: usize = 256;
+
 // ---- diagnosis ----
 
 /// Datagrams of a capture that are being put together from fragments. At it: all of them are given up.
@@ -864,6 +895,9 @@ pub const SIM_MEDIA_MAX: usize = 64;
 
 /// Subscriptions at one simulated device: four topics of two platforms, and eight of channels. At it: 503.
 pub const SIM_SUBSCRIPTIONS_MAX: usize = 16;
+
+/// Acts of simulated devices that their thread has not come to. At it: a further one is refused.
+pub const SIM_ACTS_WAITING_MAX: usize = 4_096;
 
 /// Alarms that one simulated device remembers for who asks. Beyond: the oldest is forgotten.
 pub const SIM_ALARMS_KEPT_MAX: usize = 64;

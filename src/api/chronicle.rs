@@ -22,7 +22,7 @@ use crate::store::table::{Filter, Value};
 
 use super::ApiState;
 use super::auth::unix_s;
-use super::event::{alarm_type, channel_of};
+use super::event::{alarm_type, channel_of, told_at};
 
 /// Runs until the node ends.
 pub async fn run(state: ApiState) {
@@ -60,10 +60,12 @@ async fn take(state: &ApiState, event: Event) {
                 });
             }
         }
-        Event::Alarm(view) => chronicle.note(Entry::Alarm(Box::new(alarm(*view)))),
+        // It is written, and may have been handled since.
+        Event::Alarm(view) if view.again => {}
+        Event::Alarm(view) => chronicle.note(Entry::Alarm(Box::new(alarm(state, *view)))),
         Event::Positions { device, positions } => {
             for told in positions {
-                chronicle.note(Entry::Position(position(chronicle, device, &told)));
+                chronicle.note(Entry::Position(position(state, device, &told)));
             }
         }
         Event::PtzPosition {
@@ -93,7 +95,7 @@ async fn take(state: &ApiState, event: Event) {
             let filter = Filter::all()
                 .equal("id", shots.session_id)
                 .equal("device", device.pu_id());
-            finish::<Snapshot>(state, "done", String::new(), filter).await;
+            told_pictures(state, shots.files, filter).await;
         }
         Event::Upgraded { device, result } => {
             let done = result.result.eq_ignore_ascii_case("OK");
@@ -103,13 +105,15 @@ async fn take(state: &ApiState, event: Event) {
             let detail = result.failed_reason.unwrap_or_default();
             finish::<UpgradeRow>(state, if done { "done" } else { "failed" }, detail, filter).await;
         }
-        Event::DeviceChanged { .. } => {}
+        Event::DeviceChanged { .. } | Event::DirectoryChanged { .. } => {}
     }
 }
 
 /// What a notice is called in the log and on the WebSocket.
 pub(super) const PTZ_POSITION: &str = "ptzPosition";
 pub(super) const VIDEO_UPLOAD: &str = "videoUpload";
+/// On the WebSocket alone.
+pub(super) const DIRECTORY: &str = "directory";
 
 fn notice(
     chronicle: &Chronicle,
@@ -126,6 +130,16 @@ fn notice(
         kind: kind.to_owned(),
         payload: payload.unwrap_or_default(),
     })));
+}
+
+/// Notes that a device has uploaded what it was told to. What is missing may be on its way.
+async fn told_pictures(state: &ApiState, files: Vec<String>, filter: Filter) {
+    let set = "state = 'done', files = ?, finished_s = ?, detail = CASE WHEN received < wanted THEN ? ELSE '' END";
+    let early = "the device had finished before all pictures were here";
+    let values = vec![files.join(",").into(), Value::Number(now()), early.into()];
+    if let Err(error) = state.store.change::<Snapshot>(set, values, filter).await {
+        tracing::error!(%error, "the end of an order for pictures could not be written");
+    }
 }
 
 /// Notes the end of an order.
@@ -159,13 +173,13 @@ fn came(chronicle: &Chronicle, device: &DeviceView) -> Option<PresenceRow> {
     })
 }
 
-fn alarm(view: AlarmView) -> AlarmRow {
+fn alarm(state: &ApiState, view: AlarmView) -> AlarmRow {
     let alarm = &view.alarm;
     let name = alarm_name(alarm.method, alarm.alarm_type()).unwrap_or("alarm");
     let told = alarm.description.clone().filter(|told| !told.is_empty());
     AlarmRow {
         id: view.id,
-        time: view.unix_s,
+        time: told_at(state.utc_offset_s(), Some(&alarm.time), view.unix_s),
         device: view.device.pu_id(),
         name: view.name,
         place: view.index.map(i64::from),
@@ -180,11 +194,11 @@ fn alarm(view: AlarmView) -> AlarmRow {
     }
 }
 
-fn position(chronicle: &Chronicle, device: DeviceId, told: &PlacedPosition) -> PositionRow {
+pub(super) fn position(state: &ApiState, device: DeviceId, told: &PlacedPosition) -> PositionRow {
     let position = &told.position;
     PositionRow {
-        id: chronicle.next_id(),
-        time: now(),
+        id: state.store.chronicle().next_id(),
+        time: told_at(state.utc_offset_s(), position.time.as_deref(), now()),
         device: device.pu_id(),
         channel: channel_of(device, told).unwrap_or_default(),
         place: told.index.map(i64::from),

@@ -13,16 +13,22 @@ use utoipa::ToSchema;
 
 use crate::gb28181::answer::SdCard;
 use crate::gb28181::control::{Area, HomePosition, PtzPrecise, Tracking, Upgrade};
-use crate::gb28181::notice::PtzPosition;
+use crate::gb28181::notice::{Alarm, PtzPosition};
 use crate::gb28181::ptz::{Ptz, ScanOrder, TWELVE_BITS_MAX, WIPER};
 use crate::gb28181::question::{AlarmFilter, RecordFilter};
 use crate::gb28181::settings::{ConfigType, Settings};
 use crate::gb28181::{Answer as DeviceAnswer, Ask, Control, Question};
-use crate::id::GbId;
-use crate::session::{Command, Reply};
+use crate::id::{DeviceId, GbId};
+use crate::limits;
+use crate::session::alarms::AlarmMark;
+use crate::session::{Command, DeviceView, PlacedPosition, Reply};
+use crate::store::history::{AlarmRow, Entry, PositionRow};
+use crate::store::table::{Filter, Page};
 
 use super::ApiState;
 use super::caller::{Caller, HttpAdmin, HttpCaller};
+use super::chronicle;
+use super::device::find;
 use super::envelope::{Answer, Code, Done, Failure, InQuery, Path, wrong_reply};
 use super::gimbal;
 use super::problem::{HttpPath, Problem, read_body};
@@ -240,13 +246,38 @@ fn channel_of(index: &str) -> Result<Option<u32>, Problem> {
     }
 }
 
+/// Before a device is asked for its alarms: those that are written keep their ids.
+async fn know_alarms(state: &ApiState, puid: &str) -> Result<(), Problem> {
+    let device = device_of(puid)?;
+    let page = Page {
+        skip: 0,
+        take: i64::try_from(limits::ALARMS_KNOWN_MAX).unwrap_or(i64::MAX),
+        order: "id DESC".into(),
+    };
+    let written = Filter::all().equal("device", device.pu_id());
+    let read = state.store.list::<AlarmRow>(written, &page).await;
+    let (rows, _) = read.map_err(Failure::from)?;
+    let mark = |row: AlarmRow| {
+        let alarm: Alarm = serde_json::from_str(&row.payload).ok()?;
+        let index = row.place.and_then(|place| u32::try_from(place).ok());
+        Some((AlarmMark::of(index, &alarm), row.id))
+    };
+    let known = rows.into_iter().filter_map(mark).collect();
+    let command = Command::KnownAlarms { device, known };
+    state.session.call(command).await?;
+    Ok(())
+}
+
+fn device_of(puid: &str) -> Result<DeviceId, Problem> {
+    DeviceId::from_pu_id(puid).map_err(|_| bad("puid must be PU_ and a code of 1 to 20 digits"))
+}
+
 async fn ask(
     state: &ApiState,
     (puid, index): &(String, String),
     ask: Ask,
 ) -> Result<DeviceAnswer, Problem> {
-    let device = crate::id::DeviceId::from_pu_id(puid)
-        .map_err(|_| bad("puid must be PU_ and a code of 1 to 20 digits"))?;
+    let device = device_of(puid)?;
     let channel = channel_of(index)?;
     let ask = Box::new(ask);
     let command = Command::Ask {
@@ -299,6 +330,9 @@ pub async fn query(
     body: Bytes,
 ) -> Result<Json<DeviceAnswer>, Problem> {
     let query: Query = read_body(&body)?;
+    if matches!(query, Query::Alarms(_)) {
+        know_alarms(&state, &place.0).await?;
+    }
     let answer = ask(&state, &place, Ask::Query(query.question()?)).await?;
     Ok(Json(answer))
 }
@@ -408,7 +442,12 @@ pub struct GpsData {
     pub dev_id: String,
     /// Index of the channel; -1 = the device.
     pub sub_dev_idx: i64,
+    /// When it was there, Unix seconds.
+    #[schema(example = 1792000000)]
+    pub time: i64,
+    #[schema(example = 117.28)]
     pub lng: f64,
+    #[schema(example = 31.86)]
     pub lat: f64,
     /// Metres above the sea.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -427,34 +466,94 @@ pub struct GpsQuery {
     index: Option<u32>,
 }
 
-/// Asks a device where it is, or where a channel of it is.
+/// Asks a device where it is, or where a channel of it is. From a device that does not say, where it was last, or where its
+/// directory has it; `time` tells how old that is.
 #[utoipa::path(get, path = "/bvcsp/v1/pu/gpsdata/{puid}", operation_id = "deviceGps", tag = "device", security(("token" = [])),
     params(("puid" = String, Path, example = "PU_34020000001110000001"),
         ("index" = Option<u32>, Query, description = "of the channel; none = the device itself")),
     responses((status = 200, body = Answer<GpsData>, example = json!({"code": 0, "msg": "success", "data":
-        {"devId": "PU_34020000001110000001", "subDevIdx": -1, "lng": 117.28, "lat": 31.86, "speed": 36.0}}))))]
+        {"devId": "PU_34020000001110000001", "subDevIdx": -1, "time": 1792000000, "lng": 117.28, "lat": 31.86, "speed": 36.0}}))))]
 pub async fn gps(
     State(state): State<ApiState>,
     _: Caller,
     Path(puid): Path<String>,
     InQuery(query): InQuery<GpsQuery>,
 ) -> Result<Answer<GpsData>, Failure> {
+    let view = find(&state, &puid).await?;
     let question = Ask::Query(Question::Position);
-    let answer = gimbal::ask(&state, &puid, query.index, question).await?;
-    let DeviceAnswer::Positions(positions) = answer else {
-        return Err(wrong_reply());
+    let row = match gimbal::ask(&state, &puid, query.index, question).await {
+        Ok(DeviceAnswer::Positions(positions)) if !positions.is_empty() => {
+            let device = view.device.ok_or_else(wrong_reply)?;
+            let channel = query.index.and_then(|index| view.channel(index as usize));
+            let mut told = positions.into_iter().map(|position| PlacedPosition {
+                about: channel.map_or(device.0, |channel| channel.channel.0),
+                index: query.index,
+                position,
+            });
+            let row = told
+                .next()
+                .map(|told| chronicle::position(&state, device, &told));
+            let row = row.ok_or_else(wrong_reply)?;
+            state.store.chronicle().note(Entry::Position(row.clone()));
+            row
+        }
+        Ok(_) => {
+            let none = Failure::new(Code::NotFound, "the device told no position");
+            last_position(&state, &view, query.index)
+                .await?
+                .ok_or(none)?
+        }
+        Err(failure) => match failure.code {
+            Code::Offline | Code::Timeout | Code::Fail | Code::Unsupported => {
+                last_position(&state, &view, query.index)
+                    .await?
+                    .ok_or(failure)?
+            }
+            _ => return Err(failure),
+        },
     };
-    let first = positions.into_iter().next();
-    let position =
-        first.ok_or_else(|| Failure::new(Code::NotFound, "the device told no position"))?;
     Ok(Answer::data(GpsData {
         dev_id: puid,
         sub_dev_idx: query.index.map_or(-1, i64::from),
-        lng: position.longitude,
-        lat: position.latitude,
-        height: position.altitude,
-        speed: position.speed,
-        angle: position.direction,
+        time: row.time,
+        lng: row.lng.unwrap_or(0.0),
+        lat: row.lat.unwrap_or(0.0),
+        height: row.height,
+        speed: row.speed,
+        angle: row.angle,
+    }))
+}
+
+/// Where a device or a channel of it was when it told last, or where the directory has it.
+async fn last_position(
+    state: &ApiState,
+    view: &DeviceView,
+    index: Option<u32>,
+) -> Result<Option<PositionRow>, Failure> {
+    let device = view.device.map_or_else(String::new, |id| id.pu_id());
+    let page = Page {
+        skip: 0,
+        take: 1,
+        order: "time DESC".into(),
+    };
+    let told = Filter::all()
+        .equal("device", device)
+        .equal("place", index.map_or(-1, i64::from));
+    let (rows, _) = state.store.list::<PositionRow>(told, &page).await?;
+    if let Some(row) = rows.into_iter().next() {
+        return Ok(Some(row));
+    }
+    let mut of = view.channels.iter();
+    let listed = match index {
+        Some(index) => view.channel(index as usize),
+        None => of.find(|channel| channel.longitude.is_some()),
+    };
+    let place = listed.and_then(|channel| channel.longitude.zip(channel.latitude));
+    Ok(place.map(|(lng, lat)| PositionRow {
+        time: view.last_seen_unix_s,
+        lng: Some(lng),
+        lat: Some(lat),
+        ..PositionRow::default()
     }))
 }
 

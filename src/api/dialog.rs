@@ -86,6 +86,10 @@ pub struct DialogInfo {
     /// Why no picture came, with the name of the stage that failed first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
+    /// Why it is over, once it is: `client`, `owner`, `unclaimed`, `viewer gone`, `unwatched`, `device`, `device lost`,
+    /// `certificate revoked`, `stalled`, `failed`, `cancelled`, `shutdown`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended: Option<&'static str>,
     /// Unix seconds.
     pub create_time: i64,
     /// Unix seconds, when it has ended. It can be asked for a while longer.
@@ -226,6 +230,7 @@ impl From<SessionView> for DialogInfo {
             },
             stage: view.stage.name(),
             failure: view.failure.map(|failure| failure.to_string()),
+            ended: view.ended,
             create_time: view.created_unix_s,
             close_time: view.closed_unix_s,
             first_frame_ms: view.first_frame_ms,

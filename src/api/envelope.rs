@@ -203,7 +203,7 @@ pub fn kind(error: &session::Error) -> (Code, StatusCode) {
         }
         // WHEP answers 409 with Retry-After when there is nothing to watch yet (draft-ietf-wish-whep, 4.2).
         Error::DeviceOffline => (Code::Offline, StatusCode::CONFLICT),
-        Error::View(failure) => view_kind(failure),
+        Error::View(failure, _) => view_kind(failure),
         Error::Busy { .. } => (Code::Busy, StatusCode::TOO_MANY_REQUESTS),
         Error::ShuttingDown => (Code::Forbidden, StatusCode::SERVICE_UNAVAILABLE),
     }
@@ -477,7 +477,7 @@ mod tests {
         use crate::session::{Error, PlayEnd};
         let rejected = |status| {
             let reason = String::new();
-            Error::View(ViewFailure::Rejected { status, reason })
+            Error::View(ViewFailure::Rejected { status, reason }, None)
         };
         let refused = |status| {
             let reason = String::new();
@@ -529,7 +529,7 @@ mod tests {
             ViewFailure::EndedByDevice,
             ViewFailure::DeviceLost,
         ];
-        errors.extend(views.map(Error::View));
+        errors.extend(views.map(|failure| Error::View(failure, None)));
         errors.extend((300..700).map(rejected));
         errors.extend((300..700).map(refused));
         for error in errors {
@@ -565,7 +565,7 @@ mod tests {
         ];
         for (failure, code) in failures {
             let stage = failure.stage();
-            let failure = Failure::from(session::Error::View(failure));
+            let failure = Failure::from(session::Error::View(failure, None));
             assert_eq!(failure.code, code);
             assert!(
                 failure.msg.starts_with(stage),

@@ -25,13 +25,14 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::gb28181::notice::{Alarm, alarm_name};
 use crate::id::DeviceId;
 use crate::limits;
-use crate::session::{AlarmView, DeviceView, Event, PlacedPosition};
+use crate::session::{AlarmView, DeviceView, DirectoryChange, Event, PlacedPosition};
+use crate::time::parse_local;
 
 use super::ApiState;
 use super::auth::{Auth, unix_s};
 use super::caller::{Caller, header_token, query_value};
-use super::chronicle::{PTZ_POSITION, VIDEO_UPLOAD};
-use super::device::{Network, PuInfo, network, show};
+use super::chronicle::{DIRECTORY, PTZ_POSITION, VIDEO_UPLOAD};
+use super::device::{Network, PuInfo, condition_name, network, show};
 use super::envelope::{Code, Failure};
 use super::login::UserInfo;
 
@@ -91,13 +92,13 @@ struct GpsMessage {
     #[serde(skip_serializing_if = "Option::is_none")]
     angle: Option<f64>,
     /// Unix seconds.
-    time: u64,
+    time: i64,
 }
 
 /// Something else that a device told.
 #[derive(Debug, Serialize)]
 struct NoticeMessage {
-    /// `ptzPosition` or `videoUpload`.
+    /// `ptzPosition`, `videoUpload` or `directory`.
     r#type: &'static str,
     puid: String,
     /// Index of the channel; -1 = the device.
@@ -105,6 +106,34 @@ struct NoticeMessage {
     /// Unix seconds.
     time: u64,
     data: serde_json::Value,
+}
+
+/// An item of a directory after a change.
+#[derive(Debug, Serialize)]
+struct DirectoryNotice {
+    /// Its code.
+    id: String,
+    name: String,
+    /// It was taken out of the directory.
+    gone: bool,
+    /// Of a channel: 0 offline, 1 online.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<u8>,
+    /// Of a channel: `videoLost` or `defect`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    condition: Option<&'static str>,
+}
+
+impl From<&DirectoryChange> for DirectoryNotice {
+    fn from(change: &DirectoryChange) -> DirectoryNotice {
+        DirectoryNotice {
+            id: change.id.clone(),
+            name: change.name.clone(),
+            gone: change.gone,
+            status: change.index.map(|_| u8::from(change.online)),
+            condition: condition_name(change.condition),
+        }
+    }
 }
 
 /// Which devices a socket wants the positions of.
@@ -190,7 +219,8 @@ fn protocol_token(headers: &HeaderMap, auth: &Auth) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// Upgrades to a WebSocket of online_status messages. It is closed after a minute without a message from the client, and
+/// Upgrades to a WebSocket of online_status messages: devices that come and go, and devices of which a channel came, went or
+/// changed, as they are now (of more than 256 channels that is told by `/gantry/v1/ws/notices` alone). It is closed after a minute without a message from the client, and
 /// when the login ends.
 #[utoipa::path(get, path = "/bvcsp/v1/ws/event/onlinestatus", operation_id = "onlineStatusEvents", tag = "event", security(("token" = [])),
     params(("token" = Option<String>, Query, description = "or as Sec-WebSocket-Protocol, or Authorization")),
@@ -218,7 +248,9 @@ pub async fn alarm(
 }
 
 /// Upgrades to a WebSocket of what devices tell beside alarms and positions: `{"type": "ptzPosition", "puid": "PU_…",
-/// "index": 0, "time": 1792000000, "data": {"pan": 180.0}}`, and `videoUpload` likewise.
+/// "index": 0, "time": 1792000000, "data": {"pan": 180.0}}`, `videoUpload` likewise, and what changed in a directory:
+/// `{"type": "directory", …, "data": {"id": "3402…", "name": "Gate", "gone": false, "status": 0, "condition": "videoLost"}}`, of a
+/// node without `status` and with index -1.
 #[utoipa::path(get, path = "/gantry/v1/ws/notices", operation_id = "noticeEvents", tag = "event", security(("token" = [])),
     params(("token" = Option<String>, Query, description = "or as Sec-WebSocket-Protocol, or Authorization")),
     responses((status = 101, description = "notices follow"),
@@ -337,13 +369,13 @@ fn messages(channel: &Channel, event: Event, state: &ApiState) -> Vec<String> {
         (Channel::OnlineStatus, Event::DeviceOffline { device }) => {
             text(&status_message(0, device, state))
         }
-        (Channel::Alarm, Event::Alarm(view)) => text(&alarm_message(*view)),
+        (Channel::Alarm, Event::Alarm(view)) => text(&alarm_message(*view, state.utc_offset_s())),
         (Channel::Gps(wanted), Event::Positions { device, positions })
             if wanted.contains(&device) =>
         {
             positions
                 .into_iter()
-                .flat_map(|position| text(&gps_message(device, &position)))
+                .flat_map(|position| text(&gps_message(device, &position, state.utc_offset_s())))
                 .collect()
         }
         (
@@ -363,8 +395,27 @@ fn messages(channel: &Channel, event: Event, state: &ApiState) -> Vec<String> {
             },
         ) => text(&notice_message(VIDEO_UPLOAD, device, index, &upload)),
         (
+            Channel::OnlineStatus,
+            Event::DirectoryChanged {
+                view: Some(device), ..
+            },
+        ) => text(&status_message(u8::from(device.online), *device, state)),
+        (
+            Channel::Notices,
+            Event::DirectoryChanged {
+                device, changes, ..
+            },
+        ) => changes
+            .iter()
+            .flat_map(|change| {
+                let told = DirectoryNotice::from(change);
+                text(&notice_message(DIRECTORY, device, change.index, &told))
+            })
+            .collect(),
+        (
             Channel::OnlineStatus | Channel::Alarm | Channel::Notices | Channel::Gps(_),
             Event::DeviceOnline { .. }
+            | Event::DirectoryChanged { .. }
             | Event::DeviceOffline { .. }
             | Event::DeviceChanged { .. }
             | Event::SessionOpened { .. }
@@ -383,13 +434,13 @@ fn text(message: &impl Serialize) -> Vec<String> {
     serde_json::to_string(message).into_iter().collect()
 }
 
-fn alarm_message(view: AlarmView) -> AlarmMessage {
+fn alarm_message(view: AlarmView, offset_s: i32) -> AlarmMessage {
     let alarm = &view.alarm;
     let name = alarm_name(alarm.method, alarm.alarm_type()).unwrap_or("alarm");
     AlarmMessage {
         key: view.id.to_string(),
         r#type: alarm_type(alarm),
-        time: view.unix_s,
+        time: told_at(offset_s, Some(&alarm.time), view.unix_s),
         user_id: String::new(),
         user_name: String::new(),
         dev_id: view.device.pu_id(),
@@ -428,7 +479,7 @@ pub(super) fn alarm_type(alarm: &Alarm) -> u32 {
     }
 }
 
-fn gps_message(device: DeviceId, told: &PlacedPosition) -> GpsMessage {
+fn gps_message(device: DeviceId, told: &PlacedPosition, offset_s: i32) -> GpsMessage {
     let position = &told.position;
     GpsMessage {
         dev_id: device.pu_id(),
@@ -439,8 +490,25 @@ fn gps_message(device: DeviceId, told: &PlacedPosition) -> GpsMessage {
         height: position.altitude.or(position.height).unwrap_or(0.0),
         speed: position.speed,
         angle: position.direction,
-        time: unix_s(),
+        time: told_at(offset_s, position.time.as_deref(), now_s()),
     }
+}
+
+/// When something happened, by the clock of the device that tells of it; when it came, if that clock is missing or
+/// cannot be right. What a device kept while it was not connected lies in the past.
+pub(super) fn told_at(offset_s: i32, told: Option<&str>, received: i64) -> i64 {
+    told.and_then(|told| plausible(parse_local(told, offset_s)?, received))
+        .unwrap_or(received)
+}
+
+fn now_s() -> i64 {
+    i64::try_from(unix_s()).unwrap_or(0)
+}
+
+fn plausible(told: i64, received: i64) -> Option<i64> {
+    let kept = received - limits::DEVICE_CLOCK_BEHIND_S_MAX;
+    let ahead = received + limits::DEVICE_CLOCK_AHEAD_S_MAX;
+    (kept..=ahead).contains(&told).then_some(told)
 }
 
 /// Code of the channel that a position is of, or of what else is not the device itself.
@@ -506,15 +574,36 @@ mod tests {
             let got = alarm_type(&alarm(method, kind, event_type));
             assert_eq!(got, wanted, "{method} {kind:?}");
         }
-        let message = alarm_message(AlarmView {
+        let view = AlarmView {
             id: 7,
             device: DeviceId("34020000001110000001".parse().expect("a code")),
             name: "Gate".into(),
             index: None,
             unix_s: 7,
+            again: false,
             alarm: alarm(5, Some(2), None),
-        });
+        };
+        let message = alarm_message(view, 0);
         assert_eq!((message.desc.as_str(), message.sub_dev_idx), ("motion", -1));
+    }
+
+    #[test]
+    fn the_clock_of_a_device_counts_while_it_can_be_right() {
+        const RECEIVED: i64 = 1_781_402_400;
+        let at = |told: Option<&str>| told_at(8 * 3_600, told, RECEIVED) - RECEIVED;
+        assert_eq!(at(Some("2026-06-14T10:00:00")), 0);
+        assert_eq!(at(Some("2026-06-14T03:00:00")), -7 * 3_600);
+        assert_eq!(at(Some("2026-06-14T10:05:00")), 300);
+        for wrong in [
+            "2026-06-14T10:05:01",
+            "2026-05-15T09:59:59",
+            "1970-01-01T00:00:00",
+            "soon",
+        ] {
+            assert_eq!(at(Some(wrong)), 0, "{wrong}");
+        }
+        assert_eq!(at(Some("2026-05-15T10:00:00")), -30 * 86_400);
+        assert_eq!(at(None), 0);
     }
 
     #[test]
@@ -540,7 +629,7 @@ mod tests {
             ),
             ("34020000002150000001", None, Some("34020000002150000001")),
         ] {
-            let message = gps_message(device, &told(about, index));
+            let message = gps_message(device, &told(about, index), 0);
             assert_eq!(message.dev_id, "PU_34020000001110000001");
             assert_eq!(message.sub_dev_idx, index.map_or(-1, i64::from));
             assert_eq!(message.channel_id.as_deref(), channel);

@@ -22,6 +22,7 @@ mod device;
 mod device_auth;
 mod diagnosis;
 mod dialog;
+mod door;
 mod download;
 mod envelope;
 mod event;
@@ -118,6 +119,11 @@ impl ApiState {
 }
 
 impl ApiState {
+    /// Seconds by which the clocks of devices are east of UTC.
+    pub fn utc_offset_s(&self) -> i32 {
+        self.config.sip.utc_offset_min * 60
+    }
+
     /// With a place for files.
     pub fn with_downloads(self, downloads: Downloads) -> ApiState {
         ApiState {
@@ -205,8 +211,8 @@ pub fn router(state: ApiState) -> Router {
         )
         .route(
             "/gantry/v1/snapshots/{id}/upload/{token}",
-            post(order::upload)
-                .put(order::upload)
+            post(door::upload)
+                .put(door::upload)
                 .layer(DefaultBodyLimit::max(limits::SNAPSHOT_BYTES_MAX)),
         )
         .route("/gantry/v1/command/{userid}", post(command::send))

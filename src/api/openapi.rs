@@ -11,9 +11,9 @@ use utoipa::openapi::{Content, RefOr};
 use utoipa::{Modify, OpenApi};
 
 use super::{
-    access, certificate, command, control, device, device_auth, dialog, download, event, examples,
-    gb28181in, gimbal, group, handshake, history, ingest, live, login, manage, observe, order,
-    plan, playback, policy, record, recordfile, setup, sip, unsupported, whep,
+    access, certificate, command, control, device, device_auth, dialog, door, download, event,
+    examples, gb28181in, gimbal, group, handshake, history, ingest, live, login, manage, observe,
+    order, plan, playback, policy, record, recordfile, setup, sip, unsupported, whep,
 };
 
 #[derive(OpenApi)]
@@ -47,7 +47,7 @@ use super::{
         order::list_subscriptions, order::subscribe, order::unsubscribe, order::get_gps, order::set_gps,
         order::upgrade, order::upgrade_status, order::upgrade_statuses, order::get_snapshot_config,
         order::set_snapshot_config, order::take_snapshot, order::list_snapshots, order::snapshot_info,
-        order::snapshot_picture, order::upload,
+        order::snapshot_picture, door::upload,
         plan::create, plan::change, plan::delete, plan::info, plan::list, plan::add, plan::remove, plan::devices,
         plan::of_device, plan::without,
         command::send, command::open,

@@ -6,9 +6,7 @@
 //! Bounds: [`limits::SNAPSHOT_BYTES_MAX`], [`limits::SNAPSHOT_ORDERS_MAX`].
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
-use axum::body::Bytes;
 use axum::extract::{RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -24,12 +22,13 @@ use crate::limits;
 use crate::session::shell::route_to;
 use crate::session::{Command, Reply};
 use crate::store::rows::{OwnSetting, Snapshot, SubscriptionRow, UpgradeRow};
-use crate::store::table::{Filter, Page};
+use crate::store::table::Filter;
 
 use super::ApiState;
 use super::auth::unix_s;
 use super::caller::{Admin, Caller, HttpCaller, query_value};
 use super::device::{find, read_puid};
+use super::door::{folder, image_type, make_room, settle_old};
 use super::envelope::{Answer, Body, Done, Failure, Path, wrong_reply};
 use super::gimbal::ask;
 use super::list::{ListRequest, bad, ids, not_found, text};
@@ -581,6 +580,7 @@ pub async fn take_snapshot(
         interval: request.interval.or(kept.interval),
     }
     .check()?;
+    settle_old(&state).await?;
     make_room(&state).await?;
     let id = new_session(&state);
     let token = state.auth.capability(&format!("snapshot {id}"));
@@ -625,33 +625,6 @@ fn here(state: &ApiState, peer: Option<SocketAddr>) -> SocketAddr {
     )
 }
 
-fn folder(state: &ApiState, id: &str) -> PathBuf {
-    state.config.node.data_dir.join("snapshots").join(id)
-}
-
-/// Removes the oldest orders with their pictures when there are too many.
-async fn make_room(state: &ApiState) -> Result<(), Failure> {
-    let there = state.store.count::<Snapshot>(Filter::all()).await?;
-    if there < limits::SNAPSHOT_ORDERS_MAX {
-        return Ok(());
-    }
-    let oldest = Page {
-        skip: 0,
-        take: 100,
-        order: "made_s".into(),
-    };
-    let (old, _) = state.store.list::<Snapshot>(Filter::all(), &oldest).await?;
-    for row in old {
-        // What is gone already need not be removed.
-        let _ = tokio::fs::remove_dir_all(folder(state, &row.id)).await;
-        state
-            .store
-            .remove::<Snapshot>(Filter::all().equal("id", row.id))
-            .await?;
-    }
-    Ok(())
-}
-
 /// Which orders for pictures.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", default)]
@@ -672,6 +645,7 @@ pub async fn list_snapshots(
     _: Caller,
     Body(mut request): Body<ListRequest<SnapshotFilter>>,
 ) -> Result<Answer<Vec<Snapshot>>, Failure> {
+    settle_old(&state).await?;
     let asked = request.take_filter();
     let device = match asked.pu_id {
         Some(puid) => Some(read_puid(&puid)?.pu_id()),
@@ -693,6 +667,7 @@ pub async fn snapshot_info(
     _: Caller,
     Path(id): Path<String>,
 ) -> Result<Answer<Snapshot>, Failure> {
+    settle_old(&state).await?;
     let row: Option<Snapshot> = state.store.find(Filter::all().equal("id", id)).await?;
     row.map(Answer::data).ok_or_else(|| not_found("snapshot"))
 }
@@ -720,131 +695,10 @@ pub async fn snapshot_picture(
     Ok(([(header::CONTENT_TYPE, kind)], bytes).into_response())
 }
 
-fn image_type(bytes: &[u8]) -> Option<&'static str> {
-    match bytes {
-        [0xff, 0xd8, 0xff, ..] => Some("image/jpeg"),
-        [0x89, b'P', b'N', b'G', ..] => Some("image/png"),
-        [b'B', b'M', ..] => Some("image/bmp"),
-        _ => None,
-    }
-}
-
-/// The picture in a request: the body itself, or the first part of a form.
-fn picture_in(body: &Bytes) -> Option<Bytes> {
-    if image_type(body).is_some() {
-        return Some(body.clone());
-    }
-    // A form: `--boundary`, head, empty line, bytes, `\r\n--boundary`.
-    let line_end = memchr::memmem::find(body, b"\r\n")?;
-    let boundary = body
-        .get(..line_end)
-        .filter(|line| line.starts_with(b"--"))?;
-    let start = memchr::memmem::find(body, b"\r\n\r\n")? + 4;
-    let rest = body.get(start..)?;
-    let mut end_mark = b"\r\n".to_vec();
-    end_mark.extend_from_slice(boundary);
-    let length = memchr::memmem::find(rest, &end_mark)?;
-    let picture = body.slice(start..start + length);
-    image_type(&picture).map(|_| picture)
-}
-
-/// Takes a picture from a device. The token is of this order alone.
-#[utoipa::path(post, path = "/gantry/v1/snapshots/{id}/upload/{token}", operation_id = "uploadSnapshot", tag = "device",
-    params(("id" = String, Path, example = "7d5f0a1b2c3d4e5f60718293a4b5c6d7"), ("token" = String, Path, example = "00112233445566778899aabbccddeeff")),
-    request_body(content = Vec<u8>, content_type = "image/jpeg", description = "JPEG, PNG or BMP, as it is or as the first part of a form"),
-    responses((status = 200, description = "taken"), (status = 400, body = Problem, description = "no picture"),
-        (status = 403, body = Problem, description = "not the token of this order"), (status = 404, body = Problem),
-        (status = 409, body = Problem, description = "all pictures are there"), (status = 413, body = Problem), (status = 503, body = Problem)))]
-pub async fn upload(
-    State(state): State<ApiState>,
-    HttpPath((id, token)): HttpPath<(String, String)>,
-    body: Result<Bytes, axum::extract::rejection::BytesRejection>,
-) -> Result<StatusCode, Problem> {
-    if !state.auth.has_capability(&format!("snapshot {id}"), &token) {
-        return Err(Problem::new(
-            StatusCode::FORBIDDEN,
-            "not the token of this order",
-        ));
-    }
-    let body = body.map_err(|e| Problem::new(e.status(), e.body_text()))?;
-    let picture = picture_in(&body)
-        .ok_or_else(|| Problem::new(StatusCode::BAD_REQUEST, "the body is no JPEG, PNG or BMP"))?;
-    let refused = |error: &dyn std::fmt::Display| {
-        tracing::error!(%error, order = id, "a picture could not be kept");
-        Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "the picture could not be kept; see the log",
-        )
-    };
-    let filter = Filter::all().equal("id", id.clone());
-    let room = filter.clone().sql("received < wanted", []);
-    // One statement counts and holds the bound, so that two uploads at once get two numbers.
-    let taken = state
-        .store
-        .change::<Snapshot>("received = received + 1", Vec::new(), room)
-        .await;
-    let taken = taken.map_err(|e| refused(&e))?;
-    let row: Option<Snapshot> = state.store.find(filter).await.map_err(|e| refused(&e))?;
-    let Some(row) = row else {
-        return Err(Problem::new(
-            StatusCode::NOT_FOUND,
-            "there is no such order",
-        ));
-    };
-    if taken == 0 {
-        return Err(Problem::new(
-            StatusCode::CONFLICT,
-            "all pictures of this order are there",
-        ));
-    }
-    let folder = folder(&state, &id);
-    tokio::fs::create_dir_all(&folder)
-        .await
-        .map_err(|e| refused(&e))?;
-    for number in 1..=row.wanted {
-        let file = tokio::fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(folder.join(number.to_string()))
-            .await;
-        let Ok(mut file) = file else { continue };
-        tokio::io::AsyncWriteExt::write_all(&mut file, &picture)
-            .await
-            .map_err(|e| refused(&e))?;
-        tokio::io::AsyncWriteExt::flush(&mut file)
-            .await
-            .map_err(|e| refused(&e))?;
-        return Ok(StatusCode::OK);
-    }
-    Err(Problem::new(
-        StatusCode::CONFLICT,
-        "all pictures of this order are there",
-    ))
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::envelope::Code;
     use super::*;
-
-    #[test]
-    fn a_picture_is_found_in_a_body_and_in_a_form() {
-        let jpeg = Bytes::from_static(b"\xff\xd8\xff\xe0 a picture");
-        assert_eq!(picture_in(&jpeg), Some(jpeg.clone()));
-        let form = [
-            b"--x\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\n".as_slice(),
-            &jpeg,
-            b"\r\n--x--\r\n",
-        ]
-        .concat();
-        assert_eq!(picture_in(&Bytes::from(form.clone())), Some(jpeg));
-        assert_eq!(
-            picture_in(&Bytes::from(form[..form.len() - 9].to_vec())),
-            None
-        );
-        assert_eq!(picture_in(&Bytes::from_static(b"<html>")), None);
-        assert_eq!(picture_in(&Bytes::new()), None);
-    }
 
     #[test]
     fn pictures_of_an_order_have_bounds() {

@@ -143,7 +143,7 @@ impl RecordOf {
         if let Some(id) = self.file_id.as_deref().filter(|id| !id.is_empty()) {
             return Ok((device, id.parse()?));
         }
-        let offset_s = state.config.sip.utc_offset_min * 60;
+        let offset_s = state.utc_offset_s();
         let needed = |field: &str| Failure::new(Code::ErrorParam, format!("{field} is needed"));
         let begin = self
             .begin_time

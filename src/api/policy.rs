@@ -45,10 +45,13 @@ pub struct Policy {
     /// Which address may speak for it: `auto`, `same-ip`, `any-ip`.
     #[schema(example = "auto")]
     moved: String,
+    /// Whether a playback is stopped by TEARDOWN before BYE: `auto` (it is), `send`, `skip`.
+    #[schema(example = "auto")]
+    teardown: String,
 }
 
 impl Policy {
-    fn fields(&mut self) -> [(&'static str, &mut String); 9] {
+    fn fields(&mut self) -> [(&'static str, &mut String); 10] {
         [
             ("transport", &mut self.transport),
             ("foreign_ssrc", &mut self.foreign_ssrc),
@@ -59,6 +62,7 @@ impl Policy {
             ("missing_sdp", &mut self.missing_sdp),
             ("tcp_role", &mut self.tcp_role),
             ("moved", &mut self.moved),
+            ("teardown", &mut self.teardown),
         ]
     }
 }
@@ -81,6 +85,7 @@ impl From<DevicePolicy> for Policy {
             missing_sdp: String::new(),
             tcp_role: String::new(),
             moved: String::new(),
+            teardown: String::new(),
         };
         for ((name, field), (key, word)) in shown.fields().into_iter().zip(policy.entries()) {
             debug_assert_eq!(name, key);

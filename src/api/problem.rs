@@ -117,7 +117,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for HttpQuery<T> {
 impl From<session::Error> for Problem {
     fn from(error: session::Error) -> Problem {
         let stage = match &error {
-            session::Error::View(failure) => Some(failure.stage().to_owned()),
+            session::Error::View(failure, _) => Some(failure.stage().to_owned()),
             session::Error::NotFound { .. }
             | session::Error::Exists { .. }
             | session::Error::BadParameter { .. }

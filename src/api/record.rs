@@ -155,7 +155,7 @@ async fn search(
                 .map_err(|_| Failure::new(Code::ErrorParam, "channelIndex must be -1 or more"))?,
         ),
     };
-    let offset_s = state.config.sip.utc_offset_min * 60;
+    let offset_s = state.utc_offset_s();
     let wanted = read_span(&filter, offset_s)?;
     let kind = match filter.record_reason.as_deref() {
         Some([one]) if !one.is_empty() => one.clone(),

@@ -224,7 +224,7 @@ pub async fn list(
     Body(mut request): Body<ListRequest<FilesFilter>>,
 ) -> Result<Answer<Vec<FileInfo>>, Failure> {
     let filter = request.take_filter();
-    let offset_s = state.config.sip.utc_offset_min * 60;
+    let offset_s = state.utc_offset_s();
     let time = |when: &Option<When>, field| {
         let read = when.as_ref().map(|when| when.read(field, offset_s));
         read.transpose().map(|unix_s| unix_s.map(i64::from))

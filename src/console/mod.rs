@@ -85,6 +85,7 @@ static ASSETS: &[Asset] = &[
     page!("dom.js", JS),
     page!("i18n.js", JS),
     page!("map.js", JS),
+    page!("notices.js", JS),
     page!("panel.js", JS),
     page!("pem.js", JS),
     page!("play-error.js", JS),

@@ -89,6 +89,8 @@ pub struct Counters {
     /// Not even sent: device unknown, offline, or at a bound.
     pub invites_not_sent: u64,
     pub byes_from_device: u64,
+    /// Playbacks that were stopped by TEARDOWN before BYE.
+    pub teardowns_sent: u64,
     pub byes_unanswered: u64,
     /// 2xx answers that nobody waited for any more; acknowledged and ended.
     pub answers_unclaimed: u64,

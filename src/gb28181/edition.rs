@@ -1,4 +1,5 @@
-//! The editions of GB/T 28181, and how a device says which it is: `X-GB-Ver` in REGISTER (2022, annex I).
+//! The editions of GB/T 28181, and how each side says which it is: `X-GB-Ver` (2022, annex I). A device says so in
+//! REGISTER, the platform in its answers to that, and in every request to a device that did.
 
 /// An edition. Later ones are greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -89,6 +89,15 @@ policies! {
         /// the device's place.
         AnyIp = "any-ip",
     }
+    /// Whether a playback that a viewer ends is stopped by TEARDOWN before BYE.
+    TeardownPolicy {
+        /// It is: annex B has it so, and who does not know it answers with an error that changes nothing.
+        Auto = "auto",
+        Send = "send",
+        /// BYE alone: for devices that take TEARDOWN for the end of the dialog and then leave BYE unanswered, or that take it
+        /// for an order to all of their playbacks.
+        Skip = "skip",
+    }
 }
 
 /// The policies of one device, as configured or found.
@@ -99,6 +108,7 @@ pub struct Quirks {
     pub missing_sdp: MissingSdpPolicy,
     pub tcp_role: TcpRolePolicy,
     pub moved: MovedPolicy,
+    pub teardown: TeardownPolicy,
 }
 
 /// A device that is known to deviate.
@@ -114,6 +124,7 @@ const AUTO: Quirks = Quirks {
     missing_sdp: MissingSdpPolicy::Auto,
     tcp_role: TcpRolePolicy::Auto,
     moved: MovedPolicy::Auto,
+    teardown: TeardownPolicy::Auto,
 };
 
 /// Known deviations, the most special first.
@@ -149,6 +160,7 @@ impl Quirks {
             missing_sdp: pick(self.missing_sdp, other.missing_sdp),
             tcp_role: pick(self.tcp_role, other.tcp_role),
             moved: pick(self.moved, other.moved),
+            teardown: pick(self.teardown, other.teardown),
         }
     }
 
@@ -184,6 +196,13 @@ impl Quirks {
         match self.moved {
             MovedPolicy::Auto | MovedPolicy::SameIp => false,
             MovedPolicy::AnyIp => true,
+        }
+    }
+
+    pub fn tears_down(self) -> bool {
+        match self.teardown {
+            TeardownPolicy::Auto | TeardownPolicy::Send => true,
+            TeardownPolicy::Skip => false,
         }
     }
 }

@@ -304,6 +304,8 @@ pub enum OfflineReason {
     Unregistered,
     /// By an operator.
     Kicked,
+    /// The certificate by which it came in counts no longer (GB 35114).
+    Revoked,
     RegistrationExpired,
     KeepaliveMissed,
 }
@@ -408,6 +410,8 @@ pub enum EndedBy {
     Device,
     /// The device went offline or did not answer BYE.
     Lost,
+    /// The device was sent away: its certificate counts no longer (GB 35114).
+    Revoked,
 }
 
 /// Facts that survive a restart.

@@ -41,6 +41,10 @@ const DRIFT_PPM_MAX: i64 = 1_000_000;
 const ORDER_WINDOW: Duration = Duration::from_secs(5);
 /// A step longer than this at the ordered pace is a jump, right after an order.
 const ORDERED_STEP_TICKS_MAX: i64 = TICKS_PER_SECOND * 6 / 10;
+/// How far behind the other one a track's own clock is followed.
+const BEHIND_TICKS_MAX: i64 = 86_400 * TICKS_PER_SECOND;
+/// A track that was silent for longer than this beside the other one lies by the other's time.
+const RESTED_TICKS: i64 = TICKS_PER_SECOND;
 /// How long after an order what was sent before it may still come.
 const IN_FLIGHT: Duration = Duration::from_secs(1);
 /// Over how long the pace at which pictures come is measured.
@@ -131,6 +135,27 @@ impl Spacing {
     }
 }
 
+/// An order that the times may still have to follow.
+#[derive(Clone, Copy, Debug)]
+struct Ordered {
+    /// Until when a jump is the ordered one.
+    until: Instant,
+    /// Where in the record it leads, in ticks.
+    target: Option<i64>,
+    /// Which tracks have not jumped.
+    picture: bool,
+    sound: bool,
+}
+
+impl Ordered {
+    fn pending(&mut self, track: TrackId) -> &mut bool {
+        match track {
+            TrackId::Video => &mut self.picture,
+            TrackId::Audio => &mut self.sound,
+        }
+    }
+}
+
 /// Of the pace at which pictures come.
 #[derive(Clone, Copy, Debug)]
 struct Measure {
@@ -151,8 +176,7 @@ pub struct Timeline {
     pace: Pace,
     /// Thousandths by which times of the device are divided; 0 stands for 1,000.
     divisor: i64,
-    /// Until when a jump is the ordered one, and where it leads.
-    ordered: Option<(Instant, Option<i64>)>,
+    ordered: Option<Ordered>,
     measure: Option<Measure>,
     /// Ticks into the record.
     position: i64,
@@ -258,18 +282,16 @@ impl Timeline {
     /// An order changed the pace, or the place if there is a `target` (ticks into the record), or lets it go on.
     pub fn set_pace(&mut self, now: Instant, pace: Pace, target: Option<i64>) {
         let turned = (self.pace.milli < 0) != (pace.milli < 0);
-        let newest = [&self.picture, &self.sound]
-            .into_iter()
-            .flatten()
-            .max_by_key(|line| line.dts)
-            .map(|line| (line.raw, line.dts));
+        self.rebase();
+        let newest = self.newest().map(|line| line.raw);
         for line in [&mut self.picture, &mut self.sound].into_iter().flatten() {
-            if let Some((raw, dts)) = newest {
-                (line.origin, line.base) = (raw, dts);
-            }
             line.spacing.from = None;
             if turned {
                 (line.raw, line.origin) = (-line.raw, -line.origin);
+                // What lay far behind would lie as far ahead.
+                if line.raw - line.origin > AHEAD_TICKS_MAX {
+                    line.origin = line.raw;
+                }
             }
         }
         self.pace = pace;
@@ -278,17 +300,44 @@ impl Timeline {
         } else {
             i64::from(pace.milli.unsigned_abs())
         };
-        self.ordered = Some((now + ORDER_WINDOW, target));
+        self.ordered = Some(Ordered {
+            until: now + ORDER_WINDOW,
+            target,
+            picture: true,
+            sound: true,
+        });
         let paced = !pace.keep && pace.milli != 1_000;
         self.measure = paced.then_some(Measure {
             ordered: now,
-            from: newest.map(|(raw, _)| if turned { -raw } else { raw }),
+            from: newest.map(|raw| if turned { -raw } else { raw }),
             began: None,
         });
         if let Some(target) = target {
             self.position = target;
         }
         self.drift.restart();
+    }
+
+    fn newest(&self) -> Option<Line> {
+        let lines = [self.picture, self.sound].into_iter().flatten();
+        lines.max_by_key(|line| line.dts)
+    }
+
+    /// Anchors both tracks at the newest frame, so that another pace counts from there on. Tracks on one base stay on one;
+    /// one that counts on a base of its own is anchored at what its clock shows there.
+    fn rebase(&mut self) {
+        let Some(newest) = self.newest() else { return };
+        let divisor = self.divisor();
+        for line in [&mut self.picture, &mut self.sound].into_iter().flatten() {
+            let joined = (line.origin, line.base) == (newest.origin, newest.base);
+            line.origin = if joined {
+                newest.raw
+            } else {
+                let behind = (newest.dts - line.dts).min(BEHIND_TICKS_MAX);
+                line.raw + behind * divisor / 1_000
+            };
+            line.base = newest.dts;
+        }
     }
 
     fn divisor(&self) -> i64 {
@@ -341,9 +390,7 @@ impl Timeline {
         let found = (raw - first) * 1_000 / ticks(passed).max(1);
         let now = self.divisor();
         if found > 0 && (found - now).abs() * 100 > now * PACE_TOLERANCE_PERCENT {
-            for line in [&mut self.picture, &mut self.sound].into_iter().flatten() {
-                (line.origin, line.base) = (line.raw, line.dts);
-            }
+            self.rebase();
             let counted_anew = self.is_restamped();
             self.divisor = found.clamp(50, 64_000);
             // What was counted as the record's time so far was the clock's.
@@ -390,18 +437,22 @@ impl Timeline {
         let stamped = stamp.dts.or(stamp.pts).is_some();
         let mut told = stamped;
         let (raw, origin, base) = match (own, stamp.dts.or(stamp.pts)) {
-            (Some(own), Some(time)) => match self.follow(&own, time, stamp) {
-                Some(raw) => (raw, own.origin, own.base),
-                None if self.is_ordered(stamp.received) => self.jump_as_ordered(&own, time, track),
-                None => {
-                    let (raw, origin, base, joined) =
-                        anchor(Some(&own), other.as_ref(), time as i64, stamp);
-                    // The second track only follows the first one's jump.
-                    self.jumps += u64::from(!joined);
-                    self.drift.restart();
-                    (raw, origin, base)
+            (Some(own), Some(time)) => {
+                match self.follow(&own, other.as_ref(), time, stamp, track) {
+                    Some(raw) => (raw, own.origin, own.base),
+                    None if self.awaits_jump(stamp.received, track) => {
+                        self.jump_as_ordered(&own, other.as_ref(), time, stamp, track)
+                    }
+                    None => {
+                        let (raw, origin, base, joined) =
+                            anchor(Some(&own), other.as_ref(), time as i64, stamp);
+                        // The second track only follows the first one's jump.
+                        self.jumps += u64::from(!joined);
+                        self.drift.restart();
+                        (raw, origin, base)
+                    }
                 }
-            },
+            }
             (Some(own), None) => {
                 let (step, by_rtp) = missing(&own, stamp);
                 told |= by_rtp;
@@ -478,37 +529,89 @@ impl Timeline {
     }
 
     /// The unwrapped time, if it follows from the last one.
-    fn follow(&self, own: &Line, time: u64, stamp: &Stamp) -> Option<i64> {
+    fn follow(
+        &self,
+        own: &Line,
+        other: Option<&Line>,
+        time: u64,
+        stamp: &Stamp,
+        track: TrackId,
+    ) -> Option<i64> {
         let times = (i64::from(self.pace.milli.unsigned_abs()) / 1_000).max(1);
+        let awaits_jump = self.awaits_jump(stamp.received, track);
         let ahead = if self.pace.keep {
             (AHEAD_TICKS_MAX + elapsed(own, stamp.received)) * DOWNLOAD_STEP_FACTOR
-        } else if self.is_ordered(stamp.received) {
+        } else if awaits_jump {
             ORDERED_STEP_TICKS_MAX * times
         } else {
             (AHEAD_TICKS_MAX + elapsed(own, stamp.received)) * times
         };
-        step(own.raw, time, -BACK_TICKS_MAX..=ahead).map(|step| own.raw + step)
+        let way = step(own.raw, time, -BACK_TICKS_MAX..=ahead)?;
+        // Sound that lies nearer to the new place of the picture than to its own old one has come there too.
+        let picture = other.filter(|_| awaits_jump && track == TrackId::Audio);
+        let there = picture.filter(|_| self.ordered.is_some_and(|o| !o.picture));
+        let to_picture = there.and_then(|p| step(p.raw, time, -AHEAD_TICKS_MAX..=AHEAD_TICKS_MAX));
+        if to_picture.is_some_and(|to| to.abs() < (way - own.duration).abs()) {
+            return None;
+        }
+        Some(own.raw + way)
     }
 
-    fn is_ordered(&self, received: Instant) -> bool {
-        self.ordered.is_some_and(|(until, _)| received < until)
+    /// Whether a jump of a track is the one that was ordered.
+    fn awaits_jump(&self, received: Instant, track: TrackId) -> bool {
+        self.ordered
+            .is_some_and(|mut ordered| received < ordered.until && *ordered.pending(track))
     }
 
-    /// The times went where an order sent them: the frame follows the one before it. The other track comes to the new place
-    /// by itself.
-    fn jump_as_ordered(&mut self, own: &Line, time: u64, track: TrackId) -> (i64, i64, i64) {
-        let base = own.dts + self.paced(own.duration).max(1);
-        if track == TrackId::Video || self.picture.is_none() {
-            if let Some((_, Some(target))) = self.ordered {
-                self.position = target;
+    /// The times went where an order sent them: the frame follows the one before it, without a hole. The picture leads:
+    /// sound that is there already comes onto its base, and sound that comes later joins it. Sound on a base of its own goes
+    /// on by itself; if it rested while the picture ran, it lies where it comes.
+    fn jump_as_ordered(
+        &mut self,
+        own: &Line,
+        other: Option<&Line>,
+        time: u64,
+        stamp: &Stamp,
+        track: TrackId,
+    ) -> (i64, i64, i64) {
+        let before = self.ordered;
+        if let Some(ordered) = &mut self.ordered {
+            *ordered.pending(track) = false;
+        }
+        let target = before.and_then(|ordered| ordered.target);
+        let raw = time as i64;
+        let follows = own.dts + self.paced(own.duration).max(1);
+        let near = other.and_then(|other| {
+            let way = step(other.raw, time, -AHEAD_TICKS_MAX..=AHEAD_TICKS_MAX)?;
+            Some((other, way))
+        });
+        if track == TrackId::Video || other.is_none() {
+            self.position = target.unwrap_or(self.position);
+            if let Some(measure) = &mut self.measure {
+                measure.began = None;
+                measure.from = None;
             }
-            self.ordered = None;
+            let sound_is_there = before.is_some_and(|ordered| !ordered.sound);
+            if let (Some((_, way)), Some(sound)) = (near, &mut self.sound)
+                && sound_is_there
+            {
+                (sound.raw, sound.origin, sound.base) = (raw - way, raw, follows);
+            }
+            return (raw, raw, follows);
         }
-        if let Some(measure) = &mut self.measure {
-            measure.began = None;
-            measure.from = None;
+        let rested = other.filter(|picture| has_rested(own, picture));
+        // As long as the picture is to go elsewhere, a place near its old one says nothing.
+        let picture_is_there = target.is_none() || before.is_some_and(|ordered| !ordered.picture);
+        match near {
+            Some((picture, way)) if picture_is_there || rested.is_some() => {
+                (picture.raw + way, picture.origin, picture.base)
+            }
+            Some(_) | None => {
+                let beside =
+                    rested.map_or(0, |picture| picture.dts + elapsed(picture, stamp.received));
+                (raw, raw, follows.max(beside))
+            }
         }
-        (time as i64, time as i64, base)
     }
 }
 
@@ -527,11 +630,19 @@ fn anchor(
         }
     }
     let dts = match (own, other) {
+        (Some(own), Some(other)) if has_rested(own, other) => {
+            (other.dts + elapsed(other, stamp.received)).max(own.dts + own.duration)
+        }
         (Some(own), _) => own.dts + elapsed(own, stamp.received).max(own.duration),
         (None, Some(other)) => other.dts + elapsed(other, stamp.received),
         (None, None) => START,
     };
     (raw, raw, dts, false)
+}
+
+/// Whether a track was silent while the other one went on.
+fn has_rested(own: &Line, other: &Line) -> bool {
+    elapsed(own, other.received) > RESTED_TICKS
 }
 
 /// The way from a time to the next one, by the wrap at 33 bits or, for devices that wrap early, at 32; `None`: neither is
@@ -901,6 +1012,142 @@ mod tests {
                 "{position} for {target}"
             );
             assert_eq!(line.jumps(), 0);
+        }
+    }
+
+    /// A recorder with sound whose clock starts `apart` ticks from that of the picture: where both tracks lie on our line,
+    /// in ticks, for a time of the record that leaves at a time of the wall clock.
+    struct Recorder {
+        line: Timeline,
+        start: Instant,
+        apart: u64,
+    }
+
+    impl Recorder {
+        fn new(apart: u64) -> Recorder {
+            Recorder {
+                line: Timeline::new(),
+                start: Instant::now(),
+                apart,
+            }
+        }
+
+        fn send(&mut self, track: TrackId, wall_ms: u64, record_ms: u64) -> i64 {
+            let apart = if track == TrackId::Audio {
+                self.apart
+            } else {
+                0
+            };
+            let stamp = Stamp {
+                pts: Some(9_000_000 + apart + record_ms * 90),
+                dts: None,
+                rtp: None,
+                received: self.start + Duration::from_millis(wall_ms),
+                duration: (track == TrackId::Audio).then_some(3_600),
+            };
+            self.line.place(track, &stamp).0.0
+        }
+
+        /// Both tracks for so long from there; how far the sound lies behind its picture in the end, and the longest step.
+        fn run(&mut self, wall_ms: u64, record_ms: u64, for_ms: u64) -> (i64, i64) {
+            let (mut last, mut longest, mut apart) = (None, 0, 0);
+            for at in (0..for_ms).step_by(40) {
+                let picture = self.send(TrackId::Video, wall_ms + at, record_ms + at);
+                let sound = self.send(TrackId::Audio, wall_ms + at + 1, record_ms + at);
+                longest = longest.max(picture - last.replace(picture).unwrap_or(picture));
+                apart = sound - picture;
+            }
+            (apart, longest)
+        }
+
+        fn order(&mut self, wall_ms: u64, milli: i32, target_ms: Option<u64>) {
+            let target = target_ms.map(|ms| ms as i64 * 90);
+            let pace = Pace { milli, keep: false };
+            let now = self.start + Duration::from_millis(wall_ms);
+            self.line.set_pace(now, pace, target);
+        }
+    }
+
+    /// Clocks of sound and picture that start together, a little or hours apart.
+    const APART: [u64; 3] = [0, 40 * 3_600 * 90_000, 700_000];
+
+    #[test]
+    fn sound_stays_with_its_picture_through_every_order() {
+        for apart in APART {
+            let mut r = Recorder::new(apart);
+            let (began, _) = r.run(0, 0, 2_000);
+            assert!(began.abs() < 200, "{apart}: {began}");
+            // The same order again, as after a pause of half a minute.
+            r.order(32_000, 1_000, None);
+            let (held, longest) = r.run(32_000, 2_000, 2_000);
+            assert!((held - began).abs() < 200, "{apart}, paused: {held}");
+            assert_eq!(longest, 3_600, "{apart}");
+            // On and back, further than a track may run by itself and less.
+            let (mut wall, mut apart_now) = (34_000, held);
+            for target in [600_000, 20_000, 21_000, 40_000, 39_000] {
+                r.order(wall + 25_000, 1_000, Some(target));
+                wall += 25_000;
+                let last = r.line.picture.expect("it runs").dts;
+                let first = r.send(TrackId::Video, wall, target);
+                assert_eq!(first - last, 3_600, "{apart}: to {target}");
+                let (now, longest) = r.run(wall + 40, target + 40, 7_000);
+                assert!(
+                    (now - apart_now).abs() < 400,
+                    "{apart}: {now} after {target}"
+                );
+                assert_eq!(longest, 3_600, "{apart}: to {target}");
+                (wall, apart_now) = (wall + 7_040, now);
+            }
+            assert_eq!(r.line.jumps(), 0, "{apart}");
+        }
+    }
+
+    /// Most devices send no sound at other speeds: when it comes again it lies beside the picture.
+    #[test]
+    fn sound_that_rested_comes_back_beside_the_picture() {
+        for (apart, off) in [(APART[0], 1), (APART[1], 4_000)] {
+            for (speed, rested_ms) in [(4, 30_000u64), (8, 600), (2, 3_000)] {
+                let mut r = Recorder::new(apart);
+                r.run(0, 0, 2_000);
+                r.order(2_000, speed * 1_000, None);
+                let speed = speed as u64;
+                for n in 0..rested_ms * speed / 40 {
+                    r.send(TrackId::Video, 2_000 + n * 40 / speed, 2_000 + n * 40);
+                }
+                let (wall, record) = (2_000 + rested_ms, 2_000 + rested_ms * speed);
+                r.order(wall, 1_000, None);
+                let (now, _) = r.run(wall, record, 8_000);
+                // By a clock of its own nothing tells how far it is from the picture but when it comes.
+                let most = if apart == 0 || rested_ms > 1_000 {
+                    off
+                } else {
+                    90_000
+                };
+                assert!(now.abs() <= most, "{apart}, {speed}: {now}");
+                assert_eq!(r.line.jumps(), 0);
+            }
+        }
+    }
+
+    #[test]
+    fn sound_that_is_first_at_a_new_place_is_joined_by_the_picture() {
+        for target in [700_000, 3_000, 1_000] {
+            let mut r = Recorder::new(0);
+            r.run(0, 0, 2_000);
+            r.order(2_000, 1_000, Some(target));
+            let mut last = r.line.sound.expect("it runs").dts;
+            for n in 0..3 {
+                let sound = r.send(TrackId::Audio, 2_000 + n * 40, target + n * 40);
+                assert!(
+                    sound > last && sound - last < 9_000,
+                    "{target}: {}",
+                    sound - last
+                );
+                last = sound;
+            }
+            let (now, longest) = r.run(2_120, target, 6_000);
+            assert!(now.abs() < 400, "{target}: {now}");
+            assert!(longest <= 3_600, "{target}: {longest}");
         }
     }
 

@@ -119,7 +119,7 @@ impl From<session::Error> for Stopped {
         match error {
             // A device that is there as far as the store knows, and does not answer, is as likely gone.
             session::Error::DeviceOffline
-            | session::Error::View(ViewFailure::NoAnswer | ViewFailure::DeviceLost) => {
+            | session::Error::View(ViewFailure::NoAnswer | ViewFailure::DeviceLost, _) => {
                 Stopped::Away(reason)
             }
             session::Error::NotFound { .. }
@@ -128,7 +128,7 @@ impl From<session::Error> for Stopped {
             | session::Error::BadField(_)
             | session::Error::Ask(_)
             | session::Error::PlaybackOver { .. }
-            | session::Error::View(_)
+            | session::Error::View(..)
             | session::Error::Busy { .. }
             | session::Error::ShuttingDown => Stopped::Failed(reason),
         }
@@ -839,9 +839,9 @@ mod tests {
         let lost = PlayEnd::DeviceLost { at_ms: 1, of_ms: 2 };
         for (error, away) in [
             (session::Error::DeviceOffline, true),
-            (session::Error::View(ViewFailure::NoAnswer), true),
-            (session::Error::View(ViewFailure::DeviceLost), true),
-            (session::Error::View(ViewFailure::NoRtp), false),
+            (session::Error::View(ViewFailure::NoAnswer, None), true),
+            (session::Error::View(ViewFailure::DeviceLost, None), true),
+            (session::Error::View(ViewFailure::NoRtp, None), false),
             (session::Error::NotFound { what: "channel" }, false),
             (session::Error::PlaybackOver { end: lost }, false),
         ] {

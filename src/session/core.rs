@@ -24,10 +24,11 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use crate::gb28181::gb35114::SharedKey;
 use crate::gb28181::subscribe::Wanted;
 use crate::gb28181::{self, AskId, CatalogItem, DeviceInfo, InviteId, MediaTransport};
-use crate::id::{DeviceId, SessionId, Ssrc, StreamId, StreamKey};
+use crate::id::{ChannelId, DeviceId, SessionId, Ssrc, StreamId, StreamKey};
 use crate::limits;
 use crate::time::WallClock;
 
+use super::alarms::Retold;
 use super::config::CoreConfig;
 use super::counters::{Closed, Counters, Ended, Gauges};
 use super::playback::Ordered;
@@ -141,10 +142,13 @@ pub struct Core {
     next_ask: u64,
     /// Of the last alarm.
     pub(super) last_alarm: i64,
+    pub(super) retold: Retold,
     /// Who waits for the outcome of which question or order.
     pub(super) asks: HashMap<AskId, RequestId>,
     /// Orders to playbacks that are not answered yet.
     pub(super) orders: HashMap<AskId, Ordered>,
+    /// Playbacks that were ended here a moment ago, oldest first; at most [`limits::PLAYBACKS_MAX`].
+    pub(super) torn_down: VecDeque<(Instant, DeviceId, ChannelId)>,
     outputs: VecDeque<Output>,
 }
 
@@ -191,8 +195,10 @@ impl Core {
             next_invite: 0,
             next_ask: 0,
             last_alarm: 0,
+            retold: Retold::default(),
             asks: HashMap::new(),
             orders: HashMap::new(),
+            torn_down: VecDeque::new(),
             outputs: VecDeque::new(),
             config,
             wall,
@@ -328,6 +334,10 @@ impl Core {
                 }
                 None => Err(Error::NotFound { what: "device" }),
             },
+            Command::KnownAlarms { device, known } => {
+                self.retold.expect(now, device, known);
+                Ok(Reply::Done)
+            }
             Command::RefreshCatalog { device } => self.refresh_catalog(device),
             Command::Ask {
                 device,

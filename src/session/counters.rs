@@ -46,6 +46,8 @@ pub enum Ended {
     ByDevice,
     /// The device went offline, or its dialog was lost.
     DeviceLost,
+    /// The device's certificate was revoked (GB 35114).
+    Revoked,
     Stalled,
     /// [`super::Command::CloseIngest`].
     ByClient,
@@ -63,6 +65,7 @@ impl Ended {
             Ended::Unwatched => "unwatched",
             Ended::ByDevice => "device",
             Ended::DeviceLost => "device lost",
+            Ended::Revoked => "certificate revoked",
             Ended::Stalled => "stalled",
             Ended::ByClient => "client",
             Ended::Failed => "failed",
@@ -132,7 +135,7 @@ impl Counters {
 /// Short stable name of what made an opening fail: [`ViewFailure::stage`], or the error's own.
 pub(super) fn failure_name(error: &Error) -> &'static str {
     match error {
-        Error::View(failure) => ViewFailure::stage(failure),
+        Error::View(failure, _) => ViewFailure::stage(failure),
         Error::NotFound { .. } | Error::PlaybackOver { .. } => "not found",
         Error::Exists { .. } => "exists",
         Error::BadParameter { .. } | Error::BadField(_) => "bad parameter",

@@ -6,17 +6,18 @@ use std::time::Instant;
 use crate::gb28181::notice::{FILE_ENDED, Position};
 use crate::gb28181::subscribe::{Subject, SubscriptionState, Wanted};
 use crate::gb28181::{
-    CatalogItem, Command, DeviceAuth, DeviceInfo, EndedBy, Event as Gb, Notice,
+    CatalogItem, Command, Condition, DeviceAuth, DeviceInfo, EndedBy, Event as Gb, Notice,
     Persist as GbPersist,
 };
 use crate::id::{ChannelId, DeviceId, GbId};
-use crate::limits::CHANNEL_SUBSCRIPTIONS_MAX;
+use crate::limits::{CHANNEL_SUBSCRIPTIONS_MAX, EVENT_CHANNELS_MAX};
 
+use super::alarms::AlarmMark;
 use super::core::{Core, Output, Persist};
 use super::counters::Ended;
 use super::policy::DevicePolicy;
 use super::registry::{Changed, is_node};
-use super::types::{AlarmView, Error, Event, PlacedPosition, Reply};
+use super::types::{AlarmView, DirectoryChange, Error, Event, PlacedPosition, Reply};
 
 impl Core {
     /// Something the platform reports.
@@ -99,10 +100,17 @@ impl Core {
                 if changed.is_empty() {
                     return;
                 }
+                let few = known.channels().len() <= EVENT_CHANNELS_MAX;
+                let view = few.then(|| Box::new(known.view(device)));
+                let changes = changed.iter().map(told).collect();
                 for one in changed {
                     self.push(Output::Persist(kept(device, one)));
                 }
-                self.push(Output::Event(Event::DeviceChanged { device }));
+                self.push(Output::Event(Event::DirectoryChanged {
+                    device,
+                    changes,
+                    view,
+                }));
             }
             Notice::Alarm(alarm) => {
                 let Some(known) = self.registry.get(device) else {
@@ -110,15 +118,21 @@ impl Core {
                 };
                 // Milliseconds and twelve bits, so that two of one moment differ.
                 let number = (self.wall.unix_ms(now) << 12).max(self.last_alarm + 1);
+                let index = about.and_then(|id| known.index(ChannelId(id)));
+                let mark = || AlarmMark::of(index, &alarm);
+                let before = self.retold.known(now, device, mark, number);
                 let view = AlarmView {
-                    id: number,
+                    id: before.unwrap_or(number),
+                    again: before.is_some(),
                     device,
                     name: known.info.name.clone(),
-                    index: about.and_then(|id| known.index(ChannelId(id))),
+                    index,
                     unix_s: self.wall.unix_ms(now).div_euclid(1000),
                     alarm: *alarm,
                 };
-                self.last_alarm = number;
+                if before.is_none() {
+                    self.last_alarm = number;
+                }
                 self.push(Output::Event(Event::Alarm(Box::new(view))));
             }
             Notice::Positions(positions) if positions.is_empty() => {}
@@ -347,6 +361,30 @@ impl Core {
     }
 }
 
+/// What listeners are told of a change.
+fn told(changed: &Changed) -> DirectoryChange {
+    let of = |item: &CatalogItem, index| DirectoryChange {
+        id: item.id.clone(),
+        name: item.name.clone(),
+        index,
+        online: item.online,
+        condition: item.condition,
+        gone: item.condition == Condition::Deleted,
+    };
+    match changed {
+        Changed::Channel { place, item } => of(item, Some(*place)),
+        Changed::Node(item) => of(item, None),
+        Changed::NodeGone(id) => DirectoryChange {
+            id: id.clone(),
+            name: String::new(),
+            index: None,
+            online: false,
+            condition: Condition::Deleted,
+            gone: true,
+        },
+    }
+}
+
 /// What the store is told of a change: the one row, whatever the length of the directory.
 fn kept(device: DeviceId, changed: Changed) -> Persist {
     match changed {
@@ -373,5 +411,6 @@ pub(super) fn ended_by(by: EndedBy) -> Ended {
     match by {
         EndedBy::Device => Ended::ByDevice,
         EndedBy::Us | EndedBy::Lost => Ended::DeviceLost,
+        EndedBy::Revoked => Ended::Revoked,
     }
 }

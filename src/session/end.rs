@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use tracing::info;
 
-use crate::gb28181::Command;
+use crate::gb28181::{Command, Footage};
 use crate::id::{SessionId, StreamId, StreamKey};
 
 use super::core::{Core, Output};
@@ -97,13 +97,14 @@ impl Core {
         };
         info!(%key, stream = stream.id.number, why = why.name(), "stream ended");
         let position_ms = stream.stats.position_ms;
+        stream.ended = Some(why);
         if let Some(playing) = stream.playing_mut() {
             playing.close(why, position_ms);
         }
         let (closed, failure, error) = match why {
             Ended::Shutdown => (Closed::Shutdown, None, Error::ShuttingDown),
             Ended::ByDevice => failed(&stream, ViewFailure::EndedByDevice),
-            Ended::DeviceLost => failed(&stream, ViewFailure::DeviceLost),
+            Ended::DeviceLost | Ended::Revoked => failed(&stream, ViewFailure::DeviceLost),
             Ended::ByClient | Ended::Cancelled | Ended::Unwatched => {
                 let error = Error::NotFound { what: "stream" };
                 (Closed::StreamEnded, None, error)
@@ -134,7 +135,7 @@ impl Core {
             playing.close(Ended::Failed, 0);
         }
         let failure = match &error {
-            Error::View(failure) => Some((stage, failure.clone())),
+            Error::View(failure, _) => Some((stage, failure.clone())),
             Error::DeviceOffline => Some((stage, ViewFailure::DeviceLost)),
             Error::NotFound { .. }
             | Error::Exists { .. }
@@ -166,6 +167,13 @@ impl Core {
         *load = load.saturating_sub(1);
         if let Source::Device(d) = &stream.source {
             let alive = self.by_invite.remove(&d.invite).is_some() && stream.invite_waits.is_none();
+            let plays = d
+                .playing
+                .as_ref()
+                .is_some_and(|p| matches!(p.footage, Footage::Playback(_)) && p.end.is_none());
+            if dialog && alive && plays {
+                self.note_torn_down(now, key);
+            }
             if dialog && alive {
                 self.push(Output::Platform(Command::EndInvite { id: d.invite }));
             }
@@ -208,7 +216,7 @@ impl Core {
         stream: StreamId,
         why: Closed,
         failure: Option<(Stage, ViewFailure)>,
-        error: Error,
+        mut error: Error,
     ) {
         let id = view.session;
         let Some(session) = self.sessions.remove(&id) else {
@@ -216,10 +224,23 @@ impl Core {
         };
         self.timers.clear(Timer::Session(id));
         let unix_s = self.wall.unix_ms(now).div_euclid(1000);
+        view.ended = match why {
+            // The stream knows more.
+            Closed::StreamEnded => view.ended.or(Some(why.name())),
+            Closed::ByClient
+            | Closed::ByOwner
+            | Closed::Unclaimed
+            | Closed::ViewerGone
+            | Closed::Failed
+            | Closed::Shutdown => Some(why.name()),
+        };
         view.sip_peer = self.sip_peer(&view.key);
         self.history.add(view, stream, failure, unix_s);
         self.counters.closed(why);
         if let State::Waiting { request } = session.state {
+            if let Error::View(_, waited) = &mut error {
+                *waited = Some(now - session.created);
+            }
             self.reply(request, Err(error));
         }
         self.push(Output::Event(Event::SessionClosed { session: id }));

@@ -6,6 +6,7 @@
 //! Start with [`core`] (what goes in and out), then `open` (how a view starts), then `stream` (the states of one stream).
 
 mod address;
+pub mod alarms;
 mod asks;
 mod config;
 pub mod core;

@@ -106,6 +106,7 @@ impl Core {
             port: None,
             invite_waits: None,
             key_frame_asked: None,
+            ended: None,
         });
         let stream = id;
         self.media(
@@ -216,7 +217,7 @@ impl Core {
         stream.sessions.remove(&id);
         let view = session.view(id, stream, self.traces.get(&session.key), &self.wall);
         let stream_id = stream.id;
-        let error = Error::View(missing.clone());
+        let error = Error::View(missing.clone(), None);
         self.counters.failed(&error);
         let failure = Some((view.stage, missing));
         self.file(now, view, stream_id, Closed::Failed, failure, error);

@@ -302,6 +302,7 @@ impl Core {
             port: lease,
             invite_waits: own_port.is_some().then(|| invite.clone()),
             key_frame_asked: None,
+            ended: None,
         });
         self.media(
             shard,
@@ -427,7 +428,7 @@ impl Core {
         }
         let failure = match by {
             EndedBy::Device => ViewFailure::EndedByDevice,
-            EndedBy::Us | EndedBy::Lost => ViewFailure::DeviceLost,
+            EndedBy::Us | EndedBy::Lost | EndedBy::Revoked => ViewFailure::DeviceLost,
         };
         self.fail(now, &key, failure.into(), false);
     }
@@ -678,11 +679,11 @@ impl Core {
         warn!(device = %dialog.device, %channel, ssrc = %dialog.ssrc, stream = stream.id.number,
             transport = ?stream.transport, stage = stage.name(), %error, "attempt failed");
         if let Some(trace) = self.traces.get_mut(key)
-            && let Error::View(failure) = &error
+            && let Error::View(failure, _) = &error
         {
             trace.failed(stage, failure, stream.stats);
         }
-        let Error::View(failure) = error else {
+        let Error::View(failure, _) = error else {
             self.close_failed(now, stream, stage, error);
             return;
         };
@@ -815,6 +816,6 @@ fn another_transport_may_help(failure: &ViewFailure) -> bool {
 
 impl From<ViewFailure> for Error {
     fn from(failure: ViewFailure) -> Error {
-        Error::View(failure)
+        Error::View(failure, None)
     }
 }

@@ -118,7 +118,7 @@ impl Playing {
             Ended::ByDevice if at_ms + END_MS >= of_ms => PlayEnd::EndOfFile,
             Ended::ByDevice => early(),
             Ended::Stalled => PlayEnd::NoMedia { at_ms, of_ms },
-            Ended::DeviceLost => PlayEnd::DeviceLost { at_ms, of_ms },
+            Ended::DeviceLost | Ended::Revoked => PlayEnd::DeviceLost { at_ms, of_ms },
             Ended::Failed => PlayEnd::Failed,
             Ended::Unwatched | Ended::ByClient | Ended::Cancelled => PlayEnd::Closed,
             Ended::Shutdown => PlayEnd::Shutdown,
@@ -398,8 +398,12 @@ impl Core {
         invite: Option<InviteId>,
         about: Option<GbId>,
     ) {
-        let by_dialog = invite.and_then(|id| self.by_invite.get(&id)).cloned();
-        let key = by_dialog.or_else(|| self.nearest_to_its_end(device, about));
+        let key = match invite {
+            // Of a dialog that has ended it says nothing of another one.
+            Some(invite) => self.by_invite.get(&invite).cloned(),
+            None if self.was_torn_down(now, device, about) => None,
+            None => self.nearest_to_its_end(device, about),
+        };
         let Some(key) = key else {
             self.counters.file_ends_foreign += 1;
             return;
@@ -409,6 +413,35 @@ impl Core {
             playing.end.get_or_insert(PlayEnd::EndOfFile);
             self.end_soon(now, &key, Ended::ByDevice);
         }
+    }
+
+    /// Notes that a playback is ended here before its file is: the device may call that the end of the file.
+    pub(super) fn note_torn_down(&mut self, now: Instant, key: &StreamKey) {
+        let StreamKey::Record {
+            device, channel, ..
+        } = key
+        else {
+            return;
+        };
+        if self.torn_down.len() >= limits::PLAYBACKS_MAX {
+            self.torn_down.pop_front();
+        }
+        self.torn_down.push_back((now, *device, *channel));
+    }
+
+    /// Whether an end of file that is told outside of a dialog is that of a playback which was ended here a moment ago. Each
+    /// accounts for one.
+    fn was_torn_down(&mut self, now: Instant, device: DeviceId, about: Option<GbId>) -> bool {
+        let grace = Duration::from_millis(limits::TORN_DOWN_MS);
+        while let Some((at, ..)) = self.torn_down.front()
+            && *at + grace <= now
+        {
+            self.torn_down.pop_front();
+        }
+        let place = self.torn_down.iter().position(|(_, d, channel)| {
+            *d == device && about.is_none_or(|id| id == channel.0 || id == device.0)
+        });
+        place.is_some_and(|place| self.torn_down.remove(place).is_some())
     }
 
     /// Of the records that a channel sends the one that lacks least: outside of a dialog nothing else tells them apart.

@@ -68,13 +68,14 @@ impl std::error::Error for NotAPolicy {}
 
 impl DevicePolicy {
     /// Every key with its word.
-    pub fn entries(&self) -> [(&'static str, String); 9] {
+    pub fn entries(&self) -> [(&'static str, String); 10] {
         let Quirks {
             charset,
             owner,
             missing_sdp,
             tcp_role,
             moved,
+            teardown,
         } = self.quirks;
         let ip = self
             .media_ip
@@ -89,6 +90,7 @@ impl DevicePolicy {
             ("missing_sdp", missing_sdp.word().into()),
             ("tcp_role", tcp_role.word().into()),
             ("moved", moved.word().into()),
+            ("teardown", teardown.word().into()),
         ]
     }
 
@@ -120,6 +122,7 @@ impl DevicePolicy {
             ),
             "tcp_role" => read(&mut quirks.tcp_role, quirk::TcpRolePolicy::from_word(word)),
             "moved" => read(&mut quirks.moved, quirk::MovedPolicy::from_word(word)),
+            "teardown" => read(&mut quirks.teardown, quirk::TeardownPolicy::from_word(word)),
             _ => None,
         }
         .ok_or_else(none)

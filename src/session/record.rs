@@ -10,6 +10,7 @@ use crate::limits;
 use crate::time::WallClock;
 
 use super::core::RequestId;
+use super::counters::Ended;
 use super::port::ViewerStats;
 use super::stream::Stream;
 use super::trace::Trace;
@@ -70,6 +71,7 @@ impl Session {
             congested: self.viewer.congested,
             is_congested: self.viewer.is_congested,
             failure: None,
+            ended: stream.ended.map(Ended::name),
             closed_unix_s: None,
             attempts: trace.map_or_else(Vec::new, |t| t.attempts().to_vec()),
             opened: self.created,

@@ -377,6 +377,7 @@ impl Control {
             | Command::Subscribe { .. }
             | Command::Unsubscribe { .. }
             | Command::Subscriptions { .. }
+            | Command::KnownAlarms { .. }
             | Command::RefreshCatalog { .. }
             | Command::Ask { .. }
             | Command::SetDeviceAuth { .. }

@@ -20,6 +20,7 @@ use crate::id::{DeviceId, SessionId, Ssrc, StreamId, StreamKey};
 use crate::media::frame::Track;
 use crate::media::ingest::RtpMaps;
 
+use super::counters::Ended;
 use super::playback::Playing;
 use super::policy::LossChoice;
 use super::port::Progress;
@@ -46,6 +47,8 @@ pub(super) struct Stream {
     pub invite_waits: Option<Invite>,
     /// When the device was last asked for a key frame.
     pub key_frame_asked: Option<Instant>,
+    /// Why it is over; set while its sessions are closed.
+    pub ended: Option<Ended>,
 }
 
 /// Where a stream comes from, with what that needs.

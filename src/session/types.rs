@@ -1,8 +1,9 @@
 //! Commands, replies and events of the control facade, and the named stages at which a view can fail.
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use super::alarms::AlarmMark;
 use crate::gb28181::gb35114::Identity;
 use crate::gb28181::manscdp::fields::BadField;
 use crate::gb28181::mansrtsp::Scale;
@@ -51,6 +52,11 @@ pub enum Command {
     /// Ends every session of a user's token (logout, kick-out).
     CloseOwner {
         token_id: u64,
+    },
+    /// A device is about to be asked for its alarms; the caller has these, by their ids.
+    KnownAlarms {
+        device: DeviceId,
+        known: Vec<(AlarmMark, i64)>,
     },
     Sessions,
     Session {
@@ -392,6 +398,8 @@ pub struct SessionView {
     pub is_congested: bool,
     /// Why no picture came, when that is how it ended; `stage` is then how far it had come.
     pub failure: Option<ViewFailure>,
+    /// Why it is over: a short stable name.
+    pub ended: Option<&'static str>,
     pub closed_unix_s: Option<i64>,
     /// How the stream was opened; the last one is the one that runs, or failed last.
     pub attempts: Vec<Attempt>,
@@ -518,8 +526,8 @@ pub enum Error {
     PlaybackOver {
         end: PlayEnd,
     },
-    /// A view that did not come about, with the stage that failed.
-    View(ViewFailure),
+    /// A view that did not come about, with the stage that failed, and how long its caller waited, once that is known.
+    View(ViewFailure, Option<Duration>),
     /// At a bound of ours, named.
     Busy {
         limit: &'static str,
@@ -560,6 +568,24 @@ pub enum ViewFailure {
 }
 
 impl ViewFailure {
+    /// Whether something that was waited for did not come.
+    pub fn is_silence(&self) -> bool {
+        match self {
+            ViewFailure::NoAnswer
+            | ViewFailure::NoConnection
+            | ViewFailure::NoRtp
+            | ViewFailure::NoKeyFrame => true,
+            ViewFailure::Rejected { .. }
+            | ViewFailure::BadAnswer { .. }
+            | ViewFailure::ForeignSsrc { .. }
+            | ViewFailure::NoProgramStream
+            | ViewFailure::NoPsm
+            | ViewFailure::UnsupportedCodec { .. }
+            | ViewFailure::EndedByDevice
+            | ViewFailure::DeviceLost => false,
+        }
+    }
+
     /// Short stable name, for counters and API.
     pub fn stage(&self) -> &'static str {
         match self {
@@ -628,7 +654,13 @@ impl std::fmt::Display for Error {
             Error::Ask(failure) => failure.fmt(f),
             Error::DeviceOffline => f.write_str("the device is offline"),
             Error::PlaybackOver { end } => write!(f, "the playback is over: {end}"),
-            Error::View(failure) => failure.fmt(f),
+            Error::View(failure, waited) => {
+                failure.fmt(f)?;
+                match waited.filter(|_| failure.is_silence()) {
+                    Some(waited) => write!(f, " (waited {:.1} s)", waited.as_secs_f64()),
+                    None => Ok(()),
+                }
+            }
             Error::Busy { limit } => write!(f, "busy: at the limit {limit}"),
             Error::ShuttingDown => f.write_str("the node is shutting down"),
         }
@@ -663,6 +695,13 @@ pub enum Event {
     /// Channels or info changed.
     DeviceChanged {
         device: DeviceId,
+    },
+    /// A device told that parts of its directory changed. Never empty.
+    DirectoryChanged {
+        device: DeviceId,
+        changes: Vec<DirectoryChange>,
+        /// The device as it is now; `None` = it has more than [`EVENT_CHANNELS_MAX`](crate::limits::EVENT_CHANNELS_MAX) channels.
+        view: Option<Box<DeviceView>>,
     },
     /// Somebody asked for a stream.
     SessionOpened {
@@ -704,6 +743,23 @@ pub enum Event {
     },
 }
 
+/// One item of a directory as it is after a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirectoryChange {
+    /// Its code.
+    pub id: String,
+    /// Empty of a node that is no more.
+    pub name: String,
+    /// Place of the channel; `None`: it is a node.
+    pub index: Option<u32>,
+    /// Of a channel, as the device says.
+    pub online: bool,
+    /// Of a channel: why it is offline, if the device said so.
+    pub condition: Condition,
+    /// It is no more.
+    pub gone: bool,
+}
+
 /// A position with whose it is.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PlacedPosition {
@@ -726,5 +782,7 @@ pub struct AlarmView {
     pub index: Option<u32>,
     /// When it came here; its own time is local to the device.
     pub unix_s: i64,
+    /// The device told it again because it was asked for its alarms; by the id that it had.
+    pub again: bool,
     pub alarm: Alarm,
 }

@@ -14,9 +14,10 @@
 //! [`Quirk`].
 //!
 //! Bounds: [`limits::SIM_DEVICES_MAX`], [`limits::SIM_CHANNELS_MAX`], [`limits::SIM_TCP_BACKLOG_BYTES_MAX`],
-//! [`limits::SIM_SIP_BACKLOG_BYTES_MAX`].
+//! [`limits::SIM_SIP_BACKLOG_BYTES_MAX`], [`limits::SIM_ACTS_WAITING_MAX`].
 //!
 //! [`limits::SIM_DEVICES_MAX`]: crate::limits::SIM_DEVICES_MAX
+//! [`limits::SIM_ACTS_WAITING_MAX`]: crate::limits::SIM_ACTS_WAITING_MAX
 //! [`limits::SIM_CHANNELS_MAX`]: crate::limits::SIM_CHANNELS_MAX
 //! [`limits::SIM_SIP_BACKLOG_BYTES_MAX`]: crate::limits::SIM_SIP_BACKLOG_BYTES_MAX
 //! [`limits::SIM_TCP_BACKLOG_BYTES_MAX`]: crate::limits::SIM_TCP_BACKLOG_BYTES_MAX
@@ -33,6 +34,9 @@ mod tape;
 mod tests;
 mod upload;
 mod wire;
+
+use crate::gb28181::notice::{Alarm, CatalogChange, Notice};
+use crate::id::GbId;
 
 pub use args::{Args, run};
 pub use plan::{Config, Plan, PlanError};
@@ -67,4 +71,23 @@ pub enum Quirk {
     EndOutside,
     /// Plays back backwards too.
     Reverse,
+    /// Hangs up when a playback is torn down, before the platform does.
+    HangsUp,
+}
+
+/// What a device is made to do while it runs.
+#[derive(Clone, Debug)]
+pub enum Act {
+    /// Raises an alarm, of itself or of one of its channels.
+    Alarm { about: GbId, alarm: Box<Alarm> },
+    /// Changes its directory, and tells who subscribed to it.
+    Directory(Vec<CatalogChange>),
+    /// Tells something by MESSAGE.
+    Tell { about: GbId, notice: Box<Notice> },
+    /// Takes every question and order and answers none, until it is told otherwise.
+    Silence(bool),
+    /// Refuses every question, order and view by this status, until it is told otherwise.
+    Refuse(Option<u16>),
+    /// Hears nothing that is sent to it by UDP, until it is told otherwise.
+    Deafness(bool),
 }

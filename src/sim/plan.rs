@@ -314,6 +314,7 @@ impl Plan {
             abilities: Arc::new(device::Abilities {
                 records: records(&self.name),
                 reverse: self.quirk == Quirk::Reverse,
+                hangs_up: self.quirk == Quirk::HangsUp,
                 start: self.drives(config).then(|| self.place()),
                 security,
                 ..device::Abilities::default()
@@ -439,9 +440,10 @@ mod tests {
         assert_eq!((of("132"), of("216"), of("215")), (10_251, 42, 2));
         let ids: HashSet<&str> = items.iter().map(|item| item.id.as_str()).collect();
         assert_eq!(ids.len(), items.len());
-        let top = items
-            .iter()
-            .filter(|item| !ids.contains(item.parent_id.as_str()));
+        // Some name what is above their parent too.
+        let parent = |item: &CatalogItem| item.parent_id.rsplit('/').next().map(str::to_owned);
+        let hangs = |item: &CatalogItem| parent(item).is_some_and(|id| ids.contains(id.as_str()));
+        let top = items.iter().filter(|item| !hangs(item));
         assert_eq!(
             top.count(),
             2,

@@ -9,6 +9,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -20,9 +21,11 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use tokio_rustls::rustls::ClientConfig;
 
 use crate::gb28181::MediaTransport;
-use crate::gb28181::device::{Device, Event, MediaOffer, Output};
+use crate::gb28181::device::{Device, Event, LOCAL_OFFSET_S, MediaOffer, Output};
 use crate::gb28181::notice::{Alarm, AlarmInfo};
 use crate::gb28181::platform::local_time;
+use crate::id::DeviceId;
+use crate::limits::SIM_ACTS_WAITING_MAX;
 use crate::net::udp;
 use crate::sip::{ConnId, Path};
 
@@ -31,7 +34,7 @@ use super::reel::{Picture, Reel, Sound};
 use super::stream::{End, Link, Sent, Stream};
 use super::upload;
 use super::wire::{Carrier, Wire};
-use super::{Quirk, security};
+use super::{Act, Quirk, security};
 use crate::time::WallClock;
 
 /// Token of the waker; those of devices count from 0, those of streams from [`STREAMS`].
@@ -75,9 +78,25 @@ pub struct Sim {
     stats: Arc<Stats>,
     stop: Arc<AtomicBool>,
     threads: Vec<(Arc<Waker>, JoinHandle<()>)>,
+    /// To each thread.
+    acts: Vec<SyncSender<(usize, Act)>>,
+    /// Each device's place in the plan.
+    places: HashMap<DeviceId, usize>,
 }
 
 impl Sim {
+    /// Lets a device do something. False: there is no such device, its thread is gone, or too much waits for it.
+    pub fn act(&self, device: DeviceId, act: Act) -> bool {
+        let Some(place) = self.places.get(&device) else {
+            return false;
+        };
+        let thread = place % self.acts.len();
+        let sent = self.acts[thread].try_send((place / self.acts.len(), act));
+        // One that is gone takes no message either.
+        _ = self.threads.get(thread).map(|(waker, _)| waker.wake());
+        sent.is_ok()
+    }
+
     pub fn stats(&self) -> &Stats {
         &self.stats
     }
@@ -122,8 +141,12 @@ pub fn start(config: Config, seed: u64) -> io::Result<Sim> {
         at: Instant::now(),
         unix_ms: since_epoch.map_or(0, |d| d.as_millis() as i64),
     };
-    let mut threads = Vec::new();
+    let devices = (0..).zip(&config.devices);
+    let places = devices.map(|(place, plan)| (plan.id, place)).collect();
+    let (mut threads, mut acts) = (Vec::new(), Vec::new());
     for n in 0..count {
+        let (sender, receiver) = sync_channel(SIM_ACTS_WAITING_MAX);
+        acts.push(sender);
         let poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         let mut worker = Worker {
@@ -141,6 +164,7 @@ pub fn start(config: Config, seed: u64) -> io::Result<Sim> {
             rng: ChaCha8Rng::seed_from_u64(seed.wrapping_add(n as u64)),
             stats: Arc::clone(&stats),
             leaving: 0,
+            acts: receiver,
         };
         let now = Instant::now();
         let pause = Duration::from_secs(1) / config.registrations_per_s.max(1);
@@ -159,6 +183,8 @@ pub fn start(config: Config, seed: u64) -> io::Result<Sim> {
         stats,
         stop,
         threads,
+        acts,
+        places,
     })
 }
 
@@ -204,6 +230,7 @@ struct Peer {
     wire: Wire,
     path: Path,
     registered: bool,
+    deaf: bool,
     /// The deadline that stands in the set.
     deadline: Option<Instant>,
     /// Views of this device, by the place of its stream.
@@ -226,6 +253,7 @@ struct Worker {
     stats: Arc<Stats>,
     /// Devices that have not yet said goodbye.
     leaving: usize,
+    acts: Receiver<(usize, Act)>,
 }
 
 impl Worker {
@@ -250,6 +278,7 @@ impl Worker {
             wire,
             path,
             registered: false,
+            deaf: false,
             deadline: None,
             streams: Vec::new(),
         });
@@ -346,7 +375,7 @@ impl Worker {
             let now = Instant::now();
             for event in &events {
                 match event.token() {
-                    WAKER => {}
+                    WAKER => self.act(now),
                     Token(n) if n >= STREAMS => self.stream_event(now, (n - STREAMS) as u64),
                     Token(n) => waiting.push_back(n),
                 }
@@ -391,6 +420,23 @@ impl Worker {
         }
     }
 
+    /// Lets devices do what they are told to.
+    fn act(&mut self, now: Instant) {
+        while let Ok((place, act)) = self.acts.try_recv() {
+            let peer = &mut self.devices[place];
+            let device = &mut peer.device;
+            match act {
+                Act::Alarm { about, alarm } => _ = device.raise_alarm(now, about, *alarm),
+                Act::Directory(changes) => _ = device.directory_changed(now, changes),
+                Act::Tell { about, notice } => device.tell(now, about, &notice),
+                Act::Silence(silent) => device.set_silent(silent),
+                Act::Refuse(status) => device.set_refusal(status),
+                Act::Deafness(deaf) => peer.deaf = deaf,
+            }
+            self.settle(now, place);
+        }
+    }
+
     /// Tells the platform that something moves, and will again.
     fn raise_alarm(&mut self, now: Instant, place: usize) {
         self.timers.insert((now + ALARM_EVERY, Timer::Alarm(place)));
@@ -403,7 +449,7 @@ impl Worker {
         let alarm = Alarm {
             priority: 2,
             method: BY_VIDEO,
-            time: local_time(ms),
+            time: local_time(ms + i64::from(LOCAL_OFFSET_S) * 1_000),
             info: Some(AlarmInfo {
                 alarm_type: Some(MOTION),
                 param: None,
@@ -425,6 +471,7 @@ impl Worker {
             Wire::Datagrams(socket) => {
                 for _ in 0..DATAGRAMS_PER_TURN {
                     match socket.recv_from(datagram) {
+                        Ok(_) if peer.deaf => {}
                         Ok((length, from)) => {
                             let path = Path {
                                 peer: from,
@@ -584,7 +631,8 @@ impl Worker {
             | Quirk::StopsEarly
             | Quirk::SilentEnd
             | Quirk::EndOutside
-            | Quirk::Reverse => false,
+            | Quirk::Reverse
+            | Quirk::HangsUp => false,
         };
         match offer.transport {
             MediaTransport::Udp => {
@@ -754,5 +802,32 @@ impl Worker {
                 self.settle(now, place);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn acts_wait_up_to_a_bound_and_are_for_devices_that_are_there() {
+        let id = |code: &str| DeviceId(code.parse().expect("a code"));
+        let device = id("34020000001320000001");
+        let (sender, waiting) = sync_channel(SIM_ACTS_WAITING_MAX);
+        let sim = Sim {
+            stats: Arc::default(),
+            stop: Arc::default(),
+            threads: Vec::new(),
+            acts: vec![sender],
+            places: HashMap::from([(device, 0)]),
+        };
+        assert!(!sim.act(id("34020000001320000002"), Act::Silence(true)));
+        for _ in 0..SIM_ACTS_WAITING_MAX {
+            assert!(sim.act(device, Act::Silence(true)));
+        }
+        assert!(!sim.act(device, Act::Silence(false)), "too many wait");
+        assert_eq!(waiting.try_iter().count(), SIM_ACTS_WAITING_MAX);
+        drop(waiting);
+        assert!(!sim.act(device, Act::Silence(false)), "its thread is gone");
     }
 }

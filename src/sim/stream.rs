@@ -137,7 +137,8 @@ impl Stream {
             | Quirk::StopsEarly
             | Quirk::SilentEnd
             | Quirk::EndOutside
-            | Quirk::Reverse => offer.ssrc,
+            | Quirk::Reverse
+            | Quirk::HangsUp => offer.ssrc,
         };
         Stream {
             device,
@@ -269,7 +270,8 @@ impl Stream {
     pub fn obey(&mut self, now: Instant, order: Order) {
         if let Some(tape) = &mut self.tape {
             tape.obey(now, order);
-            self.ended = false;
+            // Who is told to stop has nothing to tell of it.
+            self.ended = order == Order::Teardown;
         }
     }
 
@@ -291,7 +293,8 @@ impl Stream {
             | Quirk::UdpLost
             | Quirk::TcpOnly
             | Quirk::NoKeyFrame
-            | Quirk::Reverse => End::Told { inside: true },
+            | Quirk::Reverse
+            | Quirk::HangsUp => End::Told { inside: true },
         })
     }
 

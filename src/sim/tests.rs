@@ -563,7 +563,7 @@ fn what_a_device_does_wrong_has_its_name() {
         }
         let (mut node, _sim, device) = pair(config, quirk);
         let failure = match node.open(device, 0) {
-            Err(Error::View(failure)) => failure,
+            Err(Error::View(failure, _)) => failure,
             other => panic!("{quirk:?}: {other:?}"),
         };
         assert_eq!(ViewFailure::stage(&failure), stage);

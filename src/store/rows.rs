@@ -200,5 +200,11 @@ table! {
         pub made_s: i64,
         /// Unix seconds.
         pub finished_s: Option<i64>,
+        /// Of all pictures.
+        #[schema(example = 184320)]
+        pub bytes: i64,
+        /// What the device calls them, with `,` between.
+        #[schema(example = "340200000013200000010220261122120000001")]
+        pub files: String,
     }
 }

@@ -122,7 +122,7 @@ export async function panels({ page, check, need, node, cameras, shot }) {
     for (const [name, value] of [['firmware', '2.0'], ['fileUrl', 'http://127.0.0.1/firmware'], ['manufacturer', 'Gantry']]) await page.locator(`[data-testid=fold-upgrade] [data-field=${name}]`).fill(value);
     await at('upgrade-send').click();
     await at('ask-yes').click();
-    await at('upgrade-result').locator('.done').waitFor();
+    await at('upgrade-result').locator('[data-state=running]').waitFor();
     await at('fold-cfg.VideoRecordPlan').locator('summary').click();
     const plan = at('settings-VideoRecordPlan');
     await plan.getByTestId('add-days').click();

@@ -4,7 +4,8 @@
 //   BASE_URL        the node, e.g. http://127.0.0.1:9780 (a loopback address: WebRTC needs a secure context)
 //   ADMIN_PASSWORD  of the user admin
 //   CHROMIUM        the browser's program
-//   GANTRY, SIP_ADDRESS  Gantry's program and where the node takes SIP, for a device with certificates (default: left out)
+//   GANTRY, SIP_ADDRESS, DEVICE_PASSWORD  Gantry's program, where the node takes SIP, and the password of devices, for simulated
+//                   devices beside the demo's (default: left out)
 //   RUNS            measured views per transport, cold and warm each (default 5)
 //   LIMIT_FACTOR    what the limits below are multiplied by (default 1; a debug build on a busy machine needs more)
 //   COLD_WAIT_MS    after the last viewer left, until the stream has ended (the node's media.linger_s, and a little)
@@ -22,6 +23,7 @@ import { certificates } from './certificates.mjs';
 import { Node } from './node.mjs';
 import { panels } from './panels.mjs';
 import { mpegtsPlays, vendorPlays, whepPlays } from './players.mjs';
+import { bigTree, recorder, told } from './told.mjs';
 
 const { BASE_URL, ADMIN_PASSWORD, CHROMIUM, OUT } = process.env;
 const RUNS = Number(process.env.RUNS ?? 5);
@@ -30,6 +32,8 @@ const COLD_WAIT_MS = Number(process.env.COLD_WAIT_MS ?? 500);
 /** Milliseconds from the click to the first decoded picture, of the median. */
 const LIMITS = { webrtc: { cold: 1000, warm: 450 }, fmp4: { cold: 900, warm: 300 }, flv: { cold: 900, warm: 300 } };
 const PLAY_MS_MAX = 25_000;
+/** From the click to the first row of a level of a lower platform. */
+const LEVEL_MS_MAX = 200;
 /** How long a view is watched to see whether its counters grow. */
 const WATCH_MS = 3000;
 
@@ -67,13 +71,19 @@ function need(condition, message) { if (!condition) throw new Error(message); }
 
 let page;
 const problems = [];
+/** The page's sockets of positions and of notices: what comes to them can be added to. */
+const sockets = {};
 
 async function openPage({ init, lang = 'en-GB' } = {}) {
   const context = await browser.newContext({ viewport: { width: 1440, height: 860 }, locale: lang });
   const opened = await context.newPage();
-  opened.on('pageerror', (error) => problems.push(error.message));
+  opened.on('pageerror', (error) => problems.push(`${error.message} ${error.stack ?? ''}`));
   opened.on('console', (message) => message.type() === 'error' && !/Failed to load resource|WebSocket connection/.test(message.text()) && problems.push(message.text()));
   if (init) await opened.addInitScript(init);
+  await opened.routeWebSocket(/\/ws\/(gpsdata|notices)\?/, (socket) => {
+    socket.connectToServer();
+    if (!init) sockets[/gpsdata/.test(socket.url()) ? 'positions' : 'notices'] = socket;
+  });
   await opened.goto(BASE_URL);
   await opened.waitForSelector('#login-password:visible');
   return opened;
@@ -272,8 +282,18 @@ async function run() {
   if (cameras.Gate && cameras.Hall && cameras.Van) {
     await panels({ page, check, need, node, cameras, shot });
     await closeAll();
+    await told({ page, check, need, node, cameras, shot });
+    await closeAll();
   }
-  if (process.env.GANTRY && process.env.SIP_ADDRESS) await certificates({ page, check, need, shot, program: process.env.GANTRY, sip: process.env.SIP_ADDRESS });
+  const { GANTRY: program, SIP_ADDRESS: sip, DEVICE_PASSWORD: password } = process.env;
+  if (program && sip) {
+    if (password) {
+      await recorder({ page, check, need, node, program, sip, sockets, shot });
+      await closeAll();
+      await bigTree({ page, check, need, node, program, sip, limitMs: LEVEL_MS_MAX * LIMIT_FACTOR, shot });
+    }
+    await certificates({ page, check, need, shot, program, sip });
+  }
 
   for (const transport of ['webrtc', 'fmp4', 'flv']) {
     for (const kind of ['cold', 'warm']) await check(`first picture, ${transport}, ${kind}`, () => measure(h264, transport, kind));

@@ -55,9 +55,11 @@ data=$(mktemp -d)
 log=$data/node.log
 ADMIN_PASSWORD=$(node -p 'require("node:crypto").randomBytes(12).toString("hex")')
 export ADMIN_PASSWORD
+DEVICE_PASSWORD=$(node -p 'require("node:crypto").randomBytes(12).toString("hex")')
+export DEVICE_PASSWORD
 
 # Port 0 everywhere: the node says in its log which ports it was given.
-GANTRY_ADMIN_PASSWORD=$ADMIN_PASSWORD GANTRY_LOG_FORMAT=json \
+GANTRY_ADMIN_PASSWORD=$ADMIN_PASSWORD GANTRY_SIP_DEVICE_PASSWORD=$DEVICE_PASSWORD GANTRY_LOG_FORMAT=json \
 GANTRY_HTTP_LISTEN=127.0.0.1:0 GANTRY_HTTP_TLS_LISTEN='' GANTRY_SIP_TLS_LISTEN='' GANTRY_SIP_LISTEN=127.0.0.1:0 \
 GANTRY_WEBRTC_LISTEN=127.0.0.1:0 GANTRY_MEDIA_RTP_PORT=0 GANTRY_MEDIA_LINGER_S=0 \
   "$GANTRY" serve --demo --data "$data/node" >"$log" 2>&1 &

@@ -252,6 +252,7 @@ fn session(number: u64, user: &str) -> SessionView {
         congested: 0,
         is_congested: false,
         failure: (number == 2).then_some(ViewFailure::NoPsm),
+        ended: (number == 2).then_some("failed"),
         closed_unix_s: (number == 2).then_some(1_792_000_010),
         attempts: Vec::new(),
         opened: std::time::Instant::now(),
@@ -270,7 +271,7 @@ fn reply(command: Command) -> Result<Reply, Error> {
             Target::Channel { device, .. } if device.0.as_str() == OFFLINE => {
                 Err(Error::DeviceOffline)
             }
-            Target::Channel { index: 9, .. } => Err(Error::View(ViewFailure::NoRtp)),
+            Target::Channel { index: 9, .. } => Err(Error::View(ViewFailure::NoRtp, None)),
             Target::Channel { .. } => Ok(Reply::Opened(Opened {
                 session: SessionId(31),
                 stream: StreamId {
@@ -999,6 +1000,7 @@ async fn alarms_are_kept_and_acknowledged() {
             device,
             name: "Gate".into(),
             index: Some(1),
+            again: false,
             unix_s,
             alarm: Alarm {
                 priority: 2,

@@ -59,6 +59,11 @@ impl Flv {
         }
     }
 
+    /// The tags since the last time, in their order.
+    pub fn take(&mut self) -> Vec<Tag> {
+        std::mem::take(&mut self.tags)
+    }
+
     /// Nothing of a tag waits for its end.
     pub fn is_at_tag(&self) -> bool {
         self.waiting.is_empty()

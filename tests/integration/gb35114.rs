@@ -8,6 +8,7 @@ use rand_chacha::rand_core::SeedableRng;
 use serde_json::{Value, json};
 
 use super::node::{Devices, Node, PATIENCE, fresh_folder, wait_until};
+use super::player::{HttpStream, WebSocket};
 
 const DEVICE: &str = "34020000001320000035";
 const SERVER: &str = "34020000002000000001";
@@ -156,6 +157,76 @@ fn a_device_that_proves_itself_and_a_plain_one_stand_side_by_side() {
     assert!(String::from_utf8_lossy(&list.body).contains("BEGIN X509 CRL"));
     // Switched off, it logs in with its password again, and so does everybody else all the time.
     node.wait_for_device(&token, "PU_34020000001320000036", 1);
+    let _ = std::fs::remove_dir_all(folder);
+}
+
+/// The device's certificate is revoked while somebody watches it: it is told to stop by a message that it believes, and is offline;
+/// the viewer's stream ends with that reason, and nobody comes in by that certificate again.
+#[test]
+fn a_certificate_that_is_revoked_while_its_device_streams_ends_the_views() {
+    let node = Node::start(&[]);
+    let token = node.login();
+    let folder = fresh_folder();
+    std::fs::create_dir_all(&folder).expect("a folder");
+    std::fs::write(folder.join("platform.crt"), authority(&node, &token)).expect("written");
+    let keys = folder.to_str().expect("text");
+    let one = ["--count", "1", "--channels", "1", "--keepalive", "1"];
+    let more = ["--id-base", DEVICE, "--gb35114", keys];
+    let _devices = Devices::start(&node, &[&one[..], &more].concat());
+    let request = wait_until("the request of the device", || {
+        std::fs::read_to_string(folder.join(format!("{DEVICE}.csr"))).ok()
+    });
+    let id = enrol(&node, &token, DEVICE, &request);
+    let puid = format!("PU_{DEVICE}");
+    // Before it is asked to prove itself it may have come in by its password.
+    node.wait_for_metric("gantry_registers_total", "outcome=\"ok\"", |n| n >= 1.0);
+    let sip = format!("/gantry/v1/devices/{puid}/sip");
+    wait_until("a signed keepalive", || {
+        let messages = node.get(&sip, Some(&token)).json().to_string();
+        messages.contains("Note: Digest nonce=").then_some(())
+    });
+    node.wait_for_device(&token, &puid, 1);
+    let live = format!("/live/{puid}/0.flv?token={token}");
+    let mut picture = HttpStream::open(node.http, &live);
+    assert_eq!(picture.status, 200, "{}", picture.head);
+    picture.some();
+    let events = format!("/bvcsp/v1/ws/event/onlinestatus?token={token}");
+    let mut events = WebSocket::connect(node.http, &events, false);
+
+    let path = format!("cert/device/csr/{id}");
+    done(&node, &token, "PUT", &path, &json!({"status": "revoked"}));
+    while picture.next().is_some() {}
+    let told = events.message().expect("a message");
+    let told: Value = serde_json::from_slice(&told).expect("JSON");
+    assert_eq!(
+        (&told["status"], &told["device"]["id"]),
+        (&json!(0), &json!(puid))
+    );
+    let filter = json!({"filter": {"puid": puid, "closed": true}});
+    let closed = node.post("/bvcsp/v1/dialog/list", Some(&token), &filter);
+    assert_eq!(
+        closed["data"][0]["ended"], "certificate revoked",
+        "{closed}"
+    );
+    assert_eq!(closed["data"][0]["state"], "closed", "{closed}");
+    // What told the device to stop was signed with the key that it knows.
+    let messages = node.get(&sip, Some(&token)).json();
+    let messages = messages["messages"].as_array().expect("a list").clone();
+    let start = |m: &Value| m["start"].as_str().unwrap_or_default().to_owned();
+    let bye = messages.iter().find(|m| start(m).starts_with("BYE "));
+    let bye = bye.unwrap_or_else(|| panic!("no BYE: {messages:?}"));
+    assert!(
+        bye["head"]
+            .as_str()
+            .is_some_and(|head| head.contains("Note: Digest nonce=")),
+        "{bye}"
+    );
+    refused(&node, &token, DEVICE, "certificate revoked");
+    let again = HttpStream::open(node.http, &live);
+    assert_eq!(again.status, 409, "{}", again.head);
+    let status = node.get(&format!("/bvcsp/v1/pu/onlinestatus/{puid}"), Some(&token));
+    assert_eq!(status.json()["data"]["status"], 0);
+    node.wait_for_metric("gantry_streams", "", |n| n == 0.0);
     let _ = std::fs::remove_dir_all(folder);
 }
 

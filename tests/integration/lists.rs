@@ -1,6 +1,7 @@
 //! Every list has pages and an order, and says so when it is asked for an order that it does not have: those of the store and
 //! those of what lives in memory alike.
 
+use gantry::store::{DownloadRow, Note, Store};
 use serde_json::{Value, json};
 
 use super::management::{PUID, Site};
@@ -82,6 +83,152 @@ fn every_list_is_sorted_or_says_why_not() {
         let unread = site.node.get(&format!("{path}?page=x"), Some(&site.token));
         assert_eq!(unread.status, 400, "{path}");
     }
+}
+
+/// Every word by which a list says that it can be sorted is one that the database knows, up and down.
+#[test]
+fn every_order_that_is_offered_is_there() {
+    let site = Site::start();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let now = now.expect("after 1970").as_secs();
+    let filter = json!({"beginTime": now - 7_200, "endTime": now, "channelIndex": 0});
+    let track = format!("/bvcsp/v1/pu/gpsdata/filter/{PUID}");
+    let records = format!("/bvcsp/v1/pu/recordfile/filter/{PUID}");
+    for (path, words) in [
+        (
+            "/bvcsp/v1/alarm",
+            "key type time devID devName subDevIdx status desc lat lng priority processerID processerDesc processTime",
+        ),
+        (&track, "time channel place lng lat height speed angle"),
+        (
+            &records,
+            "id channelIndex filePath fileName fileSize beginTime endTime recordReason",
+        ),
+        (
+            "/bvcsp/v1/recordfile/filter",
+            "id fileID puID userID channelIndex fileSize beginTime endTime insertTime fileName",
+        ),
+        (
+            "/gantry/v1/downloads/list",
+            "taskid puid index beginTime endTime speed state progress position total fileSize reason userid createTime",
+        ),
+        (
+            "/bvcsp/v1/dialog/list",
+            "dialogid transport puid stream index userid peer stage createTime closeTime firstFrameMs sentBytes skipped congested",
+        ),
+        (
+            "/bvcsp/v1/log/pu/login/extend",
+            "name onlineCount offlineCount totalDuration lastTime",
+        ),
+        (
+            "/bvcsp/v1/log/user/login/extend",
+            "name onlineCount offlineCount totalDuration lastTime",
+        ),
+        ("/bvcsp/v1/statistics/dialog", "time count duration failed"),
+        ("/bvcsp/v1/statistics/offline", "time count duration failed"),
+    ] {
+        for word in words.split(' ') {
+            for sort in [word.to_owned(), format!("-{word}")] {
+                let answer = site.answer("POST", path, json!({"sort": sort, "filter": filter}));
+                assert_eq!(answer["code"], 0, "{path} by {sort}: {answer}");
+            }
+        }
+    }
+}
+
+/// Downloads and files of a node are listed by the database, and a running one shows how far it is now.
+#[test]
+fn downloads_and_files_are_searched_sorted_and_paged_by_the_database() {
+    let folder = Node::start(&[]).terminate().dir;
+    let task = |id: i64, device: &str, state: &str, begin_s: i64, position_ms: i64| DownloadRow {
+        id,
+        owner: if id == 5 { "guard" } else { "admin" }.into(),
+        device: device.into(),
+        begin_s,
+        end_s: begin_s + 100,
+        speed: 1,
+        state: state.into(),
+        position_ms,
+        bytes: 1_000 * id,
+        created_s: 1_792_000_000 + id,
+        ..DownloadRow::default()
+    };
+    let (one, two) = ("34020000001320000001", "34020000001320000002");
+    let rows = [
+        task(1, one, "done", 1_000, 100_000),
+        task(2, two, "done", 3_000, 100_000),
+        task(3, one, "done", 2_000, 100_000),
+        task(4, two, "failed", 5_000, 42_000),
+        task(5, one, "cancelled", 4_000, 7_000),
+    ];
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let store = Store::open(&folder, "").await.expect("opens");
+        for row in &rows {
+            store.put(row).await.expect("written");
+        }
+        for (file, name) in [("T1", "Middle"), ("T2", "North"), ("T3", "A gate")] {
+            let note = Note {
+                file: file.into(),
+                name: name.into(),
+                ..Note::default()
+            };
+            store.put(&note).await.expect("written");
+        }
+    });
+    let node = Node::start_in(folder, &[]);
+    let token = node.login();
+    let ids = |path: &str, field: &str, body: Value| -> String {
+        let list = node.post(path, Some(&token), &body);
+        assert_eq!(list["code"], 0, "{path}: {list}");
+        let total = list["pageInfo"]["totalCount"].as_u64().expect("a count");
+        let list = list["data"].as_array().expect("a list").iter();
+        let ids: Vec<&str> = list
+            .map(|one| one[field].as_str().expect("an id"))
+            .collect();
+        format!("{} of {total}", ids.join(" "))
+    };
+    let files = |body: Value| ids("/bvcsp/v1/recordfile/filter", "id", body);
+    assert_eq!(files(json!({})), "T3 T2 T1 of 3");
+    assert_eq!(files(json!({"sort": "fileName"})), "T3 T1 T2 of 3");
+    assert_eq!(
+        files(json!({"sort": "-beginTime", "pageSize": 1, "page": 1})),
+        "T3 of 3"
+    );
+    assert_eq!(
+        files(json!({"filter": {"puID": format!("PU_{one}")}})),
+        "T3 T1 of 2"
+    );
+    assert_eq!(
+        files(json!({"filter": {"beginTime": 1_100, "endTime": 3_000}})),
+        "T3 of 1"
+    );
+    assert_eq!(
+        files(json!({"filter": {"beginTime": 1_099, "endTime": 3_001}})),
+        "T3 T2 T1 of 3"
+    );
+    assert_eq!(files(json!({"filter": {"fileType": ["gps"]}})), " of 0");
+    let tasks = |body: Value| ids("/gantry/v1/downloads/list", "taskid", body);
+    assert_eq!(tasks(json!({})), "T5 T4 T3 T2 T1 of 5");
+    assert_eq!(
+        tasks(json!({"sort": "progress", "pageSize": 2})),
+        "T5 T4 of 5"
+    );
+    assert_eq!(tasks(json!({"sort": "-userid", "pageSize": 1})), "T5 of 5");
+    assert_eq!(
+        tasks(json!({"filter": {"state": "done", "puid": format!("PU_{two}")}})),
+        "T2 of 1"
+    );
+    assert_eq!(
+        tasks(json!({"sort": "beginTime", "page": 2, "pageSize": 2})),
+        "T4 of 5"
+    );
+    let list = node.post(
+        "/gantry/v1/downloads/list",
+        Some(&token),
+        &json!({"filter": {"state": "x"}}),
+    );
+    assert_eq!(list["code"], 4);
 }
 
 /// Messages of a device live in memory.

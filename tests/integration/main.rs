@@ -1,6 +1,8 @@
 //! Tests from outside, in one binary: a module a subject.
 
 #[cfg(feature = "node")]
+mod answers;
+#[cfg(feature = "node")]
 mod api;
 #[cfg(feature = "node")]
 mod bvcsp_calls;
@@ -12,6 +14,8 @@ mod device_auth;
 mod diagnosis;
 #[cfg(feature = "node")]
 mod digest;
+#[cfg(feature = "node")]
+mod directory;
 #[cfg(feature = "node")]
 mod doors;
 #[cfg(feature = "node")]
@@ -52,7 +56,10 @@ mod path;
 mod payloads;
 #[cfg(feature = "node")]
 mod platform;
+#[cfg(feature = "node")]
 mod playback;
+#[cfg(feature = "node")]
+mod playback_speeds;
 #[cfg(feature = "node")]
 mod player;
 #[cfg(feature = "node")]

@@ -13,16 +13,17 @@ const PUID: &str = "PU_34020000001320000001";
 /// Longer than a source may be silent that has not been told to rest.
 const RESTS: Duration = Duration::from_secs(limits::INGEST_SILENCE_S_MAX + 2);
 
-struct Rig {
-    node: Node,
+/// A node with one recorder.
+pub struct Rig {
+    pub node: Node,
     _devices: Devices,
-    token: String,
+    pub token: String,
     /// Unix seconds at which a record begins that every device has.
     begin: u64,
 }
 
 impl Rig {
-    fn new(arguments: &[&str], variables: &[(&str, &str)]) -> Rig {
+    pub fn new(arguments: &[&str], variables: &[(&str, &str)]) -> Rig {
         let node = Node::start(variables);
         let one = ["--count", "1", "--channels", "1", "--id-base", ID];
         let devices = Devices::start(&node, &[one.as_slice(), arguments].concat());
@@ -47,7 +48,8 @@ impl Rig {
         (answer.status, answer.json())
     }
 
-    fn play(&self, seconds: u64) -> String {
+    /// Plays so many seconds from where a record begins, and gives its id.
+    pub fn play(&self, seconds: u64) -> String {
         let (status, state) = self.start(seconds, json!({}));
         assert_eq!(status, 200, "{state}");
         assert_eq!(state["state"], "playing");
@@ -55,13 +57,13 @@ impl Rig {
         state["dialogid"].as_str().expect("an id").to_owned()
     }
 
-    fn call(&self, method: &str, path: &str, body: &Value) -> super::node::Response {
+    pub fn call(&self, method: &str, path: &str, body: &Value) -> super::node::Response {
         let token = Some(self.token.as_str());
         self.node
             .request(method, path, token, "application/json", &body.to_string())
     }
 
-    fn order(&self, play: &str, order: &Value) -> Value {
+    pub fn order(&self, play: &str, order: &Value) -> Value {
         let path = format!("/bvcsp/v1/dialog/playback/{play}");
         self.call("PUT", &path, order).json()
     }
@@ -71,7 +73,8 @@ impl Rig {
         self.node.get(&path, Some(&self.token)).json()
     }
 
-    fn position(&self, play: &str) -> f64 {
+    /// Seconds into the record.
+    pub fn position(&self, play: &str) -> f64 {
         self.state(play)["range"][0].as_f64().expect("seconds")
     }
 
@@ -403,4 +406,66 @@ fn what_cannot_be_played_says_why() {
     let none = open(json!({"id": PUID, "sdp": "no sdp", "fileid": file}));
     assert_eq!(none["code"], 4, "{none}");
     assert_eq!(rig.order("D1f", &json!({"cmd": "PLAY"}))["code"], 2);
+}
+
+/// What was sent to the device to end its playbacks: the method, and the first word of the body.
+fn farewells(rig: &Rig) -> Vec<String> {
+    let path = format!("/gantry/v1/devices/{PUID}/sip");
+    let page = rig.node.get(&path, Some(&rig.token)).json();
+    let messages = page["messages"].as_array().expect("a list").clone();
+    let text = |m: &Value, name: &str| m[name].as_str().unwrap_or_default().to_owned();
+    let first = |text: String| text.split(' ').next().unwrap_or_default().to_owned();
+    let sent = messages.iter().filter(|m| m["direction"] == "out");
+    let words = sent.map(|m| (first(text(m, "start")), first(text(m, "body"))));
+    words
+        .filter(|(method, _)| method == "INFO" || method == "BYE")
+        .map(|(method, order)| format!("{method} {order}").trim_end().to_owned())
+        .collect()
+}
+
+/// Who ends a playback ends it at the device too: by TEARDOWN and BYE, at most devices, and by BYE alone where that is forced.
+#[test]
+fn a_playback_that_is_closed_is_torn_down_at_the_device() {
+    for quirk in ["none", "hangs-up"] {
+        let rig = Rig::new(&["--quirk", quirk], &[]);
+        let close = |play: &str| {
+            let path = format!("/gantry/v1/playback/{play}");
+            assert_eq!(rig.call("DELETE", &path, &json!({})).status, 204);
+            wait_until("it is over", || {
+                (rig.state(play)["state"] == "ended").then_some(())
+            });
+        };
+        close(&rig.play(60));
+        wait_until("both were sent", || {
+            (farewells(&rig) == ["INFO TEARDOWN", "BYE"]).then_some(())
+        });
+        // A viewer who goes ends it likewise, and what the device does then disturbs no other playback.
+        let other = rig.play(60);
+        let play = rig.play(60);
+        let path = format!("/gantry/v1/playback/{play}");
+        let flv = format!("/playback/{play}.flv?token={}", rig.token);
+        let viewer = HttpStream::open(rig.node.http, &flv);
+        assert_eq!(viewer.status, 200, "{}", viewer.head);
+        drop(viewer);
+        rig.call("DELETE", &path, &json!({}));
+        wait_until("it was told too", || {
+            let told = farewells(&rig);
+            (told == ["INFO TEARDOWN", "BYE", "INFO TEARDOWN", "BYE"]).then_some(())
+        });
+        assert_eq!(rig.state(&other)["state"], "playing", "{quirk}");
+        let policy = format!("/gantry/v1/devices/{PUID}/policy");
+        let forced = rig.call("PUT", &policy, &json!({"teardown": "skip"}));
+        assert_eq!(
+            forced.status,
+            200,
+            "{}",
+            String::from_utf8_lossy(&forced.body)
+        );
+        close(&other);
+        wait_until("BYE alone", || {
+            let told = farewells(&rig);
+            (told.len() == 5 && told[4] == "BYE").then_some(())
+        });
+        rig.node.wait_for_metric("gantry_streams", "", |n| n == 0.0);
+    }
 }

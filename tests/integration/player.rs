@@ -72,6 +72,8 @@ pub struct HttpStream {
     socket: TcpStream,
     pub status: u16,
     pub head: String,
+    /// Of a body in chunks: what waits for the rest of its chunk.
+    chunk: Option<Vec<u8>>,
 }
 
 impl HttpStream {
@@ -117,15 +119,31 @@ impl HttpStream {
             &format!("GET {path} HTTP/1.1\r\nHost: {addr}\r\nConnection: close\r\n\r\n"),
         );
         let head = read_head(&mut socket);
+        let chunked = header(&head, "transfer-encoding") == Some("chunked");
         HttpStream {
             status: status(&head),
             head,
             socket,
+            chunk: chunked.then(Vec::new),
         }
     }
 
     /// The next bytes; none = the node has ended the stream.
     pub fn next(&mut self) -> Option<Vec<u8>> {
+        loop {
+            let bytes = self.read()?;
+            let Some(waiting) = &mut self.chunk else {
+                return Some(bytes);
+            };
+            waiting.extend_from_slice(&bytes);
+            let whole = dechunk(waiting);
+            if !whole.is_empty() {
+                return Some(whole);
+            }
+        }
+    }
+
+    fn read(&mut self) -> Option<Vec<u8>> {
         let mut bytes = vec![0; 64 << 10];
         match self.socket.read(&mut bytes) {
             Ok(0) => None,
@@ -152,6 +170,24 @@ impl HttpStream {
     }
 }
 
+/// Takes the whole chunks (RFC 9112, 7.1) from the front and gives what is in them.
+fn dechunk(waiting: &mut Vec<u8>) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut at = 0;
+    while let Some(line) = waiting[at..].windows(2).position(|w| w == b"\r\n") {
+        let size = std::str::from_utf8(&waiting[at..at + line]).expect("a size is text");
+        let size = usize::from_str_radix(size, 16).expect("a size is hexadecimal");
+        let from = at + line + 2;
+        if waiting.len() < from + size + 2 {
+            break;
+        }
+        out.extend_from_slice(&waiting[from..from + size]);
+        at = from + size + 2;
+    }
+    waiting.drain(..at);
+    out
+}
+
 /// A WebSocket client that only listens.
 pub struct WebSocket(TcpStream);
 
@@ -174,13 +210,13 @@ impl WebSocket {
         WebSocket(socket)
     }
 
-    /// The next binary message; `None` once the node has said goodbye or hung up.
+    /// The next message, of text or bytes; `None` once the node has said goodbye or hung up.
     pub fn message(&mut self) -> Option<Vec<u8>> {
         let mut message = Vec::new();
         loop {
             let (last, opcode, payload) = self.frame()?;
             match opcode {
-                0 | 2 => message.extend_from_slice(&payload),
+                0..=2 => message.extend_from_slice(&payload),
                 8 => return None,
                 9 | 10 => continue,
                 other => panic!("opcode {other}"),

@@ -2,8 +2,10 @@
 
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use gantry::gb28181::CatalogItem;
+use gantry::gb28181::notice::{Alarm, CatalogChange, ChannelEvent};
 use gantry::id::DeviceId;
 use gantry::sim;
 use serde_json::{Value, json};
@@ -259,7 +261,7 @@ fn a_crash_is_no_event_for_a_thousand_devices() {
             .all(|puid| alarm_state(&node, puid) == "active")
             .then_some(())
     });
-    let asked = std::time::Instant::now();
+    let asked = Instant::now();
     let mut back = HttpStream::open(
         node.http,
         &format!("/live/{}/0.flv?token={token}", puids[0]),
@@ -316,4 +318,166 @@ fn a_dialog_that_a_kill_cut_off_is_in_the_log() {
     assert_eq!(closed[0]["failure"], "node restart");
     assert!(closed[0]["closeTime"].as_i64() >= open["time"].as_i64());
     assert_eq!(closed.as_array().map(Vec::len), Some(1));
+}
+
+/// One camera of the simulator, with what is otherwise than usual.
+fn one_camera(node: &Node, id: &str, change: impl FnOnce(&mut sim::Config)) -> sim::Sim {
+    let server = "34020000002000000001".parse().expect("a code");
+    let mut config = sim::Config::new(node.sip, server, "12345678".into());
+    config.keepalive = Duration::from_secs(1);
+    config.devices.push(sim::Plan {
+        id: DeviceId(id.parse().expect("a code")),
+        name: "Camera".into(),
+        channels: 1,
+        pictures: vec![sim::Picture::Yard],
+        sound: sim::Sound::None,
+        quirk: sim::Quirk::None,
+    });
+    change(&mut config);
+    sim::start(config, 17).expect("free ports")
+}
+
+/// A device's connection ends with the node, and its sending does not: once it is back, it is told to stop.
+#[test]
+fn a_dialog_left_over_at_a_device_over_tcp_ends_when_it_is_back() {
+    let sip = free_sip_port().to_string();
+    let variables = [("GANTRY_SIP_LISTEN", sip.as_str())];
+    let node = Node::start(&variables);
+    let id = "34020000001320000411";
+    let camera = one_camera(&node, id, |config| config.carrier = sim::Carrier::Tcp);
+    let token = node.login();
+    let puid = format!("PU_{id}");
+    node.wait_for_device(&token, &puid, 1);
+    let live = format!("/live/{puid}/0.flv?token={token}");
+    let mut picture = HttpStream::open(node.http, &live);
+    assert_eq!(picture.status, 200, "{}", picture.head);
+    picture.some();
+    let streaming = || camera.stats().streaming.load(Relaxed);
+    assert_eq!(streaming(), 1);
+    let dir = node.kill();
+    drop(picture);
+    let node = Node::start_in(dir, &variables);
+    assert_eq!(streaming(), 1, "nobody has told it yet");
+    wait_until("it was told to stop", || (streaming() == 0).then_some(()));
+    let mut back = HttpStream::open(node.http, &live);
+    assert_eq!(back.status, 200, "{}", back.head);
+    back.some();
+    assert_eq!(streaming(), 1);
+    // It was asked once more, and nothing is left over for a third start.
+    let dir = node.terminate().dir;
+    assert_eq!(streaming(), 0);
+    let _ = std::fs::remove_dir_all(dir);
+    camera.stop();
+}
+
+/// Subscriptions of the config, of a call and of one channel are there again after a kill, and what the device tells by them is told
+/// once, though it holds those of the run before as well.
+#[test]
+fn what_was_subscribed_to_is_told_once_after_a_kill() {
+    let sip = free_sip_port().to_string();
+    let variables = [("GANTRY_SIP_LISTEN", sip.as_str())];
+    let node = Node::start(&variables);
+    let id = "34020000001320000412";
+    let camera = one_camera(&node, id, |_| {});
+    let token = node.login();
+    let puid = format!("PU_{id}");
+    node.wait_for_device(&token, &puid, 1);
+    let path = format!("/gantry/v1/devices/{puid}/subscriptions");
+    for topic in ["alarm", "catalog", "ptz?channel=0"] {
+        let path = format!("{path}/{topic}");
+        let answer = node.request("PUT", &path, Some(&token), "application/json", "{}");
+        assert_eq!(answer.json()["code"], 0, "{topic}");
+    }
+    let active = |node: &Node| {
+        let all = node.get(&path, Some(&token)).json();
+        let all = all["data"].as_array().expect("a list").clone();
+        let active = all.iter().filter(|one| one["state"] == "active");
+        let known = ["alarm", "catalog", "ptz"];
+        let of = |one: &&Value| known.iter().any(|topic| one["topic"] == *topic);
+        active.filter(of).count()
+    };
+    wait_until("all three are active", || {
+        (active(&node) == 3).then_some(())
+    });
+    let node = Node::start_in(node.kill(), &variables);
+    wait_until("all three are active again", || {
+        (active(&node) == 3).then_some(())
+    });
+    let device = DeviceId(id.parse().expect("a code"));
+    let socket = |path: &str| {
+        let path = format!("{path}?token={token}");
+        WebSocket::connect(node.http, &path, false)
+    };
+    let mut alarms = socket("/bvcsp/v1/ws/event/alarm");
+    let mut notices = socket("/gantry/v1/ws/notices");
+    let next = |socket: &mut WebSocket| -> Value {
+        let text = socket.message().expect("a message");
+        serde_json::from_slice(&text).expect("JSON")
+    };
+    for n in 1..=3 {
+        let alarm = Box::new(Alarm {
+            priority: 1,
+            method: 5,
+            time: "2026-06-14T12:00:00".into(),
+            description: Some(format!("alarm {n}")),
+            ..Alarm::default()
+        });
+        let about = device.0;
+        assert!(camera.act(device, sim::Act::Alarm { about, alarm }));
+        // Each once: the next message is the next alarm.
+        assert_eq!(next(&mut alarms)["desc"], format!("alarm {n}"));
+    }
+    for (event, status) in [(ChannelEvent::Off, 0), (ChannelEvent::On, 1)] {
+        let item = CatalogItem {
+            id: id.into(),
+            ..CatalogItem::default()
+        };
+        let change = CatalogChange { event, item };
+        assert!(camera.act(device, sim::Act::Directory(vec![change])));
+        assert_eq!(next(&mut notices)["data"]["status"], status);
+    }
+    let left = json!({"operate": "left", "hSpeed": 60});
+    let turn = format!("/bvcsp/v1/pu/ptz/camera/{puid}/0");
+    assert_eq!(node.post(&turn, Some(&token), &left)["code"], 0);
+    let told = next(&mut notices);
+    assert_eq!(
+        (&told["type"], &told["index"]),
+        (&json!("ptzPosition"), &json!(0))
+    );
+    camera.stop();
+}
+
+/// A device that was there at the kill and never speaks again is offline after three keepalives that it misses, counted from the
+/// start and not from when it spoke last.
+#[test]
+fn a_device_that_is_gone_is_offline_three_keepalives_after_the_start() {
+    const KEEPALIVE: Duration = Duration::from_secs(5);
+    let sip = free_sip_port().to_string();
+    let variables = [
+        ("GANTRY_SIP_LISTEN", sip.as_str()),
+        ("GANTRY_SIP_KEEPALIVE_S", "5"),
+    ];
+    let node = Node::start(&variables);
+    let token = node.login();
+    let puid = "PU_34020000001320000413";
+    let arguments = ["--count", "1", "--channels", "1", "--id-base", &puid[3..]];
+    let devices = Devices::start(&node, &[&arguments[..], &["--keepalive", "5"]].concat());
+    node.wait_for_device(&token, puid, 1);
+    // Both at once, without a word.
+    drop(devices);
+    let dir = node.kill();
+    // The store was written to before; time that passes while the node is down counts for nothing.
+    std::thread::park_timeout(KEEPALIVE);
+    let node = Node::start_in(dir, &variables);
+    let started = Instant::now();
+    let status = || {
+        let path = format!("/bvcsp/v1/pu/onlinestatus/{puid}");
+        node.get(&path, Some(&token)).json()["data"]["status"].clone()
+    };
+    assert_eq!(status(), 1);
+    wait_until("it is offline", || (status() == 0).then_some(()));
+    let after = started.elapsed();
+    println!("offline {after:?} after the start");
+    assert!(after > 3 * KEEPALIVE - Duration::from_secs(2), "{after:?}");
+    assert!(after < 3 * KEEPALIVE + Duration::from_secs(20), "{after:?}");
 }

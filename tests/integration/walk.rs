@@ -434,7 +434,7 @@ fn records(walk: &mut Walk) {
     walk.call(
         "POST",
         "/recordfile/timeline/filter",
-        json!({"filter": {"fileId": "<fileid>"}}),
+        json!({"filter": {"fileId": "<fileid>"}, "sort": "-addTime"}),
     );
     walk.call(
         "DELETE",

@@ -21,11 +21,12 @@ use super::relay::{Relay, with_candidates};
 pub const PUID: &str = "PU_34020000001320000001";
 
 /// A packet as it came out of SRTP.
-struct Received {
-    video: bool,
+pub struct Received {
+    pub video: bool,
     mime: String,
-    sequence: u16,
-    payload: Vec<u8>,
+    pub sequence: u16,
+    pub time: u32,
+    pub payload: Vec<u8>,
 }
 
 /// What the client's connection reports.
@@ -59,6 +60,7 @@ impl PeerConnectionEventHandler for Reports {
                         video,
                         mime: mime.clone(),
                         sequence: packet.header.sequence_number,
+                        time: packet.header.timestamp,
                         payload: packet.payload.to_vec(),
                     };
                     if packets.send(received).is_err() {
@@ -148,6 +150,24 @@ impl Client {
             client
         };
         tokio::time::timeout(PATIENCE, joined).await
+    }
+
+    /// Watches a record that is played back.
+    pub async fn of_playback(node: &Node, token: &str, play: &str) -> Client {
+        let client = Client::new().await;
+        let whep = format!("/whep/playback/{play}");
+        let opened = node.request("POST", &whep, Some(token), "application/sdp", &client.offer);
+        let answer = String::from_utf8(opened.body).expect("SDP is text");
+        assert_eq!(opened.status, 201, "{answer}");
+        client.accept(answer).await;
+        client
+    }
+
+    /// The next packet of a stream that goes on.
+    pub async fn packet(&mut self) -> Received {
+        bounded("a packet", self.packets.recv())
+            .await
+            .expect("the stream goes on")
     }
 
     /// How many packets of the picture have come, and how many there must have been.

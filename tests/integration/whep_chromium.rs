@@ -7,7 +7,10 @@
 use std::net::TcpListener;
 use std::sync::mpsc;
 
-use super::node::PATIENCE;
+use serde_json::json;
+
+use super::node::{Node, PATIENCE};
+use super::playback::Rig;
 use super::relay::{Relay, with_candidates};
 use super::webrtc_chromium::{Chromium, Request, http};
 use super::whep::{PUID, stage_with};
@@ -26,6 +29,11 @@ impl Said {
 /// Plays the node's camera in Chromium; `answer` may change the node's answer on its way.
 fn play(variables: &[(&str, &str)], answer: impl Fn(String) -> String) -> Option<Said> {
     let (node, _devices, token, _runtime) = stage_with(variables);
+    watch(&node, &token, &format!("/whep/{PUID}/0"), answer)
+}
+
+/// Plays what lies at a WHEP resource in Chromium.
+fn watch(node: &Node, token: &str, path: &str, answer: impl Fn(String) -> String) -> Option<Said> {
     let web = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}/", web.local_addr().expect("bound"));
     let (tx, requests) = mpsc::channel();
@@ -40,8 +48,7 @@ fn play(variables: &[(&str, &str)], answer: impl Fn(String) -> String) -> Option
             .expect("the browser goes on")
         {
             Request::Offer(offer, reply) => {
-                let path = format!("/whep/{PUID}/0");
-                let opened = node.request("POST", &path, Some(&token), "application/sdp", &offer);
+                let opened = node.request("POST", path, Some(token), "application/sdp", &offer);
                 let text = String::from_utf8(opened.body).expect("SDP is text");
                 assert_eq!(opened.status, 201, "{text}");
                 reply.send(answer(text)).expect("the browser waits");
@@ -101,4 +108,17 @@ fn chromium_plays_from_the_node_through_a_path_that_loses_five_percent() {
         "{}",
         said.0
     );
+}
+
+#[test]
+fn chromium_plays_a_record_at_twice_its_speed_without_sound() {
+    let rig = Rig::new(&[], &[]);
+    let play = rig.play(3_600);
+    let faster = rig.order(&play, &json!({"cmd": "PLAY", "scale": 2}));
+    assert_eq!(faster["code"], 0, "{faster}");
+    let path = format!("/whep/playback/{play}");
+    let Some(said) = watch(&rig.node, &rig.token, &path, |answer| answer) else {
+        return;
+    };
+    assert!(said.number("audio") <= 0, "{}", said.0);
 }

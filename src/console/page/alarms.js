@@ -1,4 +1,4 @@
-// Alarms as they come: the list, the badge on its button, and acknowledging.
+// Alarms as they come: the list, the badge on its button, and acknowledging. Beside it, what else devices tell.
 //
 // The socket tells what comes; what the node keeps is asked for when the page opens and when the socket was lost. Where the
 // node keeps none, the list holds what this page has heard.
@@ -17,13 +17,16 @@ const HANDLED = 2;
 const DRAWN_MAX = 200;
 
 export class Alarms {
-  /** `hooks`: onCount(number of unacknowledged), onPlay(alarm), onLocate(alarm). */
-  constructor(hooks) {
+  /** `hooks`: onCount(number of unacknowledged), onPlay(alarm), onLocate(alarm). `notices` is shown in the second list. */
+  constructor(hooks, notices) {
     this.hooks = hooks;
+    this.notices = notices;
+    this.shows = 'alarms';
+    this.listeners = new Set();
     this.list = [];
     this.openOnly = false;
     this.fresh = new Set();
-    this.el = h('div', { class: 'alarms', data: { testid: 'alarms' } });
+    this.el = h('div', { class: 'alarms', data: { testid: 'alarms' } }, this.tabs = h('div', { class: 'tabs', role: 'tablist' }), this.body = h('div', { role: 'tabpanel' }));
     onLang(() => this.draw());
     this.draw();
   }
@@ -44,8 +47,8 @@ export class Alarms {
   async load() {
     try {
       const { data } = await call('POST', '/alarm', { page: 0, pageSize: DRAWN_MAX, filter: {} });
-      const known = new Set(this.list.map((a) => a.key));
-      this.list = [...this.list, ...(data ?? []).map(read).filter((a) => !known.has(a.key))].sort((a, b) => b.time - a.time).slice(0, SHOWN_MAX);
+      for (const row of data ?? []) this.#add(read(row));
+      this.list = this.list.sort((a, b) => b.time - a.time).slice(0, SHOWN_MAX);
       this.draw();
     } catch { /* this node keeps none: the socket is all there is */ }
   }
@@ -53,12 +56,33 @@ export class Alarms {
   #take(event) {
     if (!event?.devID) return;
     const alarm = read(event);
-    const at = this.list.findIndex((a) => a.key === alarm.key);
-    if (at >= 0) this.list.splice(at, 1);
-    this.list = [alarm, ...this.list].slice(0, SHOWN_MAX);
-    this.fresh.add(alarm.key);
+    if (this.#add(alarm)) this.fresh.add(alarm.key);
+    this.list = this.list.slice(0, SHOWN_MAX);
+    for (const listener of this.listeners) listener(alarm);
     setTimeout(() => this.fresh.delete(alarm.key), 2000);
     this.draw();
+  }
+
+  /**
+   * Puts an alarm at the top, unless it is known: a device that is asked for what it remembers tells it again, and the node
+   * keeps it again, by another key. True: it is new.
+   */
+  #add(alarm) {
+    const known = this.list.find((a) => a.keys.includes(alarm.key) || (alarm.told && a.told === alarm.told && a.puid === alarm.puid && a.index === alarm.index && a.sort === alarm.sort));
+    if (!known) {
+      this.list.unshift(alarm);
+      return true;
+    }
+    if (!known.keys.includes(alarm.key)) known.keys.push(alarm.key);
+    known.done ||= alarm.done;
+    known.time = Math.min(known.time, alarm.time);
+    return false;
+  }
+
+  /** `listener(alarm)` is told what comes; returns how to end that. */
+  listen(listener) {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
   }
 
   get open() { return this.list.filter((a) => !a.done).length; }
@@ -66,7 +90,7 @@ export class Alarms {
   /** An alarm that the node has kept is acknowledged there; one that only this page has heard, here. */
   async acknowledge(alarms) {
     const these = alarms.filter((a) => !a.done);
-    const keys = these.filter((a) => a.kept).map((a) => a.key);
+    const keys = these.filter((a) => a.kept).flatMap((a) => a.keys);
     this.error = null;
     try {
       for (let i = 0; i < keys.length; i += KEYS_MAX) await call('PUT', '/alarm/handle', { keys: keys.slice(i, i + KEYS_MAX) });
@@ -75,12 +99,19 @@ export class Alarms {
     this.draw();
   }
 
+  drawTabs() {
+    const tab = (name, n) => h('button', { class: 'tab', role: 'tab', aria: { selected: String(this.shows === name) }, data: { testid: `tab-${name}` }, onclick: () => { this.shows = name; this.draw(); } }, t(`panel.${name}`), n ? h('span', { class: 'num dim' }, ` ${n}`) : null);
+    this.tabs.replaceChildren(tab('alarms', this.open), tab('notices', this.notices.list.length));
+  }
+
   draw() {
     const { open } = this;
     this.hooks.onCount(open);
+    this.drawTabs();
+    if (this.shows === 'notices') return this.body.replaceChildren(this.notices.el);
     const shown = this.openOnly ? this.list.filter((a) => !a.done) : this.list;
     const locale = lang() === 'zh' ? 'zh-CN' : 'en-GB';
-    this.el.replaceChildren(...[
+    this.body.replaceChildren(...[
       h('div', { class: 'line alarms-head' },
         h('label', { class: 'check' }, h('input', { type: 'checkbox', checked: this.openOnly, onchange: (e) => { this.openOnly = e.target.checked; this.draw(); } }), h('span', {}, t('alarm.open', { n: open }))),
         h('span', { class: 'grow' }),
@@ -105,8 +136,8 @@ function read(m) {
   const { method } = told;
   const type = told.info?.alarmType ?? 0;
   return {
-    key: String(m.key), kept: /^\d+$/.test(m.key), time: Number(m.time), puid: m.devID, device: m.devName || m.devID, index: Number(m.subDevIdx ?? -1),
-    level: told.priority ?? m.priority ?? 0, lat: m.lat, lng: m.lng, done: m.processed === true || Number(m.status) === HANDLED,
+    key: String(m.key), keys: [String(m.key)], sort: `${method}.${type}`, kept: /^\d+$/.test(m.key), time: Number(m.time), puid: m.devID, device: m.devName || m.devID, index: Number(m.subDevIdx ?? -1),
+    told: told.time ?? '', level: told.priority ?? m.priority ?? 0, lat: m.lat, lng: m.lng, done: m.processed === true || Number(m.status) === HANDLED,
     /** The device's own words, else those of the standard in the reader's language. */
     what: () => {
       if (told.description) return told.description;

@@ -225,7 +225,7 @@ export async function whyNot(target, ext, signal) {
 }
 
 /**
- * Keeps an event socket open: `onlinestatus`, `alarm`, or by its whole path. `onEvent` gets each message, `onState` gets
+ * Keeps an event socket open: `event/alarm` and the like of the bvcsp API, or one of Gantry's own by its whole path. `onEvent` gets each message, `onState` gets
  * true (up) or false (lost); `hello` is sent each time it opens. Returns `{send, stop}`.
  */
 export function watch(path, { onEvent, onState = () => {}, hello = () => null }) {
@@ -236,7 +236,7 @@ export function watch(path, { onEvent, onState = () => {}, hello = () => null })
 
   const connect = () => {
     if (ended || !token) return;
-    const mine = socket = new WebSocket(address('ws', `${BASE}/ws/${path}`));
+    const mine = socket = new WebSocket(address('ws', path.startsWith('/') ? path : `${BASE}/ws/${path}`));
     const keepalive = setInterval(() => mine.readyState === WebSocket.OPEN && mine.send(''), EVENT_KEEPALIVE_MS);
     mine.onopen = () => {
       retryMs = 1000;

@@ -12,15 +12,20 @@ import { SETTINGS, SettingsForm } from './settings.js';
 /** Policies of a device and what each can be forced to; null: an address is typed. */
 const POLICIES = {
   transport: ['udp', 'tcp-passive', 'tcp-active'], media_ip: null, foreign_ssrc: ['switch', 'refuse'], loss: ['hold-back', 'show'],
-  charset: ['gb2312', 'utf8'], owner: ['channel', 'platform'], missing_sdp: ['assume', 'refuse'], tcp_role: ['tolerate', 'refuse'], moved: ['same-ip', 'any-ip'],
+  charset: ['gb2312', 'utf8'], owner: ['channel', 'platform'], missing_sdp: ['assume', 'refuse'], tcp_role: ['tolerate', 'refuse'], moved: ['same-ip', 'any-ip'], teardown: ['send', 'skip'],
 };
 /** Megabytes of a card in a gigabyte, as devices count. */
 const GB = 1024;
+const DAY_MS = 86_400_000;
+/** Between two questions to the node how far an upgrade is. */
+const UPGRADE_POLL_MS = 1500;
 /** Seconds that a picture is waited for. */
 const SNAPSHOT_POLLS = 20;
 
 export class DevicePanel {
-  constructor() {
+  /** `feeds`: the alarms and notices as they come. */
+  constructor(feeds) {
+    this.feeds = feeds;
     this.el = h('div', { class: 'device', data: { testid: 'device' } });
     onLang(() => { if (this.target) { const { target } = this; this.key = ''; this.show(target); } });
   }
@@ -39,7 +44,7 @@ export class DevicePanel {
       h('p', { class: 'dim num code' }, [puid, index].filter((x) => x !== undefined).join(' / ')),
       online ? '' : h('p', { class: 'reason' }, icon('info'), h('span', {}, t('ptz.offline'))),
       this.info = h('section', { data: { testid: 'dev-info' } }), this.status = h('section', { data: { testid: 'dev-status' } }),
-      this.#orders(online), this.#security(), this.#policy(), this.#subscriptions(), online ? [this.#snapshot(), this.#upgrade()] : '', this.#configuration(online)].flat());
+      this.#orders(online), this.#security(), this.#policy(), this.#subscriptions(), online ? this.#alarms() : '', this.#folded('notices', () => this.feeds.notices.kept(puid)), online ? this.#snapshot() : '', this.#upgrade(online), this.#configuration(online)].flat());
     this.#loadInfo();
     if (online) this.#loadStatus();
   }
@@ -50,10 +55,7 @@ export class DevicePanel {
     try {
       const got = await deviceInfo(target.puid);
       if (this.target !== target) return;
-      const seen = got.lastTime ? new Date(got.lastTime * 1000).toLocaleString(lang() === 'zh' ? 'zh-CN' : 'en-GB') : '–';
-      this.info.replaceChildren(title, list([['dev.name', got.name], ['dev.maker', got.manufacturer], ['dev.model', got.product], ['dev.firmware', got.softwareVersion],
-        ['dev.channels', `${got.channels?.length ?? 0}${got.partial ? ` ${t('dev.partial')}` : ''}`], ['dev.seen', seen],
-        ['dev.place', got.gps && `${got.gps.lng.toFixed(5)}, ${got.gps.lat.toFixed(5)}`]]));
+      this.info.replaceChildren(title, list(facts(got)));
     } catch (error) { if (this.target === target) this.info.replaceChildren(title, failure(error)); }
   }
 
@@ -147,12 +149,14 @@ export class DevicePanel {
       const load = async () => {
         try {
           const { data } = await gantry('GET', path);
-          // Of a lower platform some are for single channels, made by REST: they are shown with the channel's number.
+          // Of a recorder or a lower platform single channels can be subscribed to: the one that is chosen, and those that are.
           const change = async ({ topic, channel }, on) => {
             const query = channel === undefined ? '' : `?channel=${channel}`;
             try { await gantry(on ? 'PUT' : 'DELETE', `${path}/${topic}${query}`, on ? {} : undefined); await load(); } catch (error) { box.append(failure(error)); }
           };
-          const name = (s) => (s.channel === undefined ? t(`sub.${s.topic}`) : `${t(`sub.${s.topic}`)} #${s.channel}`);
+          const { index, channels, name: chosen } = this.target;
+          if (index !== undefined && channels > 1) for (const topic of ['alarm', 'position', 'ptz']) if (!data.some((s) => s.topic === topic && s.channel === index)) data.push({ topic, channel: index, state: 'none' });
+          const name = (s) => (s.channel === undefined ? t(`sub.${s.topic}`) : `${t(`sub.${s.topic}`)} · ${s.channel === index ? chosen : `#${s.channel}`}`);
           const field = (s) => (s.channel === undefined ? s.topic : `${s.topic}-${s.channel}`);
           box.replaceChildren(...data.map((s) => h('label', { class: 'field' }, h('span', {}, name(s)), h('span', { class: 'line' },
             h('input', { type: 'checkbox', checked: s.state !== 'none', data: { field: field(s) }, onchange: (e) => change(s, e.target.checked) }), h('span', { class: 'dim' }, [t(`sub.${s.state}`), s.status].filter(Boolean).join(' '))))));
@@ -189,24 +193,79 @@ export class DevicePanel {
     });
   }
 
-  /** New software, which the device fetches by itself. */
-  #upgrade() {
+  /** Asks for the alarms that the device remembers: it answers that it has understood, and raises them again. */
+  #alarms() {
     const { target, where } = this;
+    return this.#folded('alarms', () => {
+      const result = h('div', { role: 'status', data: { testid: 'alarms-result' } });
+      const found = h('ul', { class: 'alarm-list', data: { testid: 'alarms-found' } });
+      const day = (offset) => { const d = new Date(Date.now() + offset - new Date().getTimezoneOffset() * 60_000); return d.toISOString().slice(0, 16); };
+      const from = h('input', { type: 'datetime-local', value: day(-DAY_MS), data: { field: 'startAlarmTime' } });
+      const until = h('input', { type: 'datetime-local', value: day(60_000), data: { field: 'endAlarmTime' } });
+      const level = h('select', { data: { field: 'priority' } }, [h('option', { value: '' }, t('alarm.any')), ...[1, 2, 3, 4].map((n) => h('option', { value: n }, t('alarm.upto', { n })))]);
+      const method = h('select', { data: { field: 'alarmMethod' } }, [h('option', { value: '' }, t('alarm.any')), ...[1, 2, 3, 4, 5, 6, 7].map((n) => h('option', { value: n }, t(`alarm.${n}`)))]);
+      const send = async (event) => {
+        event.preventDefault();
+        found.replaceChildren();
+        this.heard?.();
+        const end = this.heard = this.feeds.alarms.listen((a) => {
+          if (!found.isConnected) return end();
+          if (a.puid !== target.puid) return;
+          found.append(h('li', { class: `level-${a.level}`, data: { testid: 'alarm-found' } }, h('span', { class: 'alarm-level num' }, a.level ? String(a.level) : '–'),
+            h('div', { class: 'alarm-text' }, h('b', {}, a.what()), h('span', { class: 'dim num' }, [a.told.replace('T', ' '), a.index >= 0 ? `/ ${a.index}` : ''].filter(Boolean).join(' ')))));
+          result.replaceChildren(h('p', { class: 'done' }, t('alarm.came', { n: found.childElementCount })));
+        });
+        result.replaceChildren(h('p', { class: 'dim' }, t('dev.asking')));
+        const seconds = (el) => (el.value ? `${el.value}:00` : undefined);
+        try {
+          await gantry('POST', `/device/query/${where}`, { query: 'alarms', startAlarmTime: seconds(from), endAlarmTime: seconds(until), ...(level.value && { startAlarmPriority: 1, endAlarmPriority: Number(level.value) }), ...(method.value && { alarmMethod: method.value }) });
+          if (!found.childElementCount) result.replaceChildren(h('p', { class: 'done' }, t('alarm.asked')));
+        } catch (error) {
+          end();
+          result.replaceChildren(failure(error));
+        }
+      };
+      const field = (key, el) => h('label', { class: 'field' }, h('span', {}, t(key)), el);
+      return h('form', { class: 'settings', onsubmit: send }, field('alarm.from', from), field('alarm.until', until), field('alarm.priority', level), field('alarm.method', method),
+        h('div', { class: 'line' }, h('span', { class: 'grow' }), h('button', { type: 'submit', class: 'accent', data: { testid: 'alarms-ask' } }, t('alarm.ask'))), result, found);
+    });
+  }
+
+  /** New software, which the device fetches by itself. It is followed to its end, whoever began it. */
+  #upgrade(online) {
+    const { target } = this;
+    const id = encodeURIComponent(target.puid);
     return this.#folded('upgrade', () => {
       const result = h('div', { role: 'status', data: { testid: 'upgrade-result' } });
-      const fields = ['firmware', 'fileUrl', 'manufacturer'].map((name) => h('input', { type: 'text', required: true, maxLength: 512, data: { field: name } }));
+      const fields = ['firmware', 'fileUrl', 'manufacturer'].map((name) => h('input', { type: 'text', required: name !== 'manufacturer', maxLength: 512, data: { field: name } }));
+      const button = h('button', { type: 'submit', class: 'accent', disabled: !online, data: { testid: 'upgrade-send' } }, t('upgrade.send'));
+      let turn;
+      const follow = async () => {
+        const mine = turn = Symbol('upgrade');
+        while (turn === mine) {
+          const { data: s } = await call('GET', `/pu/upgrade/status/${id}`);
+          const at = s.finishTime ? new Date(s.finishTime * 1000).toLocaleString(lang() === 'zh' ? 'zh-CN' : 'en-GB') : '';
+          const runs = s.percent >= 0 && s.percent < 100 && s.speed >= 0;
+          if (s.percent < 0) result.replaceChildren();
+          else if (s.speed < 0) result.replaceChildren(h('p', { class: 'failure', data: { state: 'failed' } }, icon('warn'), h('span', {}, t('upgrade.failed', { version: s.version, at, why: s.detail }))));
+          else if (runs) result.replaceChildren(h('p', { class: 'dim', data: { state: 'running' } }, t('upgrade.runs', { version: s.version })), h('progress', { aria: { label: t('fold.upgrade') } }));
+          else result.replaceChildren(h('p', { class: 'done', data: { state: 'done' } }, t('upgrade.done', { version: s.version, at })));
+          if (!runs) return;
+          await new Promise((resolve) => setTimeout(resolve, UPGRADE_POLL_MS));
+          if (!result.isConnected) return;
+        }
+      };
       const send = async (event) => {
         event.preventDefault();
         if (!(await ask(t('upgrade.sure', { name: target.deviceName })))) return;
-        const sessionId = [...crypto.getRandomValues(new Uint8Array(16))].map((b) => b.toString(16).padStart(2, '0')).join('');
-        const order = Object.fromEntries(fields.map((el) => [el.dataset.field, el.value.trim()]));
         try {
-          await gantry('POST', `/device/control/${where}`, { order: 'upgrade', sessionId, ...order });
-          result.replaceChildren(h('p', { class: 'done' }, t('upgrade.taken')));
+          await call('POST', `/pu/upgrade/${id}`, Object.fromEntries(fields.map((el) => [el.dataset.field, el.value.trim()])));
+          await follow();
         } catch (error) { result.replaceChildren(failure(error)); }
       };
+      follow().catch((error) => result.replaceChildren(failure(error)));
       return h('form', { class: 'settings', onsubmit: send }, fields.map((el) => h('label', { class: 'field' }, h('span', {}, t(`upgrade.${el.dataset.field}`)), el)),
-        h('div', { class: 'line' }, h('span', { class: 'grow' }), h('button', { type: 'submit', class: 'accent', data: { testid: 'upgrade-send' } }, t('upgrade.send'))), result);
+        h('div', { class: 'line' }, h('span', { class: 'grow' }), button), result);
     });
   }
 
@@ -242,6 +301,14 @@ export class DevicePanel {
     const el = h('details', { class: 'fold', data: { testid: `fold-${key}` }, ontoggle: () => { if (el.open && !el.dataset.filled) { el.dataset.filled = '1'; el.append(fill()); } } }, h('summary', {}, t(`fold.${key}`)));
     return el;
   }
+}
+
+/** What the node knows of a device, as keys of words and values; some are missing. */
+export function facts(got) {
+  const seen = got.lastTime ? new Date(got.lastTime * 1000).toLocaleString(lang() === 'zh' ? 'zh-CN' : 'en-GB') : '–';
+  return [['dev.name', got.name], ['dev.maker', got.manufacturer], ['dev.model', got.product], ['dev.firmware', got.softwareVersion],
+    ['dev.channels', `${got.channelCount ?? got.channels?.length ?? 0}${got.partial ? ` ${t('dev.partial')}` : ''}`], ['dev.seen', seen],
+    ['dev.place', got.gps && `${got.gps.lng.toFixed(5)}, ${got.gps.lat.toFixed(5)}`]];
 }
 
 function list(rows) {

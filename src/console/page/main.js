@@ -7,6 +7,7 @@ import { DevicePanel } from './device.js';
 import { $, bitRate, h, setText } from './dom.js';
 import { lang, onLang, setLang, t, translatePage } from './i18n.js';
 import { MapView } from './map.js';
+import { Notices } from './notices.js';
 import { Panel } from './panel.js';
 import { Playback } from './playback.js';
 import { Ptz } from './ptz.js';
@@ -38,11 +39,12 @@ class Console {
     this.records = new Playback($('#records'));
     this.map = new MapView($('#map'), { devices: () => this.tree.devices, onPlay: (target) => this.#playLive(target), onDevice: (target) => { this.chosen = target; this.panel.show('device'); } });
     this.certificates = new Certificates($('#certificates'), { devices: () => this.tree.devices });
-    this.alarms = new Alarms({ onCount: (n) => this.#badge(n), onPlay: (alarm) => this.#playAlarm(alarm), onLocate: (alarm) => { this.spaces.show('map'); this.map.locate({ puid: alarm.puid, index: alarm.index, lng: alarm.lng, lat: alarm.lat }); } });
+    this.notices = new Notices({ onLocate: (n) => this.#locate(n), nameOf: (puid, index) => this.#nameOf(puid, index), onChange: () => this.alarms?.drawTabs() });
+    this.alarms = new Alarms({ onCount: (n) => this.#badge(n), onPlay: (alarm) => this.#playAlarm(alarm), onLocate: (alarm) => this.#locate(alarm) }, this.notices);
     this.panel = new Panel($('#panel'), {
       selected: () => this.wall.selected,
       subject: () => this.#subject(),
-      parts: { ptz: new Ptz(), device: new DevicePanel(), alarms: this.alarms },
+      parts: { ptz: new Ptz(), device: new DevicePanel({ alarms: this.alarms, notices: this.notices }), alarms: this.alarms },
       onMode: (mode) => { for (const b of document.querySelectorAll('[data-panel]')) b.setAttribute('aria-pressed', b.dataset.panel === mode); },
     });
     this.spaces = new Spaces($('#spaces'), { live: $('#wall'), records: $('#records'), map: $('#map'), certificates: $('#certificates') }, (name) => this.#shown(name));
@@ -57,6 +59,7 @@ class Console {
     this.load();
     this.wall.restore();
     this.alarms.start();
+    this.notices.start();
     this.map.start();
     this.spaces.restore();
     this.bar();
@@ -65,6 +68,7 @@ class Console {
   stop() {
     this.online?.stop();
     this.alarms.stop();
+    this.notices.stop();
     this.map.stop();
     this.records.stop();
     this.certificates.clear();
@@ -99,7 +103,7 @@ class Console {
     const device = this.tree.find(chosen.puid);
     const index = chosen.index ?? (device?.channels?.length === 1 ? device.channels[0].index : undefined);
     const channel = device?.channels?.find((c) => c.index === index);
-    return { ...chosen, index, channel, name: channel?.name || chosen.name, online: Number(device?.status) === 1 };
+    return { ...chosen, index, channel, name: channel?.name || chosen.name, online: Number(device?.status) === 1, channels: device?.channelCount ?? device?.channels?.length ?? 0 };
   }
 
   #playLive(target, clickedAt = performance.now()) {
@@ -113,6 +117,19 @@ class Console {
     const index = alarm.index >= 0 ? alarm.index : device?.channels?.[0]?.index ?? 0;
     const channel = device?.channels?.find((c) => c.index === index);
     this.#playLive({ puid: alarm.puid, index, name: channel?.name || alarm.device, deviceName: alarm.device });
+  }
+
+  #locate({ puid, index, lng, lat }) {
+    this.spaces.show('map');
+    this.map.locate({ puid, index, lng, lat });
+  }
+
+  /** What the list calls a channel, or the device where `index` is below 0. */
+  #nameOf(puid, index) {
+    const device = this.tree.find(puid);
+    const name = device ? label(device) : puid;
+    const channel = device?.channels?.find((c) => c.index === index);
+    return index < 0 || channel?.name === name ? name : `${name} / ${channel?.name ?? index}`;
   }
 
   #badge(n) {

@@ -33,7 +33,7 @@ export class MapView {
     this.centre = { lng: 104, lat: 35 };
     this.scale = 20;
     this.fitted = false;
-    /** By device id: the last position that came, and the places before it. */
+    /** By device id, or device id and index of a channel with `/` between: the last position that came, and the places before it. */
     this.moved = new Map();
     this.chosen = '';
     const button = (key, sign, action) => h('button', { title: t(key), data: { key }, aria: { label: t(key) }, onclick: action }, sign);
@@ -72,29 +72,53 @@ export class MapView {
     return { badd: true, puid: this.hooks.devices().filter((d) => Number(d.status) === 1).slice(0, FOLLOWED_MAX).map((d) => d.id) };
   }
 
-  #position({ devID, devId, lng, lat, speed, angle, time }) {
-    const id = devID ?? devId;
-    if (!id || !Number.isFinite(lng) || !Number.isFinite(lat)) return;
-    const before = this.moved.get(id);
+  #position({ devID, devId, subDevIdx, channelId, lng, lat, speed, angle, time }) {
+    const at = this.#whose(devID ?? devId, subDevIdx);
+    if (!at || !Number.isFinite(lng) || !Number.isFinite(lat)) return;
+    const { key } = at;
+    const before = this.moved.get(key);
     const track = before ? [...before.track, { lng: before.lng, lat: before.lat }].slice(-TRACK_MAX) : [];
-    this.moved.set(id, { lng, lat, speed, angle, time, track });
+    this.moved.set(key, { ...at, channelId, lng, lat, speed, angle, time, track });
     if (this.el.hidden) return;
-    if (this.chosen === id) this.#keepInSight({ lng, lat });
+    if (this.chosen === key) this.#keepInSight({ lng, lat });
     this.draw();
-    if (this.chosen === id) this.#drawCard();
+    if (this.chosen === key) this.#drawCard();
   }
 
-  /** One point a channel that has a place of its own, one for a device otherwise. What came last is where a device is. */
+  /** Whose a position is: a device's, or a channel's of its own. The one channel of a camera is the camera. */
+  #whose(id, index = -1) {
+    if (!id) return null;
+    const devices = this.hooks.devices();
+    const device = devices.find((d) => d.id === id);
+    if (!device) {
+      // Told by the code of a channel alone.
+      const code = id.replace(/^PU_/, '');
+      const owner = devices.find((d) => d.channels?.some((c) => c.id === code));
+      return owner ? this.#whose(owner.id, owner.channels.find((c) => c.id === code).index) : null;
+    }
+    const single = Number(device.channelCount ?? device.channels?.length ?? 0) <= 1;
+    return index < 0 || single ? { key: id, puid: id, index: -1 } : { key: `${id}/${index}`, puid: id, index };
+  }
+
+  /** One point a channel that has a place of its own, one for a device otherwise. What came last is where each of them is. */
   points() {
     const out = [];
+    const ofChannels = new Map();
+    for (const place of this.moved.values()) if (place.index >= 0) ofChannels.set(place.puid, [...(ofChannels.get(place.puid) ?? []), place]);
     for (const device of this.hooks.devices()) {
       const moved = this.moved.get(device.id);
       const online = Number(device.status) === 1;
       const name = device.name || device.id;
-      if (moved) { out.push({ id: device.id, puid: device.id, name, online, device, channel: device.channels?.[0], ...moved }); continue; }
-      const placed = (device.channels ?? []).filter((c) => c.gps);
-      for (const channel of placed) out.push({ id: placed.length > 1 ? `${device.id}/${channel.index}` : device.id, puid: device.id, name: channel.name || name, online: online && Number(channel.status ?? 1) === 1, device, channel, lng: channel.gps.lng, lat: channel.gps.lat });
-      if (!placed.length && device.gps) out.push({ id: device.id, puid: device.id, name, online, device, channel: device.channels?.[0], lng: device.gps.lng, lat: device.gps.lat });
+      const going = ofChannels.get(device.id) ?? [];
+      const channels = device.channels ?? [];
+      for (const place of going) {
+        const channel = channels.find((c) => c.index === place.index) ?? { index: place.index, name: place.channelId };
+        out.push({ id: place.key, puid: device.id, name: channel.name || name, online: online && Number(channel.status ?? 1) === 1, device, channel, ...place });
+      }
+      if (moved) { out.push({ id: device.id, puid: device.id, name, online, device, channel: channels[0], ...moved }); continue; }
+      const placed = channels.filter((c) => c.gps && !going.some((place) => place.index === c.index));
+      for (const channel of placed) out.push({ id: placed.length + going.length > 1 ? `${device.id}/${channel.index}` : device.id, puid: device.id, name: channel.name || name, online: online && Number(channel.status ?? 1) === 1, device, channel, lng: channel.gps.lng, lat: channel.gps.lat });
+      if (!placed.length && !going.length && device.gps) out.push({ id: device.id, puid: device.id, name, online, device, channel: channels[0], lng: device.gps.lng, lat: device.gps.lat });
     }
     return out;
   }
@@ -282,7 +306,8 @@ export class MapView {
         } }, t('map.ask')),
         h('button', { disabled: !p.online, title: t('map.follow.hint'), data: { testid: 'map-follow' }, onclick: async () => {
           try {
-            await gantry('PUT', `/devices/${encodeURIComponent(p.puid)}/subscriptions/position`, { interval: FOLLOW_S });
+            const own = p.channel && Number(p.device.channelCount ?? 0) > 1 && p.id !== p.puid ? `?channel=${p.channel.index}` : '';
+            await gantry('PUT', `/devices/${encodeURIComponent(p.puid)}/subscriptions/position${own}`, { interval: FOLLOW_S });
             result.replaceChildren(h('p', { class: 'done' }, t('map.followed', { s: FOLLOW_S })));
           } catch (error) { result.replaceChildren(failure(error)); }
         } }, t('map.follow'))), result);

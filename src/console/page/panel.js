@@ -1,6 +1,7 @@
 // The panel at the right: details of the selected view, turning its camera, its device, alarms, or the node's sessions.
 
 import { closeDialog, device, dialogInfo, dialogs, lastFailure } from './api.js';
+import { facts } from './device.js';
 import { Diagnosis } from './diagnosis.js';
 import { byteCount, h, icon } from './dom.js';
 import { onLang, t } from './i18n.js';
@@ -90,7 +91,7 @@ export class Panel {
     out.push(this.diagnosis.el);
     if (tile.state === 'playing') out.push(section(t('panel.view'), tile.rows().map(([key, value]) => [t(key), value])));
     const info = await this.#deviceOf(target.puid);
-    if (info) out.push(...sections(t('panel.device'), info));
+    if (info) out.push(section(t('panel.device'), facts(info).filter(([, value]) => value).map(([key, value]) => [t(key), value])));
     return out;
   }
 
@@ -108,8 +109,7 @@ export class Panel {
 
   async #deviceOf(puid) {
     if (!this.devices.has(puid)) {
-      const { channels: _, ...info } = await device(puid).catch(() => ({}));
-      this.devices.set(puid, Object.keys(info).length ? info : null);
+      this.devices.set(puid, await device(puid).catch(() => null));
       setTimeout(() => this.devices.delete(puid), 10_000);
     }
     return this.devices.get(puid);
@@ -123,8 +123,8 @@ export class Panel {
     return [h('table', { class: 'sessions num', data: { testid: 'session-table' } },
       h('thead', {}, h('tr', {}, head, h('th'))),
       h('tbody', {}, list.map((d) => h('tr', {},
-        h('td', { title: puidOf(d) }, `${String(puidOf(d)).slice(-8)} / ${d.index ?? 0}`), h('td', {}, kindOf(d)), h('td', {}, String(d.stage ?? d.state ?? d.status ?? '')),
-        h('td', {}, d.user ?? d.userID ?? d.owner ?? ''), h('td', { class: 'right' }, byteCount(Number(d.sentBytes ?? d.bytes ?? 0))),
+        h('td', { title: `${d.puid} ${d.stream}` }, d.puid ? `${d.puid.slice(-8)} / ${d.index}` : d.stream), h('td', {}, kindOf(d)), h('td', {}, t(`session.${d.stage}`)),
+        h('td', {}, d.userid), h('td', { class: 'right' }, byteCount(Number(d.sentBytes ?? d.bytes ?? 0))),
         h('td', {}, h('button', { class: 'quiet text', onclick: async () => { await closeDialog(idOf(d)); this.refresh(); } }, t('panel.end')))))))];
   }
 }
@@ -136,32 +136,9 @@ function decodes(transport) {
   return (transport === 'webrtc' ? rtc() : mse()) ? 'h264,h265' : 'h264';
 }
 
-const idOf = (d) => d.dialogid ?? d.dialogId ?? d.id;
-const puidOf = (d) => d.puid ?? d.puID ?? d.target ?? '';
-const kindOf = (d) => String(d.transport ?? d.kind ?? '');
+const idOf = (d) => d.dialogid;
+const kindOf = (d) => d.transport;
 
 function section(title, rows) {
   return h('section', {}, h('h3', {}, title), h('dl', { class: 'num' }, rows.flatMap(([key, value]) => [h('dt', {}, key), h('dd', {}, value)])));
-}
-
-/** An object of the API as sections: its plain fields, then each object in it. */
-function sections(title, object) {
-  const plain = [];
-  const nested = [];
-  for (const [key, value] of Object.entries(object)) {
-    if (value === null || value === undefined || value === '') continue;
-    if (Array.isArray(value)) value.forEach((v, i) => (typeof v === 'object' ? nested.push([`${key} ${i + 1}`, v]) : plain.push([key, String(v)])));
-    else if (typeof value === 'object') nested.push([key, value]);
-    else plain.push([words(key), show(key, value)]);
-  }
-  return [plain.length ? section(title, plain) : null, ...nested.flatMap(([key, value]) => sections(`${title} · ${words(key)}`, value))].filter(Boolean);
-}
-
-/** "firstFrameMs" → "first frame ms". */
-const words = (key) => key.replace(/([a-z0-9])([A-Z])/g, '$1 $2').replace(/_/g, ' ').toLowerCase();
-
-function show(key, value) {
-  if (typeof value === 'number' && /bytes$/i.test(key)) return byteCount(value);
-  if (typeof value === 'number' && value > 1e9 && value < 1e10 && /time|at$|since|seen|unix|created/i.test(key)) return new Date(value * 1000).toLocaleString();
-  return String(value);
 }

@@ -8,7 +8,16 @@ const SCRIPT = '/console/vendor/mpegts-1.8.2.js';
 /** As for fMP4: the node may first have to wake the device. */
 const PICTURE_MS_MAX = 20_000;
 
+/** For so long after a view was closed the library may still throw. */
+const CLOSING_MS = 5_000;
+
 let loading = null;
+let closedAt = -Infinity;
+
+/** Closed before its socket is open, the library throws at nobody when the browser tells it that the socket failed. */
+addEventListener('error', (event) => {
+  if (event.filename?.endsWith(SCRIPT) && performance.now() - closedAt < CLOSING_MS) event.preventDefault();
+});
 
 function library() {
   loading ??= new Promise((resolve, reject) => {
@@ -89,6 +98,7 @@ export class FlvPlayer {
 
   stop() {
     this.abort.abort();
+    if (this.player) closedAt = performance.now();
     this.player?.destroy();
     this.player = null;
   }

@@ -1,5 +1,6 @@
-// What cameras of later editions can besides the pad: a look by its angles (PTZPreciseCtrl, 2022), following what
-// moves (TargetTrack, 2022), a home position that the camera returns to by itself (2016), and zooming into a part of the picture that is drawn with Shift held (2016).
+// What cameras of later editions can besides the pad: a look by its angles (PTZPreciseCtrl, 2022), following what moves or
+// what is marked on the picture (TargetTrack, 2022), a home position that the camera returns to by itself (2016), and zooming
+// into a part of the picture that is drawn with Shift held (2016).
 // And what the pad has no place for: scans and switches.
 
 import { gantry } from './api.js';
@@ -26,16 +27,22 @@ export function precise(where, after) {
   return h('section', {}, h('h3', {}, t('ptz.precise')), h('form', { class: 'line', onsubmit: go }, pan, tilt, zoom, h('button', { type: 'submit', data: { testid: 'precise-go' } }, t('ptz.go'))), result);
 }
 
-/** Lets a camera follow what moves by itself, and ends that. */
-export function tracking(where) {
+/** Lets a camera follow what moves by itself, or what is marked on its picture, and ends that. */
+export function tracking(where, target) {
   const result = h('div', { role: 'status', data: { testid: 'track-result' } });
-  const order = (mode) => async () => {
+  const said = (mode) => result.replaceChildren(h('p', { class: 'done' }, t('order.done', { order: t(`ptz.track.${mode}`) })));
+  const order = async (mode, area) => {
     try {
-      await gantry('POST', `/device/control/${where}`, { order: 'targetTrack', mode });
-      result.replaceChildren(h('p', { class: 'done' }, t('order.done', { order: t(`ptz.track.${mode}`) })));
+      await gantry('POST', `/device/control/${where}`, { order: 'targetTrack', mode, area });
+      said(mode);
     } catch (error) { result.replaceChildren(failure(error)); }
   };
-  return h('section', {}, h('h3', {}, t('ptz.track')), h('div', { class: 'line' }, ['Auto', 'Stop'].map((mode) => h('button', { data: { testid: `track-${mode}` }, onclick: order(mode) }, t(`ptz.track.${mode}`)))), result);
+  const mark = () => {
+    const begun = markOn(target, (area) => (area ? order('Manual', area) : result.replaceChildren()));
+    result.replaceChildren(h('p', { class: 'dim' }, t(begun ? 'ptz.track.draw' : 'ptz.track.play')));
+  };
+  const button = (mode, act) => h('button', { data: { testid: `track-${mode}` }, onclick: act }, t(`ptz.track.${mode}`));
+  return h('section', {}, h('h3', {}, t('ptz.track')), h('div', { class: 'line' }, button('Auto', () => order('Auto')), button('Manual', mark), button('Stop', () => order('Stop'))), result);
 }
 
 /** Looking to and fro between two edges, which are set where the camera looks, and the switches: the wiper is the first. */
@@ -53,7 +60,7 @@ export function scanning(where) {
   };
   const button = (key, body) => h('button', { data: { testid: key.replace('.', '-') }, onclick: tell(body) }, t(`ptz.${key}`));
   const action = (name) => button(`scan.${name}`, () => ({ order: 'scan', scan: Number(scan.value), action: name }));
-  const pace = h('button', { data: { testid: 'scan-speed-set' }, onclick: tell(() => ({ order: 'scan', scan: Number(scan.value), action: 'speed', speed: Number(speed.value) })) }, t('ptz.set'));
+  const pace = h('button', { data: { testid: 'scan-speed-set' }, onclick: tell(() => ({ order: 'scan', scan: Number(scan.value), action: 'speed', speed: Number(speed.value) })) }, t('ptz.scan.pace'));
   const turn = (on) => button(on ? 'aux.on' : 'aux.off', () => ({ order: 'auxiliary', number: Number(aux.value), on }));
   return h('section', {}, h('h3', {}, t('ptz.scan')),
     h('div', { class: 'line' }, scan, ...['left', 'right', 'start', 'stop'].map(action)),
@@ -89,15 +96,51 @@ export function home(where) {
   return el;
 }
 
+/** Views on which a frame can be drawn. */
+let views = [];
+/** What the next frame is for, if not for zooming: `{puid, index, done(area or null)}`. */
+let marking = null;
+
+function endMarking(area) {
+  const { done } = marking;
+  marking = null;
+  delete document.body.dataset.marking;
+  done(area);
+}
+
 /**
- * Lets a frame be drawn on a view with Shift held: the camera zooms in to it, or with Alt as well out from it.
- * `target()` gives the channel or null; `failed(error)` is told what went wrong.
+ * The next frame that is drawn on a view of this channel goes to `done`; null: it was given up (Escape, or another one was
+ * begun). False: no view plays the channel.
  */
-export function dragZoom(el, { target, picture, failed }) {
+export function markOn({ puid, index }, done) {
+  stopMarking();
+  if (!views.some((view) => shows(view, { puid, index }))) return false;
+  marking = { puid, index, done };
+  document.body.dataset.marking = 'true';
+  return true;
+}
+
+/** What was to be marked is not any more. */
+export function stopMarking() { if (marking) endMarking(null); }
+
+addEventListener('keydown', (event) => { if (marking && event.key === 'Escape') { event.stopPropagation(); stopMarking(); } }, true);
+
+function shows(view, { puid, index }) {
+  const target = view.target();
+  return target?.puid === puid && target.index === index;
+}
+
+/**
+ * Lets a frame be drawn on a view: with Shift held the camera zooms in to it, or with Alt as well out from it; where a target is
+ * to be marked, without. `view`: `target()` gives the channel or null, `picture()` the video, `failed(error)` is told what went wrong.
+ */
+export function dragZoom(el, view) {
+  views = [...views.filter((known) => known.el.isConnected), { el, ...view }];
   el.addEventListener('pointerdown', (event) => {
-    const to = target();
-    const video = picture();
-    if (!event.shiftKey || event.button !== 0 || !to || !video?.videoWidth) return;
+    const to = view.target();
+    const video = view.picture();
+    const marks = marking && shows(view, marking);
+    if (!(event.shiftKey || marks) || event.button !== 0 || !to || !video?.videoWidth) return;
     event.preventDefault();
     const box = el.getBoundingClientRect();
     const frame = h('div', { class: 'drag-frame' });
@@ -113,7 +156,8 @@ export function dragZoom(el, { target, picture, failed }) {
       for (const [name, listener] of [['pointermove', move], ['pointerup', end], ['pointercancel', end]]) el.removeEventListener(name, listener);
       const area = e.type === 'pointerup' ? areaOf(corners(e), box, video) : null;
       if (!area) return;
-      gantry('POST', `/device/control/${encodeURIComponent(to.puid)}/${to.index}`, { order: 'dragZoom', closer: !e.altKey, area }).catch(failed);
+      if (marks) { if (marking) endMarking(area); return; }
+      gantry('POST', `/device/control/${encodeURIComponent(to.puid)}/${to.index}`, { order: 'dragZoom', closer: !e.altKey, area }).catch(view.failed);
     };
     for (const [name, listener] of [['pointermove', move], ['pointerup', end], ['pointercancel', end]]) el.addEventListener(name, listener);
   });

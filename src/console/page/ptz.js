@@ -6,7 +6,7 @@
 import { call, gantry } from './api.js';
 import { failure, h, icon } from './dom.js';
 import { onLang, t } from './i18n.js';
-import { home, precise, scanning, tracking } from './ptz-more.js';
+import { home, precise, scanning, stopMarking, tracking } from './ptz-more.js';
 
 const SPEED_KEY = 'gantry.ptz.speed';
 /** The pad, row by row: the operation, its icon, the arrow key that does the same. */
@@ -75,6 +75,7 @@ export class Ptz {
   }
 
   release() {
+    stopMarking();
     const operate = this.held;
     if (!operate) return;
     this.held = null;
@@ -209,7 +210,7 @@ export class Ptz {
       this.look = h('p', { class: 'look num dim' }),
       this.notice = h('div', { role: 'alert' }, this.error ? failure(this.error) : null),
       this.presetPart = h('section', {}), this.cruisePart = h('section', {}),
-      off ? null : precise(this.#where(), () => this.#loadPosition()), off ? null : tracking(this.#where()), off ? null : scanning(this.#where()), off ? null : home(this.#where()),
+      off ? null : precise(this.#where(), () => this.#loadPosition()), off ? null : tracking(this.#where(), this.target), off ? null : scanning(this.#where()), off ? null : home(this.#where()),
       off ? null : h('p', { class: 'hint dim small' }, t('ptz.keys')),
     ].filter(Boolean));
     this.#drawPosition();

@@ -17,6 +17,8 @@ const LAZY_FROM = 64;
 const PAGE = 100;
 /** Levels that are remembered; the oldest are forgotten, and asked for again. */
 const LEVELS_MAX = 200;
+/** After this a level is asked for again that was empty though its device has channels. */
+const EMPTY_MS = 1000;
 /** After the last key, before a device is asked for what is searched. */
 const SEARCH_MS = 250;
 const INDENT_PX = 22;
@@ -182,7 +184,13 @@ export class Tree {
     const { of: device, parent, keyword } = level;
     try {
       const { data, pageInfo } = await gantry('POST', `/devices/${encodeURIComponent(device.id)}/tree`, { page, pageSize: PAGE, filter: { ...(parent !== null && { parent }), ...(keyword && { keyword }) } });
-      level.total = pageInfo?.totalCount ?? data.length;
+      const total = pageInfo?.totalCount ?? data.length;
+      // A directory that has just come is told of before it can be asked for.
+      if (!total && parent === '' && !keyword) {
+        setTimeout(() => { level.asked.delete(page); if (this.levels.get(level.key) === level) this.#ask(level, page); }, EMPTY_MS);
+        return;
+      }
+      level.total = total;
       data.forEach((item, i) => { level.items[page * PAGE + i] = item; });
       level.rows.length = Math.min(level.rows.length, level.total);
       for (let i = page * PAGE; i < (page + 1) * PAGE; i++) delete level.rows[i];

@@ -64,9 +64,10 @@ impl Device {
             return;
         };
         let about = message.device.unwrap_or(self.config.id.0);
-        let status = if self.has(about) { 200 } else { 404 };
+        let here = if self.has(about) { 200 } else { 404 };
+        let status = self.refuses.unwrap_or(here);
         _ = self.endpoint.respond(now, incoming, Response::new(status));
-        if status != 200 || self.config.abilities.silent {
+        if status != 200 || self.silent {
             return;
         }
         match message.root {
@@ -398,6 +399,7 @@ impl Default for Abilities {
             edition: crate::gb28181::edition::Edition::Y2022,
             silent: false,
             reverse: false,
+            hangs_up: false,
             records: Vec::new(),
             cards: vec![SdCard {
                 id: 1,

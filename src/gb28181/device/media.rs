@@ -114,6 +114,9 @@ impl Device {
         _ = self.endpoint.respond(now, incoming, response);
         if let Ok((id, order)) = checked {
             self.event(Event::Ordered { id, order });
+            if order == Order::Teardown && self.config.abilities.hangs_up {
+                self.end_media(now, id);
+            }
         }
     }
 
@@ -138,7 +141,9 @@ impl Device {
 
     pub(super) fn invited(&mut self, now: Instant, incoming: Incoming) {
         let id = MediaId(self.next_media);
-        let answer = if self.media.len() >= SIM_MEDIA_MAX {
+        let answer = if let Some(status) = self.refuses {
+            Err(status)
+        } else if self.media.len() >= SIM_MEDIA_MAX {
             Err(486)
         } else {
             self.read_offer(id, &incoming.message)

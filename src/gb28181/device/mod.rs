@@ -90,6 +90,8 @@ pub struct Abilities {
     pub silent: bool,
     /// Plays back backwards.
     pub reverse: bool,
+    /// Hangs up by itself when a playback is torn down.
+    pub hangs_up: bool,
     /// All of its cameras; one without a `device_id` is every camera's.
     pub records: Vec<FileRecord>,
     pub cards: Vec<SdCard>,
@@ -226,6 +228,10 @@ pub struct Device {
     cameras: BTreeMap<GbId, Camera>,
     recorder: Recorder,
     security: Option<Security>,
+    /// See [`Abilities::silent`].
+    silent: bool,
+    /// The status by which it refuses questions, orders and views.
+    refuses: Option<u16>,
     subscriptions: Vec<Subscribed>,
     jobs: Vec<Job>,
     /// Directories that were asked for: number of the question, and how much of it has been sent.
@@ -263,6 +269,8 @@ impl Device {
             cameras: BTreeMap::new(),
             recorder: Recorder::new(),
             security: config.abilities.security.clone(),
+            silent: config.abilities.silent,
+            refuses: None,
             subscriptions: Vec::new(),
             jobs: Vec::new(),
             directories: VecDeque::new(),
@@ -314,6 +322,16 @@ impl Device {
     /// Subscriptions that platforms hold here.
     pub fn subscriptions(&self) -> usize {
         self.subscriptions.len()
+    }
+
+    /// From now on it takes every question and order and answers none, or answers them again.
+    pub fn set_silent(&mut self, silent: bool) {
+        self.silent = silent;
+    }
+
+    /// From now on it refuses questions, orders and views by this status, or takes them again.
+    pub fn set_refusal(&mut self, status: Option<u16>) {
+        self.refuses = status;
     }
 
     /// Forgets every subscription, as after a power cut.

@@ -220,7 +220,17 @@ impl Device {
         event: ChannelEvent,
         item: CatalogItem,
     ) -> bool {
-        let notice = Notice::Catalog(vec![CatalogChange { event, item }]);
+        self.directory_changed(now, vec![CatalogChange { event, item }])
+    }
+
+    /// Changes its directory, and tells who subscribed to it in one message. False: nobody did.
+    pub fn directory_changed(&mut self, now: Instant, changes: Vec<CatalogChange>) -> bool {
+        let mut items = self.config.channels.to_vec();
+        for change in &changes {
+            apply(&mut items, change);
+        }
+        self.config.channels = items.into();
+        let notice = Notice::Catalog(changes);
         let about = self.config.id.0;
         let told = self.notify(now, Topic::Catalog, about, &notice);
         self.pump(now);
@@ -287,6 +297,29 @@ impl Device {
     pub(super) fn notify_refused(&mut self, call_id: &str) {
         self.subscriptions
             .retain(|s| s.dialog.id().call_id != call_id);
+    }
+}
+
+/// What a change makes of a directory.
+fn apply(items: &mut Vec<CatalogItem>, change: &CatalogChange) {
+    let CatalogChange { event, item } = change;
+    let place = items.iter().position(|known| known.id == item.id);
+    match (event, place) {
+        (ChannelEvent::Add | ChannelEvent::Update, Some(place)) => items[place] = item.clone(),
+        (ChannelEvent::Add | ChannelEvent::Update, None) => items.push(item.clone()),
+        (ChannelEvent::Delete, Some(place)) => _ = items.remove(place),
+        (
+            ChannelEvent::On | ChannelEvent::Off | ChannelEvent::VideoLost | ChannelEvent::Defect,
+            Some(place),
+        ) => items[place].online = *event == ChannelEvent::On,
+        (
+            ChannelEvent::On
+            | ChannelEvent::Off
+            | ChannelEvent::VideoLost
+            | ChannelEvent::Defect
+            | ChannelEvent::Delete,
+            None,
+        ) => {}
     }
 }
 

@@ -10,6 +10,9 @@
 //!     └── 2xx all the same: ACK, BYE
 //! ```
 //!
+//! A playback that is ended here before its file is gets TEARDOWN and then BYE (2016, B.2.5), one right after the other: the view
+//! ends by its BYE whatever becomes of TEARDOWN, and a device that hangs up at TEARDOWN has ended it as well.
+//!
 //! Every view reports `InviteAnswered` or `InviteFailed` once, and `InviteEnded` last and once. A 2xx that nobody waits
 //! for (it crossed a CANCEL, or comes from a second branch) is acknowledged and ended at once, so that no device keeps
 //! sending to nobody. Dialogs are found by Call-ID, never by SSRC.
@@ -24,7 +27,9 @@ use crate::gb28181::edition::Edition;
 use crate::gb28181::mansrtsp::{self, Order};
 use crate::gb28181::offer::Offer;
 use crate::gb28181::registrar::Slot;
-use crate::gb28181::types::{AskId, EndedBy, Event, Invite, InviteFailure, InviteId, Persist};
+use crate::gb28181::types::{
+    AskId, EndedBy, Event, Footage, Invite, InviteFailure, InviteId, OfflineReason, Persist,
+};
 use crate::id::DeviceId;
 use crate::limits::{INVITE_END_S, INVITES_MAX};
 use crate::sip::{
@@ -40,6 +45,8 @@ struct View {
     state: State,
     /// Of the last order to play.
     order_cseq: u32,
+    /// The device has sent all of its record.
+    file_ended: bool,
     /// When to stop waiting for what the state waits for.
     deadline: Option<Instant>,
 }
@@ -65,6 +72,10 @@ pub(super) struct Invites {
     by_call_id: HashMap<String, InviteId>,
     by_device: HashMap<Slot, Vec<InviteId>>,
     deadlines: BTreeSet<(Instant, InviteId)>,
+    /// Dialogs of an earlier run, of devices that cannot be reached yet.
+    left_over: HashMap<Slot, Vec<Dialog>>,
+    /// All of them; at most [`INVITES_MAX`], beyond which they are given up.
+    left_over_count: usize,
 }
 
 impl Invites {
@@ -194,6 +205,7 @@ impl Platform {
                 call_id,
                 state: State::Calling { transaction },
                 order_cseq: 0,
+                file_ended: false,
                 deadline: Some(now + self.config.invite_timeout),
             },
         );
@@ -246,7 +258,45 @@ impl Platform {
                 self.cancel(now, id, InviteFailure::Cancelled);
             }
             State::Cancelling | State::Ending { .. } => {}
-            State::Running { .. } => self.bye(now, id),
+            State::Running { .. } => {
+                self.tear_down(now, id);
+                self.bye(now, id);
+            }
+        }
+    }
+
+    /// The record of a view has come to its end at the device.
+    pub(super) fn file_of_view_ended(&mut self, id: InviteId) {
+        if let Some(view) = self.invites.views.get_mut(&id) {
+            view.file_ended = true;
+        }
+    }
+
+    /// INFO with TEARDOWN, to a playback that still runs and a device that may be told so.
+    fn tear_down(&mut self, now: Instant, id: InviteId) {
+        let Some(view) = self.invites.views.get_mut(&id) else {
+            return;
+        };
+        let device = self.registrar.get(view.device);
+        let plays = matches!(view.offer.footage, Footage::Playback(_)) && !view.file_ended;
+        let State::Running { dialog } = &mut view.state else {
+            return;
+        };
+        if !plays || !device.quirks.tears_down() {
+            return;
+        }
+        let edition = device.gb_version.as_deref().and_then(Edition::from_version);
+        view.order_cseq += 1;
+        let body = Order::Teardown.write(view.order_cseq, edition);
+        let request = dialog
+            .request(Method::Info)
+            .body(mansrtsp::CONTENT_TYPE, body);
+        let (slot, path) = (view.device, device.path.unwrap_or(view.path));
+        if self
+            .send_to(now, Some(slot), path, request, Purpose::Teardown)
+            .is_some()
+        {
+            self.counters.teardowns_sent += 1;
         }
     }
 
@@ -269,12 +319,14 @@ impl Platform {
         let Some(view) = self.invites.views.get_mut(&id) else {
             return;
         };
-        let path = self.registrar.get(view.device).path.unwrap_or(view.path);
+        let slot = view.device;
+        let path = self.registrar.get(slot).path.unwrap_or(view.path);
         let request = match &mut view.state {
             State::Running { dialog } => dialog.request(Method::Bye),
             State::Calling { .. } | State::Cancelling | State::Ending { .. } => return,
         };
-        if self.send(now, path, request, Purpose::Bye(id)).is_none() {
+        let sent = self.send_to(now, Some(slot), path, request, Purpose::Bye(id));
+        if sent.is_none() {
             return self.invite_over(id, EndedBy::Lost);
         }
         let deadline = now + Duration::from_secs(INVITE_END_S);
@@ -446,7 +498,14 @@ impl Platform {
     }
 
     /// The device is offline: its views are over. It is told, in case that it hears us.
-    pub(super) fn lose_invites(&mut self, now: Instant, slot: Slot) {
+    pub(super) fn lose_invites(&mut self, now: Instant, slot: Slot, why: OfflineReason) {
+        let by = match why {
+            OfflineReason::Revoked => EndedBy::Revoked,
+            OfflineReason::Unregistered
+            | OfflineReason::Kicked
+            | OfflineReason::RegistrationExpired
+            | OfflineReason::KeepaliveMissed => EndedBy::Lost,
+        };
         let ids = self.invites.by_device.get(&slot).cloned();
         for id in ids.unwrap_or_default() {
             let Some(view) = self.invites.views.get(&id) else {
@@ -460,26 +519,50 @@ impl Platform {
                 State::Running { .. } => self.bye(now, id),
                 State::Cancelling | State::Ending { .. } => {}
             }
-            self.invite_over(id, EndedBy::Lost);
+            self.invite_over(id, by);
         }
     }
 
-    /// The last event of a view. Answers to what is still under way find no view and are dealt with as unclaimed.
-    /// A dialog that a run before this one left behind: the device still sends, to nobody.
+    /// A dialog that a run before this one left behind: the device still sends, to nobody. One that cannot be reached, as its
+    /// connection ended with that run, is told when it is there again.
     pub(super) fn end_left_over(&mut self, now: Instant, device: DeviceId, dialog: &str) {
-        let Some(mut dialog) = Dialog::from_text(dialog) else {
+        let Some(dialog) = Dialog::from_text(dialog) else {
             return;
         };
         let known = self.registrar.find(device);
         let path = known.and_then(|slot| self.registrar.get(slot).path);
-        if let Some(path) = path {
-            self.send(now, path, dialog.request(Method::Bye), Purpose::StrayBye);
+        match (known, path) {
+            (Some(slot), Some(path)) => self.hang_up(now, slot, path, dialog),
+            (Some(slot), None) if self.invites.left_over_count < INVITES_MAX => {
+                self.invites.left_over_count += 1;
+                let waiting = self.invites.left_over.entry(slot).or_default();
+                waiting.push(dialog);
+            }
+            (Some(_), None) | (None, _) => self.dialog_is_over(&dialog),
         }
-        // Also of one that cannot be reached (its TCP connection ended with us): it will not be asked again.
+    }
+
+    /// A device is there again: what an earlier run left behind at it ends now.
+    pub(super) fn hang_up_left_over(&mut self, now: Instant, slot: Slot, path: Path) {
+        let waiting = self.invites.left_over.remove(&slot).unwrap_or_default();
+        self.invites.left_over_count -= waiting.len();
+        for dialog in waiting {
+            self.hang_up(now, slot, path, dialog);
+        }
+    }
+
+    fn hang_up(&mut self, now: Instant, slot: Slot, path: Path, mut dialog: Dialog) {
+        let request = dialog.request(Method::Bye);
+        self.send_to(now, Some(slot), path, request, Purpose::StrayBye);
+        self.dialog_is_over(&dialog);
+    }
+
+    fn dialog_is_over(&mut self, dialog: &Dialog) {
         let call_id = dialog.id().call_id.clone();
         self.event(Event::Persist(Persist::DialogOver { call_id }));
     }
 
+    /// The last event of a view. Answers to what is still under way find no view and are dealt with as unclaimed.
     fn invite_over(&mut self, id: InviteId, by: EndedBy) {
         if let Some(call_id) = self.kept_dialogs.remove(&id) {
             self.event(Event::Persist(Persist::DialogOver { call_id }));

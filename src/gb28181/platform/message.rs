@@ -142,6 +142,9 @@ impl Platform {
     fn file_ended(&mut self, slot: Slot, about: Option<GbId>, invite: Option<InviteId>) {
         self.counters.notices += 1;
         let device = self.registrar.get(slot).id;
+        if let Some(view) = invite {
+            self.file_of_view_ended(view);
+        }
         self.event(Event::FileEnded {
             device,
             invite,

@@ -147,6 +147,8 @@ enum Purpose {
     Invite(super::types::InviteId),
     Bye(super::types::InviteId),
     KeyFrame(Slot),
+    /// TEARDOWN of a playback that ends by the BYE after it; its answer changes nothing.
+    Teardown,
     /// BYE to a dialog that nobody wants; its answer changes nothing.
     StrayBye,
 }
@@ -545,7 +547,12 @@ impl Platform {
                 self.heard_unsigned(now, slot, path);
                 self.subscribe_answered(now, slot, subject, status, message);
             }
-            Some(Purpose::StrayBye | Purpose::Unsubscribe | Purpose::Acknowledgement) => {}
+            Some(
+                Purpose::StrayBye
+                | Purpose::Teardown
+                | Purpose::Unsubscribe
+                | Purpose::Acknowledgement,
+            ) => {}
             None => self.unclaimed_response(now, id, path, status, message),
         }
     }
@@ -565,6 +572,7 @@ impl Platform {
             Some(Purpose::Bye(invite)) => self.bye_timed_out(invite),
             Some(
                 Purpose::StrayBye
+                | Purpose::Teardown
                 | Purpose::Unsubscribe
                 | Purpose::Acknowledgement
                 | Purpose::KeyFrame(_),
@@ -573,7 +581,7 @@ impl Platform {
         }
     }
 
-    /// Sends a request and remembers what for. `None`: too many are under way.
+    /// Sends a request to the device that is at an address, and remembers what for. `None`: too many are under way.
     fn send(
         &mut self,
         now: Instant,
@@ -581,7 +589,21 @@ impl Platform {
         request: Request,
         purpose: Purpose,
     ) -> Option<TransactionId> {
-        let request = self.with_note(now, &path, request);
+        let slot = self.registrar.by_path(&path);
+        self.send_to(now, slot, path, request, purpose)
+    }
+
+    /// The same to a device that may have gone: what it said of its edition and the key that was agreed still count.
+    fn send_to(
+        &mut self,
+        now: Instant,
+        slot: Option<Slot>,
+        path: Path,
+        request: Request,
+        purpose: Purpose,
+    ) -> Option<TransactionId> {
+        let request = self.with_version(slot, request);
+        let request = self.with_note(now, slot, request);
         match self.endpoint.send_request(now, path, request) {
             Ok(id) => {
                 self.purposes.insert(id, purpose);
@@ -672,6 +694,9 @@ impl Platform {
             first,
         });
         self.persist_device(now, slot);
+        if let Some(path) = self.registrar.get(slot).path {
+            self.hang_up_left_over(now, slot, path);
+        }
         self.subscribe_all(now, slot);
         if first && self.config.query_on_register {
             self.queries.ask(slot, QueryKind::DeviceInfo, 0, false);
@@ -681,7 +706,7 @@ impl Platform {
 
     fn went_offline(&mut self, now: Instant, slot: Slot, why: OfflineReason) {
         match why {
-            OfflineReason::Unregistered | OfflineReason::Kicked => {
+            OfflineReason::Unregistered | OfflineReason::Kicked | OfflineReason::Revoked => {
                 self.counters.offline_unregistered += 1
             }
             OfflineReason::RegistrationExpired => self.counters.offline_expired += 1,
@@ -689,7 +714,7 @@ impl Platform {
         }
         let device = self.registrar.get(slot).id;
         tracing::debug!(%device, ?why, "offline");
-        self.lose_invites(now, slot);
+        self.lose_invites(now, slot, why);
         self.lose_asks(slot);
         self.subscriptions.lost(slot);
         self.event(Event::Offline { device, why });

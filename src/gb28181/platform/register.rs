@@ -17,7 +17,10 @@ use crate::gb28181::types::{Access, DeviceAuth, OfflineReason};
 use crate::id::DeviceId;
 use crate::limits::GB_VERSION_BYTES_MAX;
 use crate::sip::digest::{Credentials, Verdict};
-use crate::sip::{HeaderName, Incoming, Message, Response};
+use crate::sip::{HeaderName, Incoming, Message, Request, Response};
+
+/// Which edition a side is of (2022, annex I).
+const GB_VERSION: &str = "X-GB-Ver";
 
 /// What becomes of a REGISTER.
 enum Admission {
@@ -188,10 +191,15 @@ impl Platform {
         }
         match self.registrar.set_auth(now, device, auth) {
             Ok(slot) => {
-                self.forget_key(slot);
-                if self.must_prove(slot) {
-                    self.kick(now, device);
+                // Before the key goes: its streams are ended by messages that it believes.
+                match &self.registrar.get(slot).auth {
+                    DeviceAuth::Certificate { revoked: true, .. } => {
+                        self.send_away(now, device, OfflineReason::Revoked);
+                    }
+                    DeviceAuth::Certificate { revoked: false, .. } => self.kick(now, device),
+                    DeviceAuth::Default | DeviceAuth::Password(_) | DeviceAuth::NotNeeded => {}
                 }
+                self.forget_key(slot);
                 self.persist_device(now, slot);
             }
             Err(_) => self.counters.registers_no_room += 1,
@@ -199,10 +207,14 @@ impl Platform {
     }
 
     pub(super) fn kick(&mut self, now: Instant, device: DeviceId) {
+        self.send_away(now, device, OfflineReason::Kicked);
+    }
+
+    fn send_away(&mut self, now: Instant, device: DeviceId, why: OfflineReason) {
         if let Some(slot) = self.registrar.find(device)
             && self.registrar.unregister(slot)
         {
-            self.went_offline(now, slot, OfflineReason::Kicked);
+            self.went_offline(now, slot, why);
         }
     }
 
@@ -269,7 +281,7 @@ pub(super) fn device_of(message: &Message) -> Option<DeviceId> {
 
 /// `X-GB-Ver` (GB/T 28181-2022, annex I): digits and points.
 fn gb_version(message: &Message) -> Option<&str> {
-    let value = message.header_named("X-GB-Ver")?;
+    let value = message.header_named(GB_VERSION)?;
     let text = std::str::from_utf8(value).ok()?.trim();
     let fits = !text.is_empty()
         && text.len() <= GB_VERSION_BYTES_MAX
@@ -277,9 +289,22 @@ fn gb_version(message: &Message) -> Option<&str> {
     fits.then_some(text)
 }
 
+impl Platform {
+    /// Tells our own edition in a request to a device that told its own when it registered (2022, annex I). One that never did
+    /// is of an edition without that header, and gets its requests as they always were.
+    pub(super) fn with_version(&self, slot: Option<Slot>, request: Request) -> Request {
+        let told = slot.is_some_and(|slot| self.registrar.get(slot).gb_version.is_some());
+        if told {
+            request.header_named(GB_VERSION, Edition::Y2022.version())
+        } else {
+            request
+        }
+    }
+}
+
 /// Tells our own edition, whatever the device's is: both sides say theirs when a device registers (2022, annex I).
 fn own_version(response: Response) -> Response {
-    response.header_named("X-GB-Ver", Edition::Y2022.version())
+    response.header_named(GB_VERSION, Edition::Y2022.version())
 }
 
 /// The binding that the answer confirms: the device's own Contact, or one made from where it is.

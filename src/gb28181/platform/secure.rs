@@ -20,7 +20,7 @@ use crate::gb28181::registrar::Slot;
 use crate::gb28181::types::{DeviceAuth, Event, Persist};
 use crate::id::DeviceId;
 use crate::limits::{GM_DATE_WINDOW_S, GM_REFUSALS_WAITING_MAX};
-use crate::sip::{Endpoint, HeaderName, Incoming, Message, Path, Request, Response};
+use crate::sip::{Endpoint, HeaderName, Incoming, Message, Request, Response};
 
 /// What the platform keeps for GB 35114.
 pub(super) struct Secure {
@@ -185,8 +185,12 @@ impl Platform {
     }
 
     /// Signs a request to a device with which a key was agreed.
-    pub(super) fn with_note(&mut self, now: Instant, path: &Path, mut request: Request) -> Request {
-        let slot = self.registrar.by_path(path);
+    pub(super) fn with_note(
+        &mut self,
+        now: Instant,
+        slot: Option<Slot>,
+        mut request: Request,
+    ) -> Request {
         let vkek = slot.and_then(|slot| self.secure.sessions.get(&slot)?.vkek().copied());
         let Some(vkek) = vkek else {
             return request;

@@ -1,9 +1,9 @@
 //! Devices: online, offline, lists, queries, what is stored and restored.
 
 use super::*;
-use crate::gb28181::Notice;
-use crate::gb28181::notice::Position;
+use crate::gb28181::notice::{CatalogChange, ChannelEvent, Notice, Position};
 use crate::gb28181::{DeviceAuth, DeviceInfo, Persist as GbPersist, StoredDevice};
+use crate::limits::EVENT_CHANNELS_MAX;
 
 fn online(n: u32, first: bool) -> Gb {
     Gb::Online {
@@ -267,4 +267,35 @@ fn media_services_are_listed_and_reset_everywhere() {
     assert_eq!(shown, [(0, 0, 30000), (1, 7, 30001)]);
     assert!(rig.call(Command::ResetStatistics).is_ok());
     assert_eq!(rig.media.len(), 2);
+}
+
+/// A device is told whole when a part of it changes, unless it is large.
+#[test]
+fn a_change_of_a_large_directory_is_told_alone() {
+    for (channels, is_whole) in [(EVENT_CHANNELS_MAX, true), (EVENT_CHANNELS_MAX + 1, false)] {
+        let mut rig = Rig::with(config());
+        rig.gb(online(1, true));
+        rig.gb(Gb::Catalog {
+            device: device(1),
+            channels: (1..=channels as u32).map(camera).collect(),
+            partial: false,
+        });
+        rig.events.clear();
+        let changes = vec![CatalogChange {
+            event: ChannelEvent::Off,
+            item: camera(3),
+        }];
+        rig.gb(Gb::Notified {
+            device: device(1),
+            about: None,
+            notice: Box::new(Notice::Catalog(changes)),
+        });
+        let [Event::DirectoryChanged { changes, view, .. }] = &rig.events[..] else {
+            panic!("{:?}", rig.events);
+        };
+        assert_eq!(changes.len(), 1);
+        assert_eq!((changes[0].index, changes[0].online), (Some(2), false));
+        let whole = view.as_ref().map(|view| view.channels.len());
+        assert_eq!(whole, is_whole.then_some(channels));
+    }
 }

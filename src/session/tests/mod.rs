@@ -270,7 +270,7 @@ impl Rig {
 
     fn failure(&mut self, request: RequestId) -> ViewFailure {
         match self.error(request) {
-            Error::View(failure) => failure,
+            Error::View(failure, _) => failure,
             other => panic!("not a view failure: {other:?}"),
         }
     }
@@ -297,6 +297,7 @@ impl Rig {
             Event::DeviceOnline { .. }
             | Event::DeviceOffline { .. }
             | Event::DeviceChanged { .. }
+            | Event::DirectoryChanged { .. }
             | Event::Alarm(_)
             | Event::SnapShots { .. }
             | Event::Upgraded { .. }

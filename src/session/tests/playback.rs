@@ -242,6 +242,45 @@ fn the_end_of_a_file_ends_its_view_and_no_other() {
     assert_eq!(rig.core.counters().file_ends_foreign, 1);
 }
 
+/// A device calls the end of file what we have ended: that is no end of what another viewer plays of the same channel.
+#[test]
+fn an_end_of_file_of_a_playback_that_was_ended_here_ends_no_other() {
+    let mut rig = Rig::new();
+    let (first, _, gone) = rig.plays(Footage::Playback(span(60)));
+    let (second, stream, invite) = rig.plays(Footage::Playback(span(60)));
+    rig.at(stream, 30_000);
+    assert!(rig.call(Command::ClosePlayback { play: first }).is_ok());
+    assert_eq!(rig.ended, [gone.id]);
+    rig.file_ends(Some(gone.id), None);
+    rig.file_ends(None, None);
+    assert_eq!(rig.stands(second).end, None);
+    assert_eq!(rig.core.counters().file_ends_foreign, 2);
+    // It was told once; the next one is that of the other, and so is one that comes late.
+    rig.file_ends(None, None);
+    assert_eq!(rig.stands(second).end, Some(PlayEnd::EndOfFile));
+    rig.pass(ms(limits::PLAYBACK_DRAIN_MS + 10));
+    assert_eq!(rig.ended, [gone.id, invite.id]);
+    let (third, _, _) = rig.plays(Footage::Playback(span(60)));
+    let (fourth, ..) = rig.plays(Footage::Playback(span(60)));
+    assert!(rig.call(Command::ClosePlayback { play: third }).is_ok());
+    rig.pass(ms(limits::TORN_DOWN_MS));
+    rig.file_ends(None, None);
+    assert_eq!(rig.stands(fourth).end, Some(PlayEnd::EndOfFile));
+}
+
+#[test]
+fn playbacks_that_were_ended_are_remembered_up_to_a_bound() {
+    let mut rig = Rig::new();
+    rig.plays(Footage::Playback(span(60)));
+    let key = rig.core.streams.keys().next().expect("it plays").clone();
+    for n in 1..=limits::PLAYBACKS_MAX {
+        rig.core.note_torn_down(rig.now, &key);
+        assert_eq!(rig.core.torn_down.len(), n);
+    }
+    rig.core.note_torn_down(rig.now, &key);
+    assert_eq!(rig.core.torn_down.len(), limits::PLAYBACKS_MAX);
+}
+
 #[test]
 fn a_bye_is_the_end_only_where_the_record_ends() {
     for (position_ms, end) in [
