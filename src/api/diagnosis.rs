@@ -26,7 +26,7 @@ use super::sip::SipMessage;
 pub struct Diagnosis {
     pub healthy: bool,
     /// A stable name of what is the matter, such as `well`, `no-rtp` or `foreign-ssrc`.
-    #[schema(example = "no-rtp")]
+    #[schema(example = "well")]
     pub kind: &'static str,
     /// What is wrong and what to try.
     pub en: String,

@@ -360,7 +360,7 @@ pub async fn open_webrtc(
 /// The vendor's own transport, which is not public: always code 8. Its player then stays with WebRTC.
 #[utoipa::path(post, path = "/bvcsp/v1/dialog/device/bvrtc", operation_id = "openBvrtc", tag = "dialog", security(("token" = [])),
     request_body = OpenRequest,
-    responses((status = 200, body = Done, example = json!({"code": 8, "msg": "bvrtc is not supported; use webrtc"}))))]
+    responses((status = 200, body = Done, description = "always code 8", example = json!({"code": 8, "msg": "bvrtc is not supported; use webrtc"}))))]
 pub async fn open_bvrtc(_: Caller) -> Failure {
     Failure::new(Code::Unsupported, "bvrtc is not supported; use webrtc")
 }

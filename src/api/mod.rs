@@ -26,6 +26,7 @@ mod door;
 mod download;
 mod envelope;
 mod event;
+mod examples;
 mod gb28181in;
 mod gimbal;
 mod group;

@@ -4,14 +4,16 @@ use std::sync::LazyLock;
 
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use utoipa::openapi::RefOr;
+use utoipa::openapi::path::Operation;
+use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, Schema, SchemaFormat, Type};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
+use utoipa::openapi::{Content, RefOr};
 use utoipa::{Modify, OpenApi};
 
 use super::{
     access, certificate, command, control, device, device_auth, dialog, door, download, event,
-    gb28181in, gimbal, group, handshake, history, ingest, live, login, manage, observe, order,
-    plan, playback, policy, record, recordfile, setup, sip, unsupported, whep,
+    examples, gb28181in, gimbal, group, handshake, history, ingest, live, login, manage, observe,
+    order, plan, playback, policy, record, recordfile, setup, sip, unsupported, whep,
 };
 
 #[derive(OpenApi)]
@@ -78,7 +80,7 @@ use super::{
         certificate::device, certificate::revocations, certificate::put_in_use,
         observe::health, observe::metrics, serve,
     ),
-    modifiers(&Token, &Unsupported, &Problems)
+    modifiers(&Token, &Unsupported, &Problems, &Files, &Examples)
 )]
 struct Document;
 
@@ -112,16 +114,7 @@ struct Problems;
 
 impl Modify for Problems {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
-        let operations = document.paths.paths.values_mut().flat_map(|path| {
-            let all = [
-                &mut path.get,
-                &mut path.put,
-                &mut path.post,
-                &mut path.delete,
-                &mut path.patch,
-            ];
-            all.into_iter().flatten()
-        });
+        let operations = operations(document);
         for response in operations.flat_map(|operation| operation.responses.responses.values_mut())
         {
             if let RefOr::T(response) = response
@@ -134,6 +127,73 @@ impl Modify for Problems {
             }
         }
     }
+}
+
+/// Files and streams are bytes, of which a part is no other type than the whole.
+struct Files;
+
+impl Modify for Files {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        for operation in operations(document) {
+            if let Some(RefOr::T(body)) = &mut operation.request_body {
+                body.content.iter_mut().for_each(to_bytes);
+            }
+            let responses = &mut operation.responses.responses;
+            for response in responses.values_mut() {
+                if let RefOr::T(response) = response {
+                    response.content.iter_mut().for_each(to_bytes);
+                }
+            }
+            let Some(RefOr::T(whole)) = responses.get("200") else {
+                continue;
+            };
+            let files = whole.content.clone().into_iter();
+            let files: Vec<_> = files.filter(|(name, _)| !is_json(name)).collect();
+            if let Some(RefOr::T(part)) = responses.get_mut("206") {
+                part.content.extend(files);
+            }
+        }
+    }
+}
+
+fn is_json(media_type: &str) -> bool {
+    media_type.ends_with("json")
+}
+
+fn to_bytes((media_type, content): (&String, &mut RefOr<Content>)) {
+    if let RefOr::T(content) = content
+        && !is_json(media_type)
+        && matches!(content.schema, None | Some(RefOr::T(Schema::Array(_))))
+    {
+        let binary = SchemaFormat::KnownFormat(KnownFormat::Binary);
+        let bytes = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .format(Some(binary));
+        content.schema = Some(bytes.into());
+    }
+}
+
+/// Something to read for whoever calls.
+struct Examples;
+
+impl Modify for Examples {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        examples::fill(document);
+    }
+}
+
+/// Every call.
+pub fn operations(document: &mut utoipa::openapi::OpenApi) -> impl Iterator<Item = &mut Operation> {
+    document.paths.paths.values_mut().flat_map(|path| {
+        let all = [
+            &mut path.get,
+            &mut path.put,
+            &mut path.post,
+            &mut path.delete,
+            &mut path.patch,
+        ];
+        all.into_iter().flatten()
+    })
 }
 
 static TEXT: LazyLock<String> = LazyLock::new(|| {
@@ -150,7 +210,9 @@ pub fn document() -> &'static str {
 }
 
 /// This description.
-#[utoipa::path(get, path = "/openapi.json", operation_id = "openapi", tag = "operation", responses((status = 200, content_type = "application/json")))]
+#[utoipa::path(get, path = "/openapi.json", operation_id = "openapi", tag = "operation",
+    responses((status = 200, body = Object, description = "this document",
+        example = json!({"openapi": "3.1.0", "info": {"title": "Gantry", "version": "0.1.0"}, "paths": {}}))))]
 pub async fn serve() -> Response {
     let content_type = [(header::CONTENT_TYPE, "application/json")];
     (content_type, document()).into_response()

@@ -193,7 +193,8 @@ pub async fn of_code(
 /// Always code 8: GB/T 28181 has no command by which a device deletes what it recorded.
 #[utoipa::path(post, path = "/bvcsp/v1/pu/recordfile/del/{puid}", operation_id = "deleteRecords", tag = "history", security(("token" = [])),
     params(("puid" = String, Path, example = "PU_34020000001110000001")),
-    responses((status = 200, body = Done, example = json!({"code": 8, "msg": "GB/T 28181 has no command that deletes records"}))))]
+    request_body(content = Object, description = "nothing of it is read", example = json!({"fileid": "0-1781402400-1781406000"})),
+    responses((status = 200, body = Done, description = "always code 8", example = json!({"code": 8, "msg": "GB/T 28181 has no command that deletes records"}))))]
 pub async fn delete(_: Caller, Path(puid): Path<String>) -> Result<Done, Failure> {
     read_puid(&puid)?;
     let msg = "GB/T 28181 has no command that deletes records";

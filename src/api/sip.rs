@@ -159,7 +159,7 @@ pub async fn list(
 /// The same as a capture file for Wireshark.
 #[utoipa::path(get, path = "/gantry/v1/devices/{puid}/sip.pcap", operation_id = "deviceSipCapture", tag = "diagnosis", security(("token" = [])),
     params(("puid" = String, Path, description = "PU_ and the code", example = "PU_34020000001110000001")),
-    responses((status = 200, content_type = "application/vnd.tcpdump.pcap"), (status = 400, body = Problem),
+    responses((status = 200, body = Vec<u8>, content_type = "application/vnd.tcpdump.pcap"), (status = 400, body = Problem),
         (status = 401, body = Problem), (status = 404, body = Problem)))]
 pub async fn download(
     State(state): State<ApiState>,

@@ -275,7 +275,7 @@ export class DevicePanel {
     const { puid, index } = this.target;
     const cards = this.#folded('cards', () => this.#cards(), online);
     return h('section', { class: 'config' }, h('h3', {}, t('dev.config')), online ? '' : h('p', { class: 'dim' }, t('dev.config.offline')),
-      online ? [cards, Object.keys(SETTINGS).map((type) => this.#folded(`cfg.${type}`, () => new SettingsForm(type, puid, index ?? 0).el))] : []);
+      online ? [cards, Object.keys(SETTINGS).map((type) => this.#folded(`cfg.${type}`, () => new SettingsForm(type, puid, index ?? '-').el))] : []);
   }
 
   #cards() {
