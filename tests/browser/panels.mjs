@@ -118,6 +118,11 @@ export async function panels({ page, check, need, node, cameras, shot }) {
     await form.getByTestId('saved').waitFor();
     const { config } = await node.gantry('POST', `/device/query/${Gate.puid}/0`, { query: 'config', types: ['FrameMirror'] });
     need(config[0].FrameMirror.mode === 2, `the device has ${JSON.stringify(config)}`);
+    await at('fold-snap').locator('summary').click();
+    await page.locator('[data-testid=fold-snap] [data-field=snapNum]').fill('2');
+    await at('snap-take').click();
+    // They are pictures to the browser too, not just bytes of that name.
+    await until(() => [...document.querySelectorAll('[data-testid=snap]')].filter((img) => img.complete && img.naturalWidth > 0).length === 2);
     await at('fold-upgrade').locator('summary').click();
     for (const [name, value] of [['firmware', '2.0'], ['fileUrl', 'http://127.0.0.1/firmware'], ['manufacturer', 'Gantry']]) await page.locator(`[data-testid=fold-upgrade] [data-field=${name}]`).fill(value);
     await at('upgrade-send').click();
@@ -202,6 +207,12 @@ export async function panels({ page, check, need, node, cameras, shot }) {
     if ((await at('record').count()) === 0) { await at('rec-prev').click(); await searched(); }
     const said = at('records').getByTestId('failure');
     need((await said.count()) === 0, `the page says ${await said.first().textContent().catch(() => '')}`);
+    const records = () => at('records').locator('[data-testid=record]').count();
+    const every = await records();
+    await at('rec-secrecy').selectOption('1');
+    await until(() => document.querySelectorAll('[data-testid=record]').length === 0);
+    await at('rec-secrecy').selectOption('0');
+    await until((n) => document.querySelectorAll('[data-testid=record]').length === n, every);
     await at('timeline').focus();
     await page.keyboard.press('Home');
     const decoded = () => document.querySelector('.rec-stage video').getVideoPlaybackQuality().totalVideoFrames;

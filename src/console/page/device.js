@@ -19,8 +19,8 @@ const GB = 1024;
 const DAY_MS = 86_400_000;
 /** Between two questions to the node how far an upgrade is. */
 const UPGRADE_POLL_MS = 1500;
-/** Seconds that a picture is waited for. */
-const SNAPSHOT_POLLS = 20;
+/** How long the first picture may take. */
+const SNAPSHOT_WAIT_MS = 20_000;
 
 export class DevicePanel {
   /** `feeds`: the alarms and notices as they come. */
@@ -167,29 +167,40 @@ export class DevicePanel {
     });
   }
 
-  /** The device takes a picture itself and uploads it to the node. */
+  /** The device takes pictures itself and uploads them to the node (SnapShotConfig). They are shown as they come. */
   #snapshot() {
     const { puid, index } = this.target;
     return this.#folded('snap', () => {
       const result = h('div', { role: 'status', data: { testid: 'snap-result' } });
-      const take = async () => {
+      const number = (name, max, value) => h('input', { type: 'number', min: 1, max, value, required: true, data: { field: name } });
+      const [count, interval] = [number('snapNum', 10, 1), number('interval', 86_400, 1)];
+      const take = async (event) => {
+        event.preventDefault();
+        const wanted = Number(count.value);
+        const until = Date.now() + SNAPSHOT_WAIT_MS + (wanted - 1) * Number(interval.value) * 1000;
         result.replaceChildren(h('p', { class: 'dim' }, t('dev.asking')));
         try {
-          const { data: order } = await call('POST', `/pu/snapshot/${encodeURIComponent(puid)}/${index ?? 0}`, { picCount: 1 });
-          for (let n = 0; n < SNAPSHOT_POLLS && result.isConnected; n++) {
-            const info = await gantry('GET', `/snapshots/${encodeURIComponent(order.id)}`);
+          const { data: order } = await call('POST', `/pu/snapshot/${encodeURIComponent(puid)}/${index ?? 0}`, { picCount: wanted, interval: Number(interval.value) * 1000 });
+          const id = encodeURIComponent(order.id);
+          let shown = 0;
+          while (result.isConnected) {
+            const info = await gantry('GET', `/snapshots/${id}`);
             const { received = 0, state, detail } = info.data ?? info;
-            if (received > 0) {
-              const url = URL.createObjectURL(await (await fetchAs(`/gantry/v1/snapshots/${encodeURIComponent(order.id)}/1`)).blob());
-              return result.replaceChildren(h('img', { class: 'snap', src: url, alt: t('fold.snap'), data: { testid: 'snap' } }));
+            for (; shown < received; shown++) {
+              const url = URL.createObjectURL(await (await fetchAs(`/gantry/v1/snapshots/${id}/${shown + 1}`)).blob());
+              if (shown === 0) result.replaceChildren();
+              result.append(h('img', { class: 'snap', src: url, alt: `${t('fold.snap')} ${shown + 1}`, data: { testid: 'snap' } }));
             }
+            if (shown >= wanted) return;
             if (state === 'failed') throw Object.assign(new Error(detail || state), { code: 1 });
+            if (Date.now() > until) throw Object.assign(new Error(t('snap.none')), { code: 6 });
             await new Promise((resolve) => setTimeout(resolve, 1000));
           }
-          throw Object.assign(new Error(t('snap.none')), { code: 6 });
-        } catch (error) { result.replaceChildren(failure(error)); }
+        } catch (error) { result.append(failure(error)); }
       };
-      return h('div', {}, h('button', { data: { testid: 'snap-take' }, onclick: take }, t('snap.take')), result);
+      const field = (key, el) => h('label', { class: 'field' }, h('span', {}, t(key)), el);
+      return h('form', { class: 'settings', onsubmit: take }, field('cfg.snapNum', count), field('cfg.interval', interval),
+        h('div', { class: 'line' }, h('span', { class: 'grow' }), h('button', { type: 'submit', class: 'accent', data: { testid: 'snap-take' } }, t('snap.take'))), result);
     });
   }
 

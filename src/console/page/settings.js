@@ -42,8 +42,6 @@ export const SETTINGS = {
   SVACDecodeConfig: [
     ['layers', 'group', opt({ of: [['mode', 'number', opt({ min: 0, max: 3 })]] })],
     ['surveillance', 'group', opt({ of: flags('timeFlag', 'osdFlag', 'aiFlag', 'gisFlag') })]],
-  SnapShotConfig: [
-    ['snapNum', 'number', { min: 1, max: 10 }], ['interval', 'number', opt({ min: 1, max: 86400 })], ['uploadUrl', 'text', { max: 1024 }], ['sessionId', 'text', { max: 128 }]],
 };
 
 const pad2 = (n) => String(n ?? 0).padStart(2, '0');
