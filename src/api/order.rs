@@ -841,7 +841,7 @@ mod tests {
                 let config: SnapshotConfig = serde_json::from_value(body).expect("readable");
                 config.check()
             };
-            let shown = with(json!(null)).map(|config| serde_json::to_value(config));
+            let shown = with(json!(null)).map(serde_json::to_value);
             let shown = shown.expect("nothing is set").expect("written");
             assert_eq!(shown.get(name), Some(&json!(null)), "{name}");
             let failure = with(json!(1)).expect_err(name);

@@ -197,7 +197,8 @@ fn numbers_of_a_stream_are_those_of_annex_g() {
     assert_eq!(check(|_| {}), Ok(()));
     assert_eq!(check(|s| s.video_bit_rate = None), Ok(()));
     assert_eq!(check(|s| s.resolution = "1".into()), Ok(()));
-    let table: [(&str, fn(&mut StreamParam)); 13] = [
+    type Change = (&'static str, fn(&mut StreamParam));
+    let table: [Change; 13] = [
         ("videoFormat must be 1 to 5", |s| {
             s.video_format = "99".into()
         }),
