@@ -254,7 +254,9 @@ fn channels_come_change_and_go_and_the_others_keep_their_places() {
 #[test]
 fn nodes_of_the_tree_come_change_and_go() {
     let mut rig = Rig::new();
-    assert!(has(&rig.level(GROUP), ORGANISATION));
+    rig.wait_for_level("the directory is written", GROUP, |level| {
+        has(level, ORGANISATION)
+    });
     let (other, district) = ("34020000002160000009", "34020099");
     let group = "34020000002150000009";
     for (id, name, parent) in [

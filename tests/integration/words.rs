@@ -20,7 +20,7 @@ impl Site {
         let arguments = ["--count", "1", "--channels", "3", "--id-base", CODE];
         let devices = Devices::start(&node, &arguments);
         let token = node.login();
-        node.wait_for_device(&token, PUID, 3);
+        node.wait_for_device(&token, PUID, 2);
         Site {
             node,
             _devices: devices,
