@@ -201,7 +201,7 @@ fn groups_lists_and_registrants_have_the_words_of_bvcsp() {
         (&info["ip"], &info["transport"], &info["user"]),
         (&json!("127.0.0.1"), &json!("UDP"), &json!(CODE))
     );
-    assert_eq!(info["channels"].as_array().map(Vec::len), Some(3), "{info}");
+    assert_eq!(info["channels"].as_array().map(Vec::len), Some(2), "{info}");
     assert_eq!(
         (&info["streamMode"], &info["charset"]),
         (&json!("auto"), &json!("auto"))
