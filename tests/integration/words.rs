@@ -17,10 +17,10 @@ struct Site {
 impl Site {
     fn start() -> Site {
         let node = Node::start(&[]);
-        let arguments = ["--count", "1", "--channels", "3", "--id-base", CODE];
+        let arguments = ["--count", "1", "--channels", "4", "--id-base", CODE];
         let devices = Devices::start(&node, &arguments);
         let token = node.login();
-        node.wait_for_device(&token, PUID, 2);
+        node.wait_for_device(&token, PUID, 3);
         Site {
             node,
             _devices: devices,
@@ -201,7 +201,7 @@ fn groups_lists_and_registrants_have_the_words_of_bvcsp() {
         (&info["ip"], &info["transport"], &info["user"]),
         (&json!("127.0.0.1"), &json!("UDP"), &json!(CODE))
     );
-    assert_eq!(info["channels"].as_array().map(Vec::len), Some(2), "{info}");
+    assert_eq!(info["channels"].as_array().map(Vec::len), Some(3), "{info}");
     assert_eq!(
         (&info["streamMode"], &info["charset"]),
         (&json!("auto"), &json!("auto"))
